@@ -4,7 +4,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod chunk;
+pub mod envelope;
+pub mod frame;
 mod id;
+pub mod message;
 mod network;
 mod record;
 
