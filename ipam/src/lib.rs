@@ -1,1 +1,33 @@
+//! Who owns which address, and which workload has it: the ledger, leases, moves and revocation.
+//!
+//! Decides where an address belongs, and lets nobody hear of a decision before it is durable. Knows no socket, clock, disk or
+//! container: time and bytes come in as arguments, batches for the store, bytes and events go out as values.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod config;
+mod directory;
+mod event;
+mod ipam;
+mod lease;
+mod ledger;
+mod members;
+pub mod moving;
+mod outbox;
+mod revoke;
+mod seal;
+mod space;
+mod store;
+
+pub use config::{ANSWER, Config, Counted, GOSSIP, HOLD, Hold, LOW_WATER_PERCENT, PromiseRule, Quorum, REST, Rules};
+pub use event::{Alarm, Event, RequestId};
+pub use ipam::{Counts, Health, Ipam, Owned, RestoreError, SnapshotError, Wakeup, adopt_snapshot, found};
+pub use lease::{Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Stickiness};
+pub use outbox::To;
+pub use revoke::RevokeError;
+pub use store::{Table, Write};
+
+#[cfg(test)]
+mod exploration;
+#[cfg(test)]
+mod stage;

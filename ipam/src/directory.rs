@@ -1,0 +1,121 @@
+//! Which host holds which workload, as its holder says.
+//!
+//! Decides which of several lines for one workload counts. Knows the ledger only by the question it asks of it.
+//!
+//! A line is its author's word for as long as the author owns the slot at the line's epoch: a slot that has moved on takes
+//! the word of its old owner with it, whatever version it had. What is left of such a line is a hint where to ask.
+
+use std::collections::BTreeMap;
+
+use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState};
+use wire::{Hash, Identity, Slot};
+
+use crate::lease::LeaseKey;
+use crate::ledger::{Holding, Ledger};
+use crate::seal::{hash_of, is_signed_by};
+
+/// Every line heard of, one for each workload and author.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Directory {
+    by_key: BTreeMap<LeaseKey, BTreeMap<Identity, Entry>>,
+    hashes: BTreeMap<Hash, (LeaseKey, Identity)>,
+    authored: BTreeMap<Identity, usize>,
+}
+
+/// Lines kept of one author: more sticky workloads than a host runs, few enough that no host fills the others' disks.
+const ENTRIES_OF_AUTHOR_MAX: usize = 65_536;
+
+/// The name of a line.
+pub(crate) fn hash_of_entry(entry: &Entry) -> Hash {
+    hash_of(ENTRY_VERSION, &entry.body)
+}
+
+/// Whether the author signed the line.
+pub(crate) fn is_authentic(entry: &Entry) -> bool {
+    is_signed_by(entry.body.author, ENTRY_VERSION, &entry.body, &entry.signature)
+}
+
+/// The workload a line is about.
+pub(crate) fn key_of(body: &EntryBody) -> LeaseKey {
+    LeaseKey { network: body.network, workload: body.workload.clone(), ifname: body.ifname.clone() }
+}
+
+impl Directory {
+    /// Takes a line if it is newer than what its author said before. Returns whether it was.
+    #[must_use]
+    pub(crate) fn merge(&mut self, entry: &Entry) -> bool {
+        let author = entry.body.author;
+        let key = key_of(&entry.body);
+        let old = self.by_key.get(&key).and_then(|lines| lines.get(&author));
+        let rank = |entry: &Entry| (entry.body.version, hash_of_entry(entry));
+        if old.is_some_and(|old| rank(old) >= rank(entry)) {
+            return false;
+        }
+        match old {
+            Some(old) => {
+                self.hashes.remove(&hash_of_entry(old));
+            }
+            None => {
+                let authored = self.authored.entry(author).or_default();
+                if *authored >= ENTRIES_OF_AUTHOR_MAX {
+                    return false;
+                }
+                *authored += 1;
+            }
+        }
+        self.hashes.insert(hash_of_entry(entry), (key.clone(), author));
+        self.by_key.entry(key).or_default().insert(author, entry.clone());
+        true
+    }
+
+    /// The line that counts for a workload, if one does.
+    pub(crate) fn current(&self, key: &LeaseKey, ledger: &Ledger) -> Option<&EntryBody> {
+        let lines = self.by_key.get(key)?.values().map(|entry| &entry.body);
+        lines.filter(|body| body.state != EntryState::Ended && is_in_force(body, ledger)).max_by_key(|body| body.version)
+    }
+
+    /// The slot a workload was last seen at, and who owns it.
+    pub(crate) fn last_seen(&self, key: &LeaseKey, ledger: &Ledger) -> Option<(Slot, Holding)> {
+        let newest = || {
+            let lines = self.by_key.get(key)?.values().map(|entry| &entry.body);
+            lines.max_by_key(|body| body.version).filter(|body| body.state != EntryState::Ended)
+        };
+        let body = self.current(key, ledger).or_else(newest)?;
+        Some((body.slot, ledger.owner(body.network, body.slot)?))
+    }
+
+    /// The version of the next line for a workload: higher than that of any heard of.
+    pub(crate) fn next_version(&self, key: &LeaseKey) -> u64 {
+        let newest = self.by_key.get(key).and_then(|lines| lines.values().map(|entry| entry.body.version).max());
+        newest.unwrap_or(0).saturating_add(1)
+    }
+
+    /// The lines of one author that are not over, whether they count or not.
+    pub(crate) fn lines_of(&self, author: Identity) -> impl Iterator<Item = &EntryBody> {
+        let lines = self.by_key.values().filter_map(move |lines| Some(&lines.get(&author)?.body));
+        lines.filter(|body| body.state != EntryState::Ended)
+    }
+
+    /// Every line that counts.
+    pub(crate) fn in_force<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a EntryBody> {
+        self.by_key.keys().filter_map(|key| self.current(key, ledger))
+    }
+
+    /// The line of this hash.
+    pub(crate) fn entry(&self, hash: &Hash) -> Option<&Entry> {
+        let (key, author) = self.hashes.get(hash)?;
+        self.by_key.get(key)?.get(author)
+    }
+
+    /// The names of all lines.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = Hash> {
+        self.hashes.keys().copied()
+    }
+}
+
+fn is_in_force(body: &EntryBody, ledger: &Ledger) -> bool {
+    ledger.owner(body.network, body.slot).is_some_and(|holding| holding.owner == body.author && holding.epoch == body.epoch)
+}
+
+#[cfg(test)]
+mod tests;

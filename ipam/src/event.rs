@@ -1,0 +1,96 @@
+//! What a ledger tells its router.
+//!
+//! Owns the words. Decides nothing.
+
+use wire::{Identity, PeerName, Range};
+
+use crate::lease::{ClaimError, Lease};
+use crate::revoke::RevokeError;
+
+/// Pairs an answer with its question; chosen by whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something that is true and durable now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Answers `claim`.
+    Claimed {
+        /// The question.
+        request: RequestId,
+        /// The lease, or why there is none.
+        result: Result<Lease, ClaimError>,
+    },
+    /// Answers `release` and `release_workload`.
+    Released {
+        /// The question.
+        request: RequestId,
+        /// Whether there was anything to release: a late or repeated release frees nothing.
+        known: bool,
+    },
+    /// Answers `grant_join`: what the joiner starts from.
+    JoinGranted {
+        /// The joiner.
+        identity: Identity,
+        /// For [`crate::adopt_snapshot`] on its side.
+        snapshot: Vec<u8>,
+    },
+    /// Answers `revoke`.
+    RevokeDone {
+        /// The question.
+        request: RequestId,
+        /// The revoked identities, or why they are not.
+        result: Result<Vec<Identity>, RevokeError>,
+    },
+    /// Members revoked these identities: their handshakes and frames are to be refused.
+    Revoked {
+        /// Who.
+        identities: Vec<Identity>,
+    },
+    /// This router was revoked. It gives no address any more, and its leases are fenced.
+    RevokedHere,
+    /// `table()` has changed.
+    TableChanged,
+    /// A container's slot is no longer this host's: its port is to be blocked.
+    Fenced {
+        /// The lease.
+        lease: Lease,
+    },
+    /// A fenced lease's slot is this host's again: its port is to be opened.
+    Unfenced {
+        /// The lease.
+        lease: Lease,
+    },
+    /// Somebody has to look.
+    Alarm(Alarm),
+}
+
+/// What somebody has to look at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Alarm {
+    /// Somebody signed two records for one range and epoch. The range is quarantined, the connection stays.
+    #[error("{author} gave away slots {}..{} of network {} twice; they are quarantined", range.start, range.end(), range.network)]
+    Equivocation {
+        /// The slots.
+        range: Range,
+        /// Who signed.
+        author: Identity,
+    },
+    /// An address moved too often in too short a time.
+    #[error("slot {} of network {} moves too often; it is frozen", range.start, range.network)]
+    Flapping {
+        /// The slot.
+        range: Range,
+    },
+    /// Somebody asks to revoke this router.
+    #[error("{asker} asks the others to revoke this router")]
+    RevocationAsked {
+        /// Who asks.
+        asker: Identity,
+        /// What it is called.
+        name: Option<PeerName>,
+    },
+    /// The store cannot be written: no address is given until the router restarts.
+    #[error("the store cannot be written; no address is given any more")]
+    ReadOnly,
+}

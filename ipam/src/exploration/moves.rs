@@ -1,0 +1,22 @@
+//! A workload that is claimed everywhere at once: its address is never in use twice.
+
+use super::{Found, Loss, Plan, explore};
+use crate::Rules;
+
+#[test]
+fn a_moving_workload_has_one_host() {
+    let found = explore(Plan {
+        hosts: 2,
+        rules: Rules::default(),
+        epochs: 3,
+        revocations: &[],
+        loss: Loss::Never,
+        crashes: 1,
+        workload: Some("web"),
+        silent: &[],
+        limit: 60_000,
+    });
+    let Found::Nothing { states, exhausted } = found else { panic!("{found:#?}") };
+    println!("{states} states, exhausted: {exhausted}");
+    assert!(states > 1000);
+}

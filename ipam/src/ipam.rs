@@ -1,0 +1,438 @@
+//! One router's part of the ledger.
+//!
+//! Owns the ledger, the leases and whatever waits, and drains them in one order: what is decided is written, and what rests
+//! on it is seen only then. Knows nothing of how bytes travel or where the store is.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wire::message::{EntryBody, Message, MoveKey, MovePrepare, Wish};
+use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
+
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::event::{Alarm, Event, RequestId};
+use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, Leases, PeerLabel};
+use crate::ledger::{Ledger, Parking};
+use crate::members::Members;
+use crate::moving::Moves;
+use crate::outbox::{Outbox, To};
+use crate::revoke::Revocations;
+use crate::space::Space;
+use crate::store::Write;
+
+mod claims;
+mod gifts;
+mod gossip;
+mod ownership;
+mod releases;
+mod restore;
+mod revocations;
+mod transfers;
+
+pub use restore::{RestoreError, SnapshotError, adopt_snapshot, found};
+
+/// The ledger, the leases and the moves of one router.
+#[derive(Debug, Clone)]
+pub struct Ipam {
+    config: Arc<Config>,
+    ledger: Ledger,
+    parking: Parking,
+    members: Members,
+    directory: Directory,
+    revocations: Revocations,
+    leases: Leases,
+    spaces: BTreeMap<NetworkId, Space>,
+    moves: Moves,
+    waiting: Waiting,
+    outbox: Outbox,
+    course: Course,
+}
+
+/// What waits for somebody.
+#[derive(Debug, Clone, Default)]
+struct Waiting {
+    /// Claims that need another router, by what they are for.
+    claims: BTreeMap<Attachment, Pending>,
+    /// Searches for space.
+    quests: BTreeMap<NetworkId, Quest>,
+    /// What this router has offered to give.
+    offers: BTreeMap<(MoveKey, Identity), (MovePrepare, Instant)>,
+    /// Leases whose claim has not been answered: a repeated claim is a retry, not a duplicate.
+    unanswered: BTreeMap<RequestId, LeaseKey>,
+    /// Leases that were there when the router started: their claims may not have been answered either.
+    restored: BTreeSet<LeaseKey>,
+    /// When to look for a spare block again after nobody had one.
+    spare_after: BTreeMap<NetworkId, Instant>,
+    /// Joiners whose snapshot waits for the store.
+    joiners: VecDeque<Identity>,
+}
+
+/// A claim that waits for another router.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Pending {
+    claim: Claim,
+    requests: Vec<RequestId>,
+    deadline: Instant,
+    stage: Stage,
+    /// Answers that only sent it on: bounded, so that contradicting routers cannot keep it going.
+    detours: u8,
+}
+
+/// What a pending claim waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Stage {
+    /// Nothing yet.
+    Fresh,
+    /// A slot of another router's.
+    Moving { key: MoveKey, holder: Identity, wish: Wish },
+    /// A block.
+    Space,
+    /// Nothing: the workload is known nowhere, any slot will do.
+    AnySlot,
+}
+
+/// A search for space in one network.
+#[derive(Debug, Clone, Default)]
+struct Quest {
+    asked: Vec<Identity>,
+    waiting: Option<(Identity, Instant)>,
+    hint: Option<Identity>,
+    silent: usize,
+}
+
+/// How this router fares.
+#[derive(Debug, Clone)]
+struct Course {
+    health: Health,
+    started: Instant,
+    gossip_at: Instant,
+    /// Whose turn it is to be compared with.
+    gossip_turn: usize,
+    /// Numbers freed slots, so that their order survives a restart.
+    freed: u64,
+    table_changed: bool,
+}
+
+/// Whether addresses are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// They are.
+    Working,
+    /// The store cannot be written: leases run on, none is given (invariant I10).
+    ReadOnly,
+    /// Members revoked this router.
+    Revoked,
+}
+
+/// Why [`Ipam::handle_timeout`] wants to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wakeup {
+    /// A claim, a revocation or a search has waited long enough.
+    Answer,
+    /// A held address is given up.
+    Hold,
+    /// A freed slot has rested.
+    Rest,
+    /// The ledger is compared with others'.
+    Gossip,
+    /// A spare block is looked for again.
+    Spare,
+}
+
+/// A range and its owner. Ranges nest; the longest prefix wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owned {
+    /// The slots.
+    pub range: Range,
+    /// Whose they are.
+    pub owner: Identity,
+    /// Since which epoch.
+    pub epoch: wire::Epoch,
+}
+
+/// How many slots this router has, and what they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Owned, whatever they do; the pool that is not yet carved into blocks included.
+    pub owned: u64,
+    /// Given to containers.
+    pub allocated: u64,
+    /// Waiting for their workload.
+    pub held: u64,
+    /// Resting after use.
+    pub resting: u64,
+    /// Ready to be given out without asking anybody.
+    pub free: u64,
+}
+
+/// A handful: an answer that sends a claim on is rare, two in a row mean that a slot moved meanwhile.
+const DETOURS_MAX: u8 = 4;
+/// After a restart a client repeats the claim whose answer it lost, and not much later than its own patience of 10 s.
+const RETRY_WINDOW: Duration = Duration::from_secs(30);
+
+impl Ipam {
+    /// Notes an identity that the mesh admitted, now or ever, and its name. May be repeated.
+    pub fn admit(&mut self, identity: Identity, name: Option<PeerName>, now: Instant) {
+        if self.members.admit(identity, name) && self.course.health != Health::ReadOnly {
+            let name = self.members.label(identity).name;
+            self.outbox.write(Write::member(identity, name.as_ref()));
+        }
+        let parked = self.parking.take_all();
+        self.learn(parked, None, now);
+    }
+
+    /// A peer is connected: differences are looked for at once.
+    pub fn handle_peer_up(&mut self, identity: Identity, now: Instant) {
+        self.members.connect(identity);
+        if self.members.is_revoked(&identity) {
+            self.tell_revoked(identity);
+            return;
+        }
+        self.send_digest(identity);
+        self.repeat_asks(identity);
+        self.resume_claims(now);
+    }
+
+    /// A peer is not connected any more. Nothing changes owner over it (invariant I5).
+    pub fn handle_peer_down(&mut self, identity: Identity, now: Instant) {
+        self.members.disconnect(&identity);
+        self.fail_claims_at(identity, now);
+        self.quest_lost(identity, now);
+    }
+
+    /// Takes a message that a connected peer sent.
+    pub fn handle_message(&mut self, from: Identity, bytes: &[u8], now: Instant) {
+        let Ok(message) = Message::parse(bytes) else { return };
+        if self.members.is_revoked(&from) {
+            self.tell_revoked(from);
+            return;
+        }
+        self.react(from, message, now);
+        self.announce_table();
+    }
+
+    /// The batch from [`Ipam::poll_store`] is durable.
+    pub fn handle_stored(&mut self, _now: Instant) {
+        self.outbox.handle_stored();
+        self.send_snapshots();
+    }
+
+    /// The batch from [`Ipam::poll_store`] could not be written: what is not durable never happened, and nothing is given any
+    /// more. Leases that run go on.
+    pub fn handle_store_failed(&mut self, now: Instant) {
+        let unheard = self.outbox.abandon();
+        self.rewind(now);
+        for event in unheard {
+            match event {
+                Event::Claimed { request, .. } => {
+                    self.outbox.event(Event::Claimed { request, result: Err(ClaimError::ReadOnly) });
+                }
+                Event::Released { request, .. } => self.outbox.event(Event::Released { request, known: false }),
+                Event::RevokeDone { request, .. } => {
+                    self.outbox.event(Event::RevokeDone { request, result: Err(crate::RevokeError::ReadOnly) });
+                }
+                Event::JoinGranted { .. }
+                | Event::Revoked { .. }
+                | Event::RevokedHere
+                | Event::TableChanged
+                | Event::Fenced { .. }
+                | Event::Unfenced { .. }
+                | Event::Alarm(_) => {}
+            }
+        }
+        self.outbox.event(Event::Alarm(Alarm::ReadOnly));
+        self.outbox.event(Event::TableChanged);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.wake_slots(now);
+        self.end_holds(now);
+        self.time_out_claims(now);
+        self.time_out_quests(now);
+        self.time_out_asks(now);
+        self.waiting.offers.retain(|_, (_, until)| *until > now);
+        self.moves.forget_calm(now);
+        if self.course.gossip_at <= now {
+            self.gossip(now);
+        }
+        self.look_for_spare(now);
+        self.announce_table();
+    }
+
+    /// Returns when, and why, [`Ipam::handle_timeout`] wants to run next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Wakeup)> {
+        let claims = self.waiting.claims.values().map(|pending| pending.deadline);
+        let quests = self.waiting.quests.values().filter_map(|quest| Some(quest.waiting?.1));
+        let asks = self.revocations.asking.values().filter_map(|asking| Some(asking.request?.1));
+        let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
+        let holds = self.leases.iter().filter_map(|lease| match lease.state {
+            LeaseState::Held { until } => Some((until?, Wakeup::Hold)),
+            LeaseState::Active | LeaseState::Fenced => None,
+        });
+        let rests = self.spaces.values().filter_map(|space| Some((space.poll_timeout()?, Wakeup::Rest)));
+        let spares = self.waiting.spare_after.values().map(|at| (*at, Wakeup::Spare));
+        let gossip = std::iter::once((self.course.gossip_at, Wakeup::Gossip));
+        answers.chain(holds).chain(rests).chain(spares).chain(gossip).min()
+    }
+
+    /// Hands out the next batch for the store. Then comes [`Ipam::handle_stored`] or [`Ipam::handle_store_failed`].
+    pub fn poll_store(&mut self) -> Option<Vec<Write>> {
+        self.outbox.poll_batch()
+    }
+
+    /// Hands out the next message.
+    pub fn poll_transmit(&mut self) -> Option<(To, Vec<u8>)> {
+        self.outbox.poll_transmit()
+    }
+
+    /// Hands out the next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.outbox.poll_event()?;
+        if let Event::Claimed { request, .. } = &event {
+            self.waiting.unanswered.remove(request);
+        }
+        Some(event)
+    }
+
+    /// Every range with its owner: what forwarding follows.
+    #[must_use]
+    pub fn table(&self) -> Vec<Owned> {
+        let heads = self.ledger.heads();
+        heads.map(|head| Owned { range: head.range, owner: head.owner, epoch: head.epoch }).collect()
+    }
+
+    /// This host's leases.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.iter()
+    }
+
+    /// The lease an attachment has right now.
+    #[must_use]
+    pub fn lease_of(&self, attachment: &Attachment) -> Option<&Lease> {
+        self.leases.of_attachment(attachment)
+    }
+
+    /// The sticky workloads of every host, as their holders say.
+    pub fn directory(&self) -> impl Iterator<Item = &EntryBody> {
+        self.directory.in_force(&self.ledger)
+    }
+
+    /// Whether an address is frozen: it moved too often, or its records contradict each other.
+    #[must_use]
+    pub fn is_frozen(&self, network: NetworkId, slot: Slot, now: Instant) -> bool {
+        let range = Range { network, start: slot, length: 1 };
+        self.moves.is_frozen(network, slot, now) || self.ledger.is_quarantined(&range)
+    }
+
+    /// Who owns a slot.
+    #[must_use]
+    pub fn owner(&self, network: NetworkId, slot: Slot) -> Option<Identity> {
+        self.ledger.owner(network, slot).map(|holding| holding.owner)
+    }
+
+    /// How many slots this router has, in all networks.
+    #[must_use]
+    pub fn space(&self) -> Counts {
+        let me = self.config.identity;
+        let mut counts = Counts::default();
+        for head in self.ledger.heads().filter(|head| head.owner == me) {
+            let carved: u64 = self.inner_ranges(&head.range).map(|range| u64::from(range.length)).sum();
+            counts.owned += u64::from(head.range.length).saturating_sub(carved);
+        }
+        for lease in self.leases.iter() {
+            match lease.state {
+                LeaseState::Active | LeaseState::Fenced => counts.allocated += 1,
+                LeaseState::Held { .. } => counts.held += 1,
+            }
+        }
+        for space in self.spaces.values() {
+            counts.free += u64::try_from(space.free()).unwrap_or(u64::MAX);
+            counts.resting += u64::try_from(space.resting()).unwrap_or(u64::MAX);
+        }
+        counts
+    }
+
+    /// Whether addresses are given.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.course.health
+    }
+
+    /// Everybody ever admitted, with the name if known, and whether it is revoked.
+    pub fn members(&self) -> impl Iterator<Item = (Identity, Option<&PeerName>, bool)> {
+        self.members.all().map(|(identity, name)| (identity, name, self.members.is_revoked(&identity)))
+    }
+
+    /// How people call a router.
+    #[must_use]
+    pub fn label(&self, identity: Identity) -> PeerLabel {
+        self.members.label(identity)
+    }
+
+    /// The network of this number.
+    #[must_use]
+    pub fn network(&self, network: NetworkId) -> Option<&Network> {
+        self.config.genesis.networks.iter().find(|known| known.id == network)
+    }
+
+    /// Ranges directly inside this one: of the pool its blocks, of a block its slots.
+    fn inner_ranges(&self, range: &Range) -> impl Iterator<Item = Range> {
+        let is_block = self.ledger.is_block(range);
+        let carved = self.ledger.carved(range).map(|head| head.range);
+        carved.filter(move |inner| is_block || self.ledger.is_block(inner))
+    }
+
+    fn send(&mut self, to: To, message: &Message) {
+        let bytes = message.emit();
+        if bytes.len() <= wire::message::MESSAGE_BYTES_MAX {
+            self.outbox.transmit(to, bytes);
+        }
+    }
+
+    fn answer(&mut self, requests: &[RequestId], result: &Result<Lease, ClaimError>) {
+        for request in requests {
+            self.outbox.event(Event::Claimed { request: *request, result: result.clone() });
+        }
+    }
+
+    /// Says that the table changed, once for everything that one call changed.
+    fn announce_table(&mut self) {
+        if std::mem::take(&mut self.course.table_changed) {
+            self.outbox.event(Event::TableChanged);
+        }
+    }
+
+    fn react(&mut self, from: Identity, message: Message, now: Instant) {
+        match message {
+            Message::Records(records) => self.learn(records, Some(from), now),
+            Message::Entries(entries) => self.learn_entries(&entries),
+            Message::Digest(buckets) => self.handle_digest(from, &buckets),
+            Message::Compare(buckets) => self.handle_compare(from, &buckets),
+            Message::Want(hashes) => self.send_items(from, &hashes),
+            Message::WantRange(range) => self.send_history(from, &range),
+            Message::SpaceRequest(request) => self.handle_space_request(from, &request, now),
+            Message::SpaceGrant { network, records } => self.handle_space_grant(from, network, records, now),
+            Message::SpaceDeny { network, hint } => self.handle_space_deny(from, network, hint, now),
+            Message::MovePrepare(prepare) => self.handle_prepare(from, prepare, now),
+            Message::MoveOffer { key, .. } => self.handle_offer(from, key),
+            Message::MoveReady { key } => self.handle_ready(from, key, now),
+            Message::MoveCommit { key, records, lease } => self.handle_move_commit(from, key, records, lease, now),
+            Message::MoveAbort { key } => {
+                self.waiting.offers.remove(&(key, from));
+            }
+            Message::MoveRefused { key, reason } => self.handle_refused(from, key, reason, now),
+            Message::RevokeAsk { ask, records } => self.handle_ask(from, ask, records, now),
+            Message::RevokePromise { promise, records } => self.handle_promise(promise, records, now),
+            Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod fingerprint;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! Claims: which slot a container gets.
+//!
+//! Decides between the slots of this host, the slot its workload has elsewhere and a block that has to be asked for.
+
+use std::time::Instant;
+
+use wire::message::{MoveKey, MovePrepare, TEXT_BYTES_MAX, Wish};
+use wire::{Identity, NetworkId, Range, Slot};
+
+use super::{DETOURS_MAX, Health, Ipam, Pending, RETRY_WINDOW, Stage};
+use crate::event::{Event, RequestId};
+use crate::lease::{Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, Stickiness};
+use crate::ledger::Holding;
+use crate::outbox::To;
+use crate::store::Write;
+
+/// What a claim leads to.
+enum Step {
+    /// This slot, which is this host's and unused.
+    Take(Slot),
+    /// A slot of another router's.
+    Ask { slot: Slot, holding: Holding, wish: Wish },
+    /// A block must be found first.
+    FindSpace,
+}
+
+impl Ipam {
+    /// Asks for an address. [`Event::Claimed`] answers, at once or when another router has.
+    pub fn claim(&mut self, request: RequestId, claim: Claim, now: Instant) {
+        if let Err(error) = self.begin_claim(request, claim, now) {
+            self.answer(&[request], &Err(error));
+        }
+        self.announce_table();
+    }
+
+    fn begin_claim(&mut self, request: RequestId, claim: Claim, now: Instant) -> Result<(), ClaimError> {
+        self.check(&claim)?;
+        if let Some(lease) = self.leases.of_attachment(&claim.attachment) {
+            let lease = lease.clone();
+            if !self.is_retry(&lease, &claim, now) {
+                return Err(self.duplicate(lease));
+            }
+            self.waiting.unanswered.insert(request, lease.key());
+            self.answer(&[request], &Ok(lease));
+            return Ok(());
+        }
+        let mut requests = vec![request];
+        if let Some(earlier) = self.waiting.claims.remove(&claim.attachment) {
+            if earlier.claim == claim {
+                requests.extend(earlier.requests.iter());
+                self.waiting.claims.insert(claim.attachment.clone(), Pending { requests, ..earlier });
+                return Ok(());
+            }
+            self.answer(&earlier.requests, &Err(ClaimError::Withdrawn));
+        }
+        let deadline = now + self.config.answer;
+        self.advance(Pending { claim, requests, deadline, stage: Stage::Fresh, detours: 0 }, now);
+        Ok(())
+    }
+
+    /// Takes a claim as far as it gets without another router.
+    pub(super) fn advance(&mut self, mut pending: Pending, now: Instant) {
+        match self.decide(&pending, now) {
+            Ok(Step::Take(slot)) => self.grant(&pending, slot, now),
+            Ok(Step::Ask { slot, holding, wish }) => {
+                let key = MoveKey { network: pending.claim.attachment.network, slot, epoch: holding.epoch };
+                self.send_prepare(holding.owner, key, wish, &pending.claim);
+                pending.stage = Stage::Moving { key, holder: holding.owner, wish };
+                self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
+            }
+            Ok(Step::FindSpace) => {
+                let network = pending.claim.attachment.network;
+                pending.stage = Stage::Space;
+                self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
+                self.find_space(network, now);
+            }
+            Err(error) => self.answer(&pending.requests, &Err(error)),
+        }
+    }
+
+    /// What does not depend on who has what.
+    fn check(&self, claim: &Claim) -> Result<(), ClaimError> {
+        match self.course.health {
+            Health::Working => {}
+            Health::ReadOnly => return Err(ClaimError::ReadOnly),
+            Health::Revoked => return Err(ClaimError::RevokedHere),
+        }
+        let Attachment { network, container_id, ifname } = &claim.attachment;
+        let texts = [Some(container_id), Some(ifname), claim.workload.as_ref()];
+        if let Some(text) = texts.into_iter().flatten().find(|text| text.is_empty() || text.len() > TEXT_BYTES_MAX) {
+            return Err(ClaimError::Text { text: text.chars().take(80).collect() });
+        }
+        let known = self.network(*network).ok_or(ClaimError::UnknownNetwork { network: *network })?;
+        let Some(wanted) = claim.address else { return Ok(()) };
+        match known.slot_of(wanted) {
+            None => Err(ClaimError::OutsidePool { wanted }),
+            Some(slot) if !known.is_assignable(slot) => Err(ClaimError::Reserved { wanted }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn decide(&mut self, pending: &Pending, now: Instant) -> Result<Step, ClaimError> {
+        if pending.detours > DETOURS_MAX {
+            return Err(ClaimError::Withdrawn);
+        }
+        let claim = &pending.claim;
+        let (key, network) = (claim.key(), claim.attachment.network);
+        let wanted = claim.address.and_then(|address| self.network(network)?.slot_of(address));
+        if let Some(lease) = self.leases.of_key(&key) {
+            match lease.state {
+                LeaseState::Active | LeaseState::Fenced => return Err(self.still_runs(lease)),
+                LeaseState::Held { .. } if wanted.is_none_or(|wanted| wanted == lease.slot) => {
+                    return Ok(Step::Take(lease.slot));
+                }
+                // The workload wants another address from now on.
+                LeaseState::Held { .. } => self.end_lease(&key, now),
+            }
+        }
+        if let Some(slot) = wanted {
+            return self.decide_address(network, slot, now);
+        }
+        if claim.stickiness() == Stickiness::Sticky && pending.stage != Stage::AnySlot {
+            if let Some(step) = self.decide_workload(&key, now)? {
+                return Ok(step);
+            }
+        }
+        Ok(self.take_any(network, now).map_or(Step::FindSpace, Step::Take))
+    }
+
+    /// An explicit address.
+    fn decide_address(&mut self, network: NetworkId, slot: Slot, now: Instant) -> Result<Step, ClaimError> {
+        let address = self.address(network, slot);
+        let holding = self.ledger.owner(network, slot).ok_or(ClaimError::OutsidePool { wanted: address })?;
+        if self.ledger.is_quarantined(&Range { network, start: slot, length: 1 }) {
+            return Err(ClaimError::Frozen { address, why: FrozenWhy::Quarantined });
+        }
+        if holding.owner != self.config.identity {
+            return self.ask_holder(slot, network, holding, Wish::Address);
+        }
+        if let Some(lease) = self.leases.of_slot(network, slot) {
+            let (workload, container_id) = (lease.workload.clone(), lease.attachment.container_id.clone());
+            let holder = self.members.label(self.config.identity);
+            return Err(ClaimError::Taken { wanted: address, workload, container_id, holder });
+        }
+        if self.space_of(network).is_resting(slot) {
+            return Err(ClaimError::Resting { wanted: address, rest_s: self.config.rest.as_secs() });
+        }
+        self.carve_out_block(network, slot, now);
+        Ok(Step::Take(slot))
+    }
+
+    /// The slot at which a sticky workload was last seen, here or elsewhere.
+    fn decide_workload(&mut self, key: &LeaseKey, now: Instant) -> Result<Option<Step>, ClaimError> {
+        let Some((slot, holding)) = self.directory.last_seen(key, &self.ledger) else { return Ok(None) };
+        let assignable = self.network(key.network).is_some_and(|network| network.is_assignable(slot));
+        if !assignable || self.ledger.is_quarantined(&Range { network: key.network, start: slot, length: 1 }) {
+            return Ok(None);
+        }
+        if holding.owner != self.config.identity {
+            return self.ask_holder(slot, key.network, holding, Wish::Workload).map(Some);
+        }
+        if self.leases.of_slot(key.network, slot).is_some() {
+            return Ok(None);
+        }
+        self.carve_out_block(key.network, slot, now);
+        Ok(Some(Step::Take(slot)))
+    }
+
+    fn ask_holder(&self, slot: Slot, network: NetworkId, holding: Holding, wish: Wish) -> Result<Step, ClaimError> {
+        if !self.members.is_connected(&holding.owner) || self.members.is_refused(&holding.owner) {
+            return Err(self.unreachable(network, slot, holding.owner));
+        }
+        Ok(Step::Ask { slot, holding, wish })
+    }
+
+    /// The slot that has been free the longest, of a fresh block if it must be.
+    fn take_any(&mut self, network: NetworkId, now: Instant) -> Option<Slot> {
+        self.take_free(network).or_else(|| {
+            self.carve_own_block(network, now).then(|| self.take_free(network)).flatten()
+        })
+    }
+
+    fn take_free(&mut self, network: NetworkId) -> Option<Slot> {
+        while let Some(slot) = self.space_of(network).take_first() {
+            if self.is_mine(network, slot) && self.leases.of_slot(network, slot).is_none() {
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Binds the slot to the claim, durably, and answers.
+    fn grant(&mut self, pending: &Pending, slot: Slot, now: Instant) {
+        let claim = &pending.claim;
+        let (key, network) = (claim.key(), claim.attachment.network);
+        let Some(holding) = self.ledger.owner(network, slot) else { return };
+        let before = self.leases.of_key(&key);
+        let lease = Lease {
+            attachment: claim.attachment.clone(),
+            workload: key.workload.clone(),
+            stickiness: claim.stickiness(),
+            slot,
+            epoch: holding.epoch,
+            mac: claim.mac.or(before.and_then(|lease| lease.mac)),
+            hold: claim.hold.or(before.map(|lease| lease.hold)).unwrap_or(self.config.hold),
+            state: LeaseState::Active,
+            since: now,
+            place: claim.place.clone(),
+        };
+        self.space_of(network).forget(slot);
+        self.outbox.write(Write::rested(network, slot));
+        self.keep_lease(lease.clone());
+        self.waiting.restored.remove(&key);
+        for request in &pending.requests {
+            self.waiting.unanswered.insert(*request, key.clone());
+        }
+        self.answer(&pending.requests, &Ok(lease));
+        self.keep_spare(network, now);
+    }
+
+    fn send_prepare(&mut self, holder: Identity, key: MoveKey, wish: Wish, claim: &Claim) {
+        let LeaseKey { workload, ifname, .. } = claim.key();
+        self.send(To::Peer(holder), &wire::message::Message::MovePrepare(MovePrepare { key, workload, ifname, wish }));
+    }
+
+    /// Tries again what could not be done for want of a slot or of its records.
+    pub(super) fn resume_claims(&mut self, now: Instant) {
+        let me = self.config.identity;
+        let ready = |pending: &Pending| match &pending.stage {
+            Stage::Moving { key, .. } => self.ledger.owner(key.network, key.slot).is_some_and(|holding| holding.owner == me),
+            Stage::Space => self.spaces.get(&pending.claim.attachment.network).is_some_and(|space| space.free() > 0),
+            Stage::Fresh | Stage::AnySlot => true,
+        };
+        let ready: Vec<_> =
+            self.waiting.claims.iter().filter(|(_, pending)| ready(pending)).map(|(attachment, _)| attachment.clone()).collect();
+        for attachment in ready {
+            if let Some(pending) = self.waiting.claims.remove(&attachment) {
+                self.advance(pending, now);
+            }
+        }
+    }
+
+    /// Fails the claims whose time is over, saying what they waited for.
+    pub(super) fn time_out_claims(&mut self, now: Instant) {
+        self.fail_claims(now, |pending| pending.deadline <= now);
+    }
+
+    /// Fails the claims that wait for a peer that is gone.
+    pub(super) fn fail_claims_at(&mut self, peer: Identity, now: Instant) {
+        self.fail_claims(now, |pending| matches!(pending.stage, Stage::Moving { holder, .. } if holder == peer));
+    }
+
+    fn fail_claims(&mut self, _now: Instant, which: impl Fn(&Pending) -> bool) {
+        let failed: Vec<_> =
+            self.waiting.claims.iter().filter(|(_, pending)| which(pending)).map(|(attachment, _)| attachment.clone()).collect();
+        for attachment in failed {
+            let Some(pending) = self.waiting.claims.remove(&attachment) else { continue };
+            let error = match &pending.stage {
+                Stage::Moving { key, holder, .. } => self.unreachable(key.network, key.slot, *holder),
+                Stage::Space | Stage::Fresh | Stage::AnySlot => self.exhausted(attachment.network),
+            };
+            self.answer(&pending.requests, &Err(error));
+        }
+    }
+
+    /// Whether the claim repeats the one that led to this lease and whose answer may have been lost.
+    fn is_retry(&self, lease: &Lease, claim: &Claim, now: Instant) -> bool {
+        let wants_it = claim.address.is_none_or(|address| address == self.address(lease.attachment.network, lease.slot));
+        let alike = wants_it && claim.key() == lease.key() && claim.place == lease.place && claim.mac.is_none_or(|mac| lease.mac == Some(mac));
+        let unanswered = self.waiting.unanswered.values().any(|key| *key == lease.key());
+        let restored = self.waiting.restored.contains(&lease.key()) && now < self.course.started + RETRY_WINDOW;
+        alike && (unanswered || restored)
+    }
+
+    fn duplicate(&self, lease: Lease) -> ClaimError {
+        let address = self.address(lease.attachment.network, lease.slot);
+        ClaimError::Duplicate { lease: Box::new(lease), address }
+    }
+
+    fn still_runs(&self, lease: &Lease) -> ClaimError {
+        ClaimError::HeldElsewhere {
+            workload: lease.workload.clone(),
+            container_id: lease.attachment.container_id.clone(),
+            holder: self.members.label(self.config.identity),
+        }
+    }
+
+    pub(super) fn unreachable(&self, network: NetworkId, slot: Slot, holder: Identity) -> ClaimError {
+        ClaimError::HolderUnreachable { address: self.address(network, slot), holder: self.members.label(holder) }
+    }
+
+    pub(super) fn address(&self, network: NetworkId, slot: Slot) -> std::net::Ipv4Addr {
+        self.network(network).map_or(std::net::Ipv4Addr::UNSPECIFIED, |network| network.address(slot))
+    }
+
+    /// Tells everybody what became of an alarm-worthy thing.
+    pub(super) fn alarm(&mut self, alarm: crate::event::Alarm) {
+        self.outbox.event(Event::Alarm(alarm));
+    }
+}
+
+impl Claim {
+    /// What its lease is found by.
+    #[must_use]
+    pub fn key(&self) -> LeaseKey {
+        let Attachment { network, container_id, ifname } = &self.attachment;
+        let named = self.workload.clone().or_else(|| self.address.map(|address| address.to_string()));
+        LeaseKey { network: *network, workload: named.unwrap_or_else(|| container_id.clone()), ifname: ifname.clone() }
+    }
+
+    /// Whether the address waits for its workload: if it has a name, or asked for that very address.
+    #[must_use]
+    pub fn stickiness(&self) -> Stickiness {
+        if self.workload.is_some() || self.address.is_some() { Stickiness::Sticky } else { Stickiness::Ephemeral }
+    }
+}

@@ -1,0 +1,57 @@
+//! What makes two states of a router the same state, for the exploration.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use wire::{Identity, Slot};
+
+use super::{Health, Ipam};
+use crate::lease::LeaseState;
+
+impl Ipam {
+    /// A number for everything that decides how this router goes on. The clock stands still in an exploration.
+    pub(crate) fn fingerprint(&self) -> (u64, u64) {
+        let mut first = DefaultHasher::new();
+        for row in self.outbox.durable() {
+            row.hash(&mut first);
+        }
+        let mut second = DefaultHasher::new();
+        let waiting = &self.waiting;
+        (&self.leases, &self.spaces, &waiting.claims, &waiting.restored, self.course.health).hash(&mut second);
+        for (network, quest) in &waiting.quests {
+            (network, &quest.asked, quest.waiting, quest.hint, quest.silent).hash(&mut second);
+        }
+        waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
+        waiting.unanswered.hash(&mut second);
+        for (question, asking) in &self.revocations.asking {
+            (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>()).hash(&mut second);
+        }
+        self.revocations.incomplete.keys().for_each(|hash| hash.hash(&mut second));
+        self.parking.hashes().for_each(|hash| hash.hash(&mut second));
+        let holdings: Vec<_> = self.ledger.heads().map(|head| (head.range, head.owner, head.epoch, head.hash)).collect();
+        holdings.hash(&mut second);
+        (first.finish(), second.finish())
+    }
+
+    /// The slots whose containers' frames go out and come in here.
+    pub(crate) fn slots_in_use(&self) -> BTreeSet<Slot> {
+        let live = self.leases.iter().filter(|lease| lease.state == LeaseState::Active && self.course.health != Health::Revoked);
+        live.map(|lease| lease.slot).collect()
+    }
+
+    /// Everybody this router knows to be revoked.
+    pub(crate) fn revoked(&self) -> BTreeSet<Identity> {
+        self.members().filter(|(_, _, revoked)| *revoked).map(|(identity, _, _)| identity).collect()
+    }
+}
+
+impl Ipam {
+    /// What a restart would read.
+    pub(crate) fn stored_rows(&self) -> Vec<crate::Write> {
+        self.rows(|_| true)
+    }
+
+    pub(crate) fn connected_peers(&self) -> Vec<Identity> {
+        self.members.connected().collect()
+    }
+}

@@ -1,0 +1,272 @@
+//! Gifts of space: to joiners, to those who ask, and the search for it.
+//!
+//! Decides what this host can spare and whom to ask when it has nothing. A block is given only whole and unused.
+
+use std::time::{Duration, Instant};
+
+use wire::message::{Message, Need, SpaceRequest};
+use wire::{Identity, NetworkId, PeerName, Range, Record, Slot};
+
+use super::{Health, Ipam, Pending, Quest, Stage};
+use crate::event::Event;
+use crate::lease::ClaimError;
+use crate::outbox::To;
+
+/// How long a router may take to answer before the next one is asked: several fit the patience of a claim.
+const ASK_PATIENCE: Duration = Duration::from_secs(2);
+/// Nobody had a spare block: the pool is nearly full, and asking more often makes it no larger.
+const SPARE_PAUSE: Duration = Duration::from_secs(60);
+
+impl Ipam {
+    /// Admits a joiner and gives it a block of each network, if there is one to give. [`Event::JoinGranted`] brings what it starts
+    /// from, as soon as the gift is durable. Repeating it gives nothing twice.
+    pub fn grant_join(&mut self, identity: Identity, name: Option<PeerName>, now: Instant) {
+        self.admit(identity, name, now);
+        if self.course.health != Health::Working || self.members.is_refused(&identity) {
+            return;
+        }
+        let networks: Vec<_> = self.config.genesis.networks.iter().map(|network| network.id).collect();
+        for network in networks {
+            if self.blocks_of(network, identity).is_empty() {
+                if let Some(block) = self.spare_block(network, Need::Spare) {
+                    self.give(block, identity, now);
+                }
+            }
+        }
+        self.waiting.joiners.push_back(identity);
+        // With nothing to write there is nothing to wait for.
+        if self.outbox.is_settled() {
+            self.send_snapshots();
+        }
+        self.announce_table();
+    }
+
+    /// Hands out the snapshots whose gifts are durable.
+    pub(super) fn send_snapshots(&mut self) {
+        if !self.outbox.is_settled() {
+            return;
+        }
+        while let Some(identity) = self.waiting.joiners.pop_front() {
+            let snapshot = self.snapshot_for(identity);
+            self.outbox.event(Event::JoinGranted { identity, snapshot });
+        }
+    }
+
+    /// Gives a block to whoever asks, repeats the gift it has not heard of, or says who may have room.
+    pub(super) fn handle_space_request(&mut self, from: Identity, request: &SpaceRequest, now: Instant) {
+        let network = request.network;
+        let owned = self.blocks_of(network, from);
+        let records: Vec<Record> = if owned.len() > usize::try_from(request.have).unwrap_or(usize::MAX) {
+            owned.iter().flat_map(|block| self.ledger.history(block)).collect()
+        } else {
+            self.give_block(network, from, request.need, now).into_iter().flat_map(|block| self.ledger.history(&block)).collect()
+        };
+        let answer = if records.is_empty() {
+            Message::SpaceDeny { network, hint: self.room_elsewhere(network, from) }
+        } else {
+            Message::SpaceGrant { network, records }
+        };
+        self.send(To::Peer(from), &answer);
+    }
+
+    fn give_block(&mut self, network: NetworkId, to: Identity, need: Need, now: Instant) -> Option<Range> {
+        if self.course.health != Health::Working || self.members.is_refused(&to) || !self.members.is_admitted(&to) {
+            return None;
+        }
+        let block = self.spare_block(network, need)?;
+        self.give(block, to, now).map(|_| block)
+    }
+
+    pub(super) fn handle_space_grant(&mut self, from: Identity, network: NetworkId, records: Vec<Record>, now: Instant) {
+        if let Some(quest) = self.waiting.quests.get_mut(&network) {
+            if quest.waiting.is_some_and(|(asked, _)| asked == from) {
+                quest.waiting = None;
+            }
+        }
+        self.learn(records, Some(from), now);
+        self.go_on_asking(network, now);
+    }
+
+    pub(super) fn handle_space_deny(&mut self, from: Identity, network: NetworkId, hint: Option<Identity>, now: Instant) {
+        let Some(quest) = self.waiting.quests.get_mut(&network) else { return };
+        if quest.waiting.is_none_or(|(asked, _)| asked != from) {
+            return;
+        }
+        quest.waiting = None;
+        quest.hint = hint;
+        self.go_on_asking(network, now);
+    }
+
+    /// A claim waits for a block: asks around.
+    pub(super) fn find_space(&mut self, network: NetworkId, now: Instant) {
+        self.waiting.quests.entry(network).or_default();
+        self.waiting.spare_after.remove(&network);
+        self.go_on_asking(network, now);
+    }
+
+    /// Keeps a spare block ahead: carves one out of the pool, or asks for one.
+    pub(super) fn keep_spare(&mut self, network: NetworkId, now: Instant) {
+        let low_water = u64::from(self.config.genesis.block_slots) * u64::from(self.config.low_water_percent) / 100;
+        let free = u64::try_from(self.space_of(network).free()).unwrap_or(u64::MAX);
+        let waits = self.waiting.spare_after.get(&network).is_some_and(|at| *at > now);
+        if free >= low_water || waits || self.course.health != Health::Working || self.carve_own_block(network, now) {
+            return;
+        }
+        self.waiting.quests.entry(network).or_default();
+        self.go_on_asking(network, now);
+    }
+
+    /// Looks for a spare block again where nobody had one.
+    pub(super) fn look_for_spare(&mut self, now: Instant) {
+        let due: Vec<_> = self.waiting.spare_after.iter().filter(|(_, at)| **at <= now).map(|(network, _)| *network).collect();
+        for network in due {
+            self.waiting.spare_after.remove(&network);
+            self.keep_spare(network, now);
+        }
+    }
+
+    /// Asks the next router that may have room; when nobody is left, says so to whoever waits.
+    fn go_on_asking(&mut self, network: NetworkId, now: Instant) {
+        let Some(quest) = self.waiting.quests.get(&network) else { return };
+        if quest.waiting.is_some() {
+            return;
+        }
+        let Some(next) = self.next_to_ask(network, quest) else {
+            self.end_quest(network, now);
+            return;
+        };
+        let waits = self.waiting.claims.values().any(|pending| pending.stage == Stage::Space && pending.claim.attachment.network == network);
+        let need = if waits { Need::Waiting } else { Need::Spare };
+        let have = u32::try_from(self.blocks_of(network, self.config.identity).len()).unwrap_or(u32::MAX);
+        if let Some(quest) = self.waiting.quests.get_mut(&network) {
+            quest.asked.push(next);
+            quest.hint = None;
+            quest.waiting = Some((next, now + ASK_PATIENCE));
+        }
+        self.send(To::Peer(next), &Message::SpaceRequest(SpaceRequest { network, have, need }));
+    }
+
+    /// The one that was hinted at, the pool's owner, then everybody else.
+    fn next_to_ask(&self, network: NetworkId, quest: &Quest) -> Option<Identity> {
+        let pool_owner = self.ledger.pool(network).and_then(|pool| self.ledger.head(&pool)).map(|head| head.owner);
+        let candidates = quest.hint.into_iter().chain(pool_owner).chain(self.members.connected());
+        let may_answer = |peer: &Identity| self.members.is_connected(peer) && !self.members.is_refused(peer) && !quest.asked.contains(peer);
+        candidates.filter(|peer| *peer != self.config.identity).find(may_answer)
+    }
+
+    fn end_quest(&mut self, network: NetworkId, now: Instant) {
+        let error = self.exhausted(network);
+        let waits = |pending: &Pending| pending.stage == Stage::Space && pending.claim.attachment.network == network;
+        let waiting: Vec<_> =
+            self.waiting.claims.iter().filter(|(_, pending)| waits(pending)).map(|(attachment, _)| attachment.clone()).collect();
+        self.waiting.quests.remove(&network);
+        self.waiting.spare_after.insert(network, now + SPARE_PAUSE);
+        for attachment in waiting {
+            if let Some(pending) = self.waiting.claims.remove(&attachment) {
+                self.answer(&pending.requests, &Err(error.clone()));
+            }
+        }
+    }
+
+    /// A block came: the search is over, unless claims still wait.
+    pub(super) fn serve_quests(&mut self, now: Instant) {
+        let networks: Vec<_> = self.waiting.quests.keys().copied().collect();
+        for network in networks {
+            if self.space_of(network).free() == 0 {
+                continue;
+            }
+            self.waiting.quests.remove(&network);
+            self.resume_claims(now);
+        }
+    }
+
+    pub(super) fn time_out_quests(&mut self, now: Instant) {
+        self.give_up_asked(now, |_, until| until <= now);
+    }
+
+    /// A router that was asked is gone.
+    pub(super) fn quest_lost(&mut self, peer: Identity, now: Instant) {
+        self.give_up_asked(now, |asked, _| asked == peer);
+    }
+
+    fn give_up_asked(&mut self, now: Instant, which: impl Fn(Identity, Instant) -> bool) {
+        let mut silent = Vec::new();
+        for (network, quest) in &mut self.waiting.quests {
+            if quest.waiting.is_some_and(|(asked, until)| which(asked, until)) {
+                quest.waiting = None;
+                quest.silent += 1;
+                silent.push(*network);
+            }
+        }
+        for network in silent {
+            self.go_on_asking(network, now);
+        }
+    }
+
+    pub(super) fn exhausted(&self, network: NetworkId) -> ClaimError {
+        let (asked, silent) = self.waiting.quests.get(&network).map_or((0, 0), |quest| (quest.asked.len(), quest.silent));
+        let others = self.members.current().filter(|member| *member != self.config.identity);
+        let apart = others.filter(|member| !self.members.is_connected(member)).count();
+        ClaimError::Exhausted { network, asked: asked.saturating_sub(silent), unreachable: apart + silent }
+    }
+
+    /// The blocks an identity owns, as this host knows.
+    pub(super) fn blocks_of(&self, network: NetworkId, identity: Identity) -> Vec<Range> {
+        let heads = self.ledger.heads().filter(|head| head.range.network == network && head.owner == identity);
+        heads.map(|head| head.range).filter(|range| self.ledger.is_block(range)).collect()
+    }
+
+    /// A whole, unused block that this host can do without.
+    fn spare_block(&self, network: NetworkId, need: Need) -> Option<Range> {
+        let me = self.config.identity;
+        let pool = self.ledger.pool(network)?;
+        if self.ledger.head(&pool).is_some_and(|head| head.owner == me) {
+            if let Some(block) = self.ledger.uncarved_block(network) {
+                return Some(block);
+            }
+        }
+        let unused: Vec<_> = self.blocks_of(network, me).into_iter().filter(|block| self.is_unused(block)).collect();
+        let space = self.spaces.get(&network)?;
+        let last = unused.last().copied()?;
+        let in_last = (last.start.0..last.end().0).filter(|slot| space.is_free(Slot(*slot))).count();
+        let left = u64::try_from(space.free().saturating_sub(in_last)).unwrap_or(0);
+        let low_water = u64::from(self.config.genesis.block_slots) * u64::from(self.config.low_water_percent) / 100;
+        let idle = self.leases.iter().all(|lease| lease.attachment.network != network);
+        let can_do_without = left > low_water || idle && need == Need::Waiting;
+        can_do_without.then_some(last)
+    }
+
+    /// Whether every assignable slot of a block is free, nothing was ever carved out of it, and nobody contests it.
+    fn is_unused(&self, block: &Range) -> bool {
+        let Some(network) = self.network(block.network) else { return false };
+        let Some(space) = self.spaces.get(&block.network) else { return false };
+        let mut slots = (block.start.0..block.end().0).map(Slot).filter(|slot| network.is_assignable(*slot));
+        let is_free = |slot: Slot| space.is_free(slot) && self.leases.of_slot(block.network, slot).is_none();
+        !self.ledger.is_quarantined(block) && self.ledger.carved(block).next().is_none() && slots.all(is_free)
+    }
+
+    /// The next block of the pool, if the pool is this host's, for its own use.
+    pub(super) fn carve_own_block(&mut self, network: NetworkId, now: Instant) -> bool {
+        let owner = self.ledger.pool(network).and_then(|pool| self.ledger.head(&pool)).map(|head| head.owner);
+        if owner != Some(self.config.identity) {
+            return false;
+        }
+        let block = self.ledger.uncarved_block(network);
+        block.is_some_and(|block| self.give(block, self.config.identity, now).is_some())
+    }
+
+    /// The block a slot lies in, if it is still part of this host's pool, for its own use.
+    pub(super) fn carve_out_block(&mut self, network: NetworkId, slot: Slot, now: Instant) {
+        let block = self.ledger.block_of(network, slot);
+        if self.ledger.head(&block).is_none() {
+            self.give(block, self.config.identity, now);
+        }
+    }
+
+    /// Who may have room: the owner of what is left of the pool.
+    fn room_elsewhere(&self, network: NetworkId, asker: Identity) -> Option<Identity> {
+        self.ledger.uncarved_block(network)?;
+        let owner = self.ledger.head(&self.ledger.pool(network)?)?.owner;
+        (owner != asker && owner != self.config.identity).then_some(owner)
+    }
+}

@@ -1,0 +1,217 @@
+//! Ownership: what the ledger's changes mean for this host.
+//!
+//! Decides which records are taken, and follows what is gained and lost with slots and leases.
+
+use std::time::Instant;
+
+use wire::message::Message;
+use wire::{Identity, NetworkId, RECORD_VERSION, Range, Record, RecordBody, Slot};
+
+use super::{Health, Ipam};
+use crate::event::{Alarm, Event};
+use crate::lease::{Lease, LeaseState};
+use crate::ledger::{Outcome, hash_of_record};
+use crate::members::Verdict;
+use crate::moving::Pace;
+use crate::outbox::To;
+use crate::seal::{is_signed_by, sign};
+use crate::space::Space;
+use crate::store::Write;
+
+/// How a slot became this host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gain {
+    /// Its owner gave it, unused.
+    Given,
+    /// Its owner was revoked, and may have used it a moment ago.
+    Inherited,
+}
+
+impl Ipam {
+    /// Takes records that extend what is held, and whatever waited for them.
+    pub(super) fn learn(&mut self, records: Vec<Record>, from: Option<Identity>, now: Instant) {
+        let mut gaps: Vec<Range> = Vec::new();
+        let mut changed: Vec<Range> = Vec::new();
+        let mut todo: Vec<Record> = records.into_iter().rev().collect();
+        while let Some(record) = todo.pop() {
+            let range = record.body.range;
+            match self.take(&record, now) {
+                Taken::InForce => {
+                    changed.push(range);
+                    todo.extend(self.parking.take(&hash_of_record(&record)));
+                }
+                Taken::Parked if !gaps.contains(&range) => gaps.push(range),
+                Taken::Parked | Taken::Nothing => {}
+            }
+        }
+        if let Some(from) = from {
+            for range in gaps {
+                self.send(To::Peer(from), &Message::WantRange(range));
+            }
+        }
+        if !changed.is_empty() {
+            self.follow(&changed, Gain::Given, now);
+            self.retry_commits(now);
+        }
+    }
+
+    fn take(&mut self, record: &Record, now: Instant) -> Taken {
+        let hash = hash_of_record(record);
+        if self.ledger.holds(&hash) {
+            return Taken::Nothing;
+        }
+        let verdict = self.members.verdict(record, &hash, self.config.rules);
+        if verdict == Verdict::Refused || !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature) {
+            return Taken::Nothing;
+        }
+        if verdict == Verdict::UnknownAuthor {
+            self.parking.park(record.clone());
+            return Taken::Nothing;
+        }
+        if self.ledger.is_quarantined(&record.body.range) {
+            return Taken::Nothing;
+        }
+        match self.ledger.apply(record) {
+            Outcome::Applied => {
+                self.note_applied(record, now);
+                Taken::InForce
+            }
+            Outcome::Gap => match self.parking.park(record.clone()) {
+                crate::ledger::Parked::New => Taken::Parked,
+                crate::ledger::Parked::NotNew => Taken::Nothing,
+            },
+            Outcome::Equivocation(range) => {
+                let in_force = !self.ledger.is_evidence(&hash);
+                self.outbox.write(if in_force { Write::record(record) } else { Write::evidence(record) });
+                self.alarm(Alarm::Equivocation { range, author: record.body.author });
+                if in_force { Taken::InForce } else { Taken::Nothing }
+            }
+            Outcome::Known | Outcome::Refused => Taken::Nothing,
+        }
+    }
+
+    fn note_applied(&mut self, record: &Record, now: Instant) {
+        self.outbox.write(Write::record(record));
+        let range = record.body.range;
+        if range.length == 1 && self.moves.note(range.network, range.start, now) == Pace::Froze {
+            self.alarm(Alarm::Flapping { range });
+        }
+    }
+
+    /// Writes the next record of a range that is this host's, durably, and tells everybody.
+    pub(super) fn give(&mut self, range: Range, owner: Identity, now: Instant) -> Option<Record> {
+        let before = self.ledger.head(&range).or_else(|| self.ledger.owner(range.network, range.start))?;
+        let author = self.config.identity;
+        if before.owner != author || !before.range.covers(&range) || self.ledger.is_quarantined(&range) {
+            return None;
+        }
+        let body = RecordBody { range, owner, epoch: before.epoch.next(), author, previous: before.hash };
+        let signature = sign(&self.config.signing_key, RECORD_VERSION, &body);
+        let record = Record { body, signature };
+        if self.ledger.apply(&record) != Outcome::Applied {
+            return None;
+        }
+        self.note_applied(&record, now);
+        self.send(To::AllPeers, &Message::Records(vec![record.clone()]));
+        self.follow(&[range], Gain::Given, now);
+        Some(record)
+    }
+
+    /// Follows a change of owners with this host's slots and leases.
+    pub(super) fn follow(&mut self, ranges: &[Range], gain: Gain, now: Instant) {
+        self.course.table_changed = true;
+        for range in ranges {
+            // Out of a pool nothing is given directly: its blocks are carved out first.
+            if self.ledger.is_block(range) || range.length == 1 {
+                for slot in range.start.0..range.end().0 {
+                    self.follow_slot(range.network, Slot(slot), gain, now);
+                }
+            }
+        }
+        self.resume_claims(now);
+        self.serve_quests(now);
+    }
+
+    fn follow_slot(&mut self, network: NetworkId, slot: Slot, gain: Gain, now: Instant) {
+        if !self.network(network).is_some_and(|known| known.is_assignable(slot)) {
+            return;
+        }
+        let mine = self.is_mine(network, slot);
+        let lease = self.leases.of_slot(network, slot).cloned();
+        match (mine, lease) {
+            (true, Some(lease)) => self.regain(lease, now),
+            (true, None) => {
+                let space = self.space_of(network);
+                let tracked = space.is_free(slot) || space.is_resting(slot);
+                match gain {
+                    Gain::Given => space.add(slot),
+                    Gain::Inherited if !tracked => self.rest_slot(network, slot, now),
+                    Gain::Inherited => {}
+                }
+            }
+            (false, lease) => {
+                self.space_of(network).forget(slot);
+                if let Some(lease) = lease {
+                    self.lose(lease, now);
+                }
+            }
+        }
+    }
+
+    /// A lease whose slot is this host's.
+    fn regain(&mut self, lease: Lease, now: Instant) {
+        let Some(holding) = self.ledger.owner(lease.attachment.network, lease.slot) else { return };
+        let fenced = lease.state == LeaseState::Fenced;
+        if !fenced && lease.epoch == holding.epoch || self.course.health == Health::Revoked {
+            return;
+        }
+        let state = if fenced { LeaseState::Active } else { lease.state };
+        let since = if fenced { now } else { lease.since };
+        let lease = Lease { epoch: holding.epoch, state, since, ..lease };
+        self.keep_lease(lease.clone());
+        if fenced {
+            self.outbox.event(Event::Unfenced { lease });
+        }
+    }
+
+    /// A lease whose slot is somebody else's.
+    fn lose(&mut self, lease: Lease, now: Instant) {
+        let network = lease.attachment.network;
+        if self.ledger.is_quarantined(&Range { network, start: lease.slot, length: 1 }) {
+            return;
+        }
+        match lease.state {
+            LeaseState::Active => self.fence(lease, now),
+            LeaseState::Held { .. } => {
+                self.forget_lease(&lease.key());
+            }
+            LeaseState::Fenced => {}
+        }
+    }
+
+    pub(super) fn fence(&mut self, lease: Lease, now: Instant) {
+        let lease = Lease { state: LeaseState::Fenced, since: now, ..lease };
+        self.outbox.write(Write::lease(&lease));
+        self.leases.insert(lease.clone());
+        self.outbox.event(Event::Fenced { lease });
+    }
+
+    /// Whether a slot is this host's to give: its own, and nobody has given it away twice.
+    pub(super) fn is_mine(&self, network: NetworkId, slot: Slot) -> bool {
+        let range = Range { network, start: slot, length: 1 };
+        let owner = self.ledger.owner(network, slot).map(|holding| holding.owner);
+        owner == Some(self.config.identity) && !self.ledger.is_quarantined(&range)
+    }
+
+    pub(super) fn space_of(&mut self, network: NetworkId) -> &mut Space {
+        self.spaces.entry(network).or_default()
+    }
+}
+
+/// What became of a record from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    InForce,
+    Parked,
+    Nothing,
+}

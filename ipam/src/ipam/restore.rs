@@ -1,0 +1,275 @@
+//! How a router's part of the ledger begins: founded, joined, or read back from its store.
+//!
+//! Decides what a store must say to be this router's. An identity is one with its disk (invariant I3): a store of another one,
+//! or none at all, is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use wire::{ClusterId, DecodeError, GENESIS_VERSION, Identity, NetworkId, RECORD_VERSION, decode, encode};
+
+use super::ownership::Gain;
+use super::{Course, Health, Ipam, Waiting};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::lease::{LeaseState, Leases};
+use crate::ledger::{Ledger, Parking, hash_of_record};
+use crate::members::Members;
+use crate::moving::Moves;
+use crate::outbox::Outbox;
+use crate::revoke::{Revocations, hash_of_commit, prove};
+use crate::seal::{hash_of, is_signed_by};
+use crate::store::{Contents, Table, Write};
+
+/// Why a store is not this router's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// The store is empty, but this router has an identity: its ledger is lost.
+    #[error("the store holds no ledger of {identity}; an identity that has lost its ledger must not be used again: join as a new one")]
+    Empty {
+        /// The identity of the configuration.
+        identity: Identity,
+    },
+    /// The store belongs to somebody else: it was copied.
+    #[error("the store belongs to {stored}, not to {identity}; a copied store must not be used: join as a new router")]
+    OtherIdentity {
+        /// The identity of the configuration.
+        identity: Identity,
+        /// The identity in the store.
+        stored: Identity,
+    },
+    /// A row cannot be read.
+    #[error("a row of the table {} cannot be read", table.name())]
+    Corrupt {
+        /// The table.
+        table: Table,
+    },
+    /// The key of the configuration is not its identity's.
+    #[error("the signing key is not that of {identity}")]
+    Key {
+        /// The identity of the configuration.
+        identity: Identity,
+    },
+}
+
+/// Why a snapshot is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The bytes are not a snapshot.
+    #[error("not a snapshot")]
+    Malformed(#[from] DecodeErrorKind),
+    /// It was made for another router.
+    #[error("the snapshot is for {identity}")]
+    NotForUs {
+        /// Whom it was made for.
+        identity: Identity,
+    },
+    /// It is of another cluster.
+    #[error("the snapshot is of another cluster, {cluster}")]
+    OtherCluster {
+        /// Its cluster.
+        cluster: ClusterId,
+    },
+    /// A record in it is not signed by its author, or a row cannot be read.
+    #[error("a row of the table {} is not authentic", table.name())]
+    NotAuthentic {
+        /// The table.
+        table: Table,
+    },
+}
+
+/// How a snapshot's bytes are wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeErrorKind(String);
+
+impl From<DecodeError> for DecodeErrorKind {
+    fn from(error: DecodeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+const SNAPSHOT_VERSION: u8 = 1;
+
+/// What a joiner starts from.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    identity: Identity,
+    cluster: ClusterId,
+    rows: Vec<Write>,
+}
+
+/// Tables that say what the cluster knows, rather than what one host does.
+const OF_THE_CLUSTER: [Table; 6] =
+    [Table::Members, Table::Records, Table::Evidence, Table::Commits, Table::Refused, Table::Directory];
+
+/// The store of the router that founds a cluster: to be written once, before the first [`Ipam::new`].
+#[must_use]
+pub fn found(config: &Config) -> Vec<Write> {
+    vec![Write::identity(config.identity), Write::member(config.identity, None)]
+}
+
+/// The store of a router that joins, from what [`crate::Event::JoinGranted`] brought its sponsor: to be written once, before the
+/// first [`Ipam::new`].
+///
+/// # Errors
+/// [`SnapshotError`]; nothing of the snapshot is to be used then.
+pub fn adopt_snapshot(config: &Config, bytes: &[u8], now: Instant) -> Result<Vec<Write>, SnapshotError> {
+    let snapshot: Snapshot = decode(SNAPSHOT_VERSION, bytes).map_err(DecodeErrorKind::from)?;
+    if snapshot.identity != config.identity {
+        return Err(SnapshotError::NotForUs { identity: snapshot.identity });
+    }
+    if snapshot.cluster != cluster_of(config) {
+        return Err(SnapshotError::OtherCluster { cluster: snapshot.cluster });
+    }
+    let rows: Vec<_> = snapshot.rows.into_iter().filter(|row| OF_THE_CLUSTER.contains(&row.table)).collect();
+    let contents = Contents::read(&rows, now).map_err(|row| SnapshotError::NotAuthentic { table: row.table })?;
+    let forged = |record: &&wire::Record| !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature);
+    if contents.records.iter().chain(&contents.evidence).find(forged).is_some() {
+        return Err(SnapshotError::NotAuthentic { table: Table::Records });
+    }
+    if contents.entries.iter().any(|entry| !crate::directory::is_authentic(entry)) {
+        return Err(SnapshotError::NotAuthentic { table: Table::Directory });
+    }
+    if contents.commits.iter().any(|(_, commit)| prove(commit, config.rules).is_none()) {
+        return Err(SnapshotError::NotAuthentic { table: Table::Commits });
+    }
+    Ok(found(config).into_iter().chain(rows).collect())
+}
+
+fn cluster_of(config: &Config) -> ClusterId {
+    ClusterId(hash_of(GENESIS_VERSION, &config.genesis).0)
+}
+
+impl Ipam {
+    /// Takes up where the store left off: `stored` is every row of it, in any order.
+    ///
+    /// # Errors
+    /// [`RestoreError`]: the store is empty, somebody else's or damaged. Nothing is changed.
+    pub fn new(config: Config, stored: &[Write], now: Instant) -> Result<Self, RestoreError> {
+        let identity = config.identity;
+        if Identity(config.signing_key.verifying_key().to_bytes()) != identity {
+            return Err(RestoreError::Key { identity });
+        }
+        let contents = Contents::read(stored, now).map_err(|row| RestoreError::Corrupt { table: row.table })?;
+        match contents.identity {
+            None => return Err(RestoreError::Empty { identity }),
+            Some(stored) if stored != identity => return Err(RestoreError::OtherIdentity { identity, stored }),
+            Some(_) => {}
+        }
+        let mut ipam = Self::blank(config, stored, now);
+        ipam.fill(contents, now);
+        Ok(ipam)
+    }
+
+    fn blank(config: Config, stored: &[Write], now: Instant) -> Self {
+        let gossip_at = Self::first_gossip(config.seed, config.gossip, now);
+        Self {
+            ledger: Ledger::new(&config.genesis),
+            parking: Parking::default(),
+            members: Members::default(),
+            directory: Directory::default(),
+            revocations: Revocations::default(),
+            leases: Leases::default(),
+            spaces: BTreeMap::new(),
+            moves: Moves::default(),
+            waiting: Waiting::default(),
+            outbox: Outbox::new(stored),
+            course: Course { health: Health::Working, started: now, gossip_at, gossip_turn: 0, freed: 0, table_changed: false },
+            config: Arc::new(config),
+        }
+    }
+
+    fn fill(&mut self, contents: Contents, now: Instant) {
+        for (member, name) in contents.members {
+            let _ = self.members.admit(member, name);
+        }
+        for (victim, members) in contents.refused {
+            self.members.refuse(victim, members);
+        }
+        self.fill_ledger(contents.records, contents.commits);
+        for record in &contents.evidence {
+            self.ledger.restore_evidence(record);
+        }
+        for entry in &contents.entries {
+            let _ = self.directory.merge(entry);
+        }
+        self.revocations.promises = contents.promises.into_iter().map(|(hash, ask, promise)| (hash, (ask, promise))).collect();
+        for lease in contents.leases {
+            self.waiting.restored.insert(lease.key());
+            self.leases.insert(lease);
+        }
+        for (network, slot, order) in contents.resting {
+            self.course.freed = self.course.freed.max(order);
+            let until = now + self.config.rest;
+            self.space_of(network).rest(slot, until);
+        }
+        self.fill_spaces(now);
+    }
+
+    /// Replays the ledger: every record has a higher epoch than what it extends, and so has every inheritance.
+    fn fill_ledger(&mut self, mut records: Vec<wire::Record>, commits: Vec<(u64, wire::message::Commit)>) {
+        records.sort_by_key(|record| (record.body.epoch, hash_of_record(record)));
+        for (_, commit) in commits {
+            records.retain(|record| self.ledger.apply(record) == crate::ledger::Outcome::Gap);
+            let Some(decision) = prove(&commit, self.config.rules) else { continue };
+            self.ledger.inherit(&decision.victims, &decision.members);
+            self.members.revoke(&decision.victims, &decision.records);
+            self.revocations.commits.insert(hash_of_commit(&commit), commit);
+            if decision.victims.contains(&self.config.identity) {
+                self.course.health = Health::Revoked;
+            }
+        }
+        for record in &records {
+            self.ledger.apply(record);
+        }
+    }
+
+    /// Finds the slots that are this host's, and the leases whose slots are not.
+    fn fill_spaces(&mut self, now: Instant) {
+        let me = self.config.identity;
+        let networks: BTreeSet<NetworkId> = self.config.genesis.networks.iter().map(|network| network.id).collect();
+        for network in networks {
+            let mine = self.ledger.heads().filter(|head| head.range.network == network && head.owner == me).map(|head| head.range);
+            let leased = self.leases.iter().map(|lease| wire::Range { network, start: lease.slot, length: 1 });
+            let ranges: BTreeSet<_> = mine.chain(leased).collect();
+            self.follow(&ranges.into_iter().collect::<Vec<_>>(), Gain::Given, now);
+        }
+        if self.course.health == Health::Revoked {
+            let active: Vec<_> = self.leases.iter().filter(|lease| lease.state == LeaseState::Active).cloned().collect();
+            for lease in active {
+                self.fence(lease, now);
+            }
+        }
+        self.course.table_changed = false;
+    }
+
+    /// Goes back to what the store holds, and gives nothing any more.
+    pub(super) fn rewind(&mut self, now: Instant) {
+        let rows = self.rows(|_| true);
+        let Ok(contents) = Contents::read(&rows, now) else { return };
+        let (pending, members) = (std::mem::take(&mut self.waiting.claims), self.members.clone());
+        let outbox = std::mem::take(&mut self.outbox);
+        let mut fresh = Self::blank(Config::clone(&self.config), &[], now);
+        fresh.fill(contents, now);
+        fresh.members = members;
+        fresh.outbox = outbox;
+        fresh.course.health = fresh.course.health.max(Health::ReadOnly);
+        *self = fresh;
+        for pending in pending.into_values() {
+            self.answer(&pending.requests, &Err(crate::ClaimError::ReadOnly));
+        }
+    }
+
+    pub(super) fn snapshot_for(&self, identity: Identity) -> Vec<u8> {
+        let rows = self.rows(|table| OF_THE_CLUSTER.contains(&table));
+        encode(SNAPSHOT_VERSION, &Snapshot { identity, cluster: cluster_of(&self.config), rows })
+    }
+
+    pub(super) fn rows(&self, which: impl Fn(Table) -> bool) -> Vec<Write> {
+        let rows = self.outbox.durable().filter(|(table, _, _)| which(*table));
+        rows.map(|(table, key, value)| Write { table, key: key.to_vec(), value: Some(value.to_vec()) }).collect()
+    }
+}

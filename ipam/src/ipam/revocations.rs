@@ -1,0 +1,348 @@
+//! Revocation, each side of it: asking, promising, deciding, inheriting.
+//!
+//! Makes a promise durable before it is sent, and takes from the victims only what everybody's promise allows (invariant I6).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use wire::message::{Ask, Commit, Message, Promise, PromiseBody, REVOCATION_VERSION};
+use wire::{Hash, Identity, RECORD_VERSION, Record};
+
+use super::ownership::Gain;
+use super::{Health, Ipam};
+use crate::config::Counted;
+use crate::directory::key_of;
+use crate::event::{Alarm, Event, RequestId};
+use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
+use crate::ledger::hash_of_record;
+use crate::outbox::To;
+use crate::revoke::{Asking, Decision, INCOMPLETE_MAX, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove};
+use crate::seal::{is_signed_by, sign};
+use crate::store::Write;
+
+impl Ipam {
+    /// Takes everything from identities that are gone for good. [`Event::RevokeDone`] answers; a blocked revocation names who has
+    /// not promised, and completes when each of them has.
+    pub fn revoke(&mut self, request: RequestId, victims: &[Identity], now: Instant) {
+        match self.check_revocation(victims) {
+            Err(error) => self.outbox.event(Event::RevokeDone { request, result: Err(error) }),
+            Ok(fresh) if fresh.is_empty() => {
+                self.outbox.event(Event::RevokeDone { request, result: Ok(victims.to_vec()) });
+            }
+            Ok(fresh) => self.begin_revocation(request, fresh, now),
+        }
+        self.announce_table();
+    }
+
+    fn check_revocation(&self, victims: &[Identity]) -> Result<Vec<Identity>, RevokeError> {
+        match self.course.health {
+            Health::Working => {}
+            Health::ReadOnly => return Err(RevokeError::ReadOnly),
+            Health::Revoked => return Err(RevokeError::RevokedHere),
+        }
+        if victims.contains(&self.config.identity) {
+            return Err(RevokeError::Itself);
+        }
+        if let Some(unknown) = victims.iter().find(|victim| !self.members.is_admitted(victim)) {
+            return Err(RevokeError::Unknown { who: unknown.to_string() });
+        }
+        let fresh: BTreeSet<_> = victims.iter().copied().filter(|victim| !self.members.is_revoked(victim)).collect();
+        Ok(fresh.into_iter().collect())
+    }
+
+    fn begin_revocation(&mut self, request: RequestId, victims: Vec<Identity>, now: Instant) {
+        let known: Vec<Hash> = sorted(self.records_of(&victims).iter().map(hash_of_record));
+        let ask = Ask {
+            members: self.electors(&victims),
+            earlier: self.revocations.commits.keys().copied().collect(),
+            known,
+            asker: self.config.identity,
+            victims,
+        };
+        let question = hash_of_ask(&ask);
+        // A wider question takes the place of one that could not be answered.
+        self.revocations.asking.retain(|_, asking| !asking.ask.victims.iter().all(|victim| ask.victims.contains(victim)));
+        let promise = self.promise(&ask, &[]);
+        let promises = BTreeMap::from([(self.config.identity, promise)]);
+        let request = Some((request, now + self.config.answer));
+        self.revocations.asking.insert(question, Asking { ask, promises, records: BTreeMap::new(), request });
+        let connected: Vec<_> = self.members.connected().collect();
+        for peer in connected {
+            self.repeat_asks(peer);
+        }
+        self.try_commit(question, now);
+    }
+
+    /// Everybody whose promise is needed, and the victims.
+    fn electors(&self, victims: &[Identity]) -> Vec<Identity> {
+        let counts = |member: &Identity| match self.config.rules.counted {
+            Counted::EverAdmitted => true,
+            Counted::Connected => self.members.is_connected(member) || *member == self.config.identity || victims.contains(member),
+        };
+        let frozen: Option<BTreeSet<Identity>> = match victims {
+            [] => None,
+            // Members that came after the first promise came with it.
+            victims => victims.iter().map(|victim| self.members.when_refused(victim).map(|known| known.iter().copied())).collect::<Option<Vec<_>>>()
+                .map(|lists| lists.into_iter().flatten().collect()),
+        };
+        match frozen {
+            Some(frozen) => frozen.into_iter().filter(|member| !self.members.is_revoked(member)).collect(),
+            None => sorted(self.members.current().filter(counts)),
+        }
+    }
+
+    /// Promises, durably, and returns the promise: what the caller sends waits for the store.
+    fn promise(&mut self, ask: &Ask, beyond: &[Hash]) -> Promise {
+        let members = self.electors(&ask.victims);
+        for victim in &ask.victims {
+            if self.members.when_refused(victim).is_none() {
+                self.outbox.write(Write::refused(*victim, &members));
+                self.members.refuse(*victim, members.clone());
+            }
+        }
+        let question = hash_of_ask(ask);
+        let untold = members.into_iter().filter(|member| !ask.members.contains(member)).collect();
+        let body = PromiseBody { ask: question, promiser: self.config.identity, beyond: beyond.to_vec(), members: untold };
+        let promise = Promise { signature: sign(&self.config.signing_key, REVOCATION_VERSION, &body), body };
+        self.outbox.write(Write::promise(question, ask, &promise));
+        self.revocations.promises.insert(question, (ask.clone(), promise.clone()));
+        promise
+    }
+
+    /// Asks a peer that has not promised yet.
+    pub(super) fn repeat_asks(&mut self, peer: Identity) {
+        let open = self.revocations.asking.values().filter(|asking| !asking.promises.contains_key(&peer));
+        let asks: Vec<Ask> = open.map(|asking| asking.ask.clone()).filter(|ask| !ask.victims.contains(&peer)).collect();
+        for ask in asks {
+            let records = self.records_of(&ask.victims);
+            self.send(To::Peer(peer), &Message::RevokeAsk { ask, records });
+        }
+    }
+
+    /// Member: promises, unless it is to be revoked itself.
+    pub(super) fn handle_ask(&mut self, from: Identity, ask: Ask, records: Vec<Record>, now: Instant) {
+        let me = self.config.identity;
+        if ask.asker != from || self.course.health != Health::Working {
+            return;
+        }
+        if ask.victims.contains(&me) {
+            let name = self.members.label(from).name;
+            return self.alarm(Alarm::RevocationAsked { asker: from, name });
+        }
+        if ask.victims.is_empty() || ask.victims.iter().any(|victim| self.members.is_revoked(victim)) {
+            return;
+        }
+        let known = self.revocations.promises.get(&hash_of_ask(&ask)).map(|(_, promise)| promise.clone());
+        let promise = match known {
+            Some(promise) => promise,
+            None => {
+                self.learn(records, Some(from), now);
+                let held = self.records_of(&ask.victims);
+                let beyond = sorted(held.iter().map(hash_of_record).filter(|hash| !ask.known.contains(hash)));
+                self.promise(&ask, &beyond)
+            }
+        };
+        let records = promise.body.beyond.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        self.send(To::Peer(from), &Message::RevokePromise { promise, records });
+    }
+
+    /// Asker: counts a promise.
+    pub(super) fn handle_promise(&mut self, promise: Promise, records: Vec<Record>, now: Instant) {
+        let question = promise.body.ask;
+        let Some(asking) = self.revocations.asking.get_mut(&question) else { return };
+        let records: BTreeMap<_, _> =
+            records.into_iter().filter(is_authentic).map(|record| (hash_of_record(&record), record)).collect();
+        let complete = promise.body.beyond.iter().all(|hash| records.contains_key(hash) || asking.records.contains_key(hash) || self.ledger.holds(hash));
+        if !complete || !is_promise_on(&promise, &question) {
+            return;
+        }
+        asking.records.extend(records);
+        asking.promises.insert(promise.body.promiser, promise);
+        // A promiser may know members that the asker did not.
+        let connected: Vec<_> = self.members.connected().collect();
+        let electorate = self.revocations.asking.get(&question).map(|asking| crate::revoke::electorate(&asking.ask, asking.promises.values()));
+        for peer in connected {
+            if electorate.as_ref().is_some_and(|electorate| electorate.contains(&peer)) && self.asked_late(&question, &peer) {
+                self.repeat_asks(peer);
+            }
+        }
+        self.try_commit(question, now);
+    }
+
+    /// Whether a peer was not known to have a say when the question was first sent.
+    fn asked_late(&self, question: &Hash, peer: &Identity) -> bool {
+        let asking = self.revocations.asking.get(question);
+        asking.is_some_and(|asking| !asking.ask.members.contains(peer) && !asking.promises.contains_key(peer))
+    }
+
+    /// Asker: decides, when everybody has promised.
+    fn try_commit(&mut self, question: Hash, now: Instant) {
+        let Some(asking) = self.revocations.asking.get(&question) else { return };
+        if !missing(&asking.ask, asking.promises.values(), self.config.rules).is_empty() {
+            return;
+        }
+        let Some(asking) = self.revocations.asking.remove(&question) else { return };
+        let commit = Commit { ask: asking.ask, promises: asking.promises.into_values().collect() };
+        let records: Vec<_> = asking.records.into_values().collect();
+        let victims = commit.ask.victims.clone();
+        self.handle_commit(commit.clone(), &records, now);
+        let message = self.commit_message(commit);
+        self.send(To::AllPeers, &message);
+        if let Some((request, _)) = asking.request {
+            self.outbox.event(Event::RevokeDone { request, result: Ok(victims) });
+        }
+    }
+
+    /// Asker: says who has not promised. The question stays open.
+    pub(super) fn time_out_asks(&mut self, now: Instant) {
+        let mut late = Vec::new();
+        for asking in self.revocations.asking.values_mut() {
+            if let Some((request, _)) = asking.request.take_if(|(_, until)| *until <= now) {
+                late.push((request, asking.ask.victims.clone(), missing(&asking.ask, asking.promises.values(), self.config.rules)));
+            }
+        }
+        for (request, victims, missing) in late {
+            let label = |identity: &Identity| self.members.label(*identity);
+            let error = RevokeError::Blocked { victims: victims.iter().map(label).collect(), missing: missing.iter().map(label).collect() };
+            self.outbox.event(Event::RevokeDone { request, result: Err(error) });
+        }
+    }
+
+    /// Everybody: carries out a revocation that is proven.
+    pub(super) fn handle_commit(&mut self, commit: Commit, records: &[Record], now: Instant) {
+        let hash = hash_of_commit(&commit);
+        if self.course.health == Health::ReadOnly || self.revocations.commits.contains_key(&hash) {
+            return;
+        }
+        let Some(decision) = prove(&commit, self.config.rules) else { return };
+        let me = self.config.identity;
+        let is_victim = decision.victims.contains(&me);
+        let agreed = decision.victims.iter().all(|victim| self.members.is_refused(victim));
+        // Nobody is made to accept what it has not promised: a forged question may leave members out.
+        if !is_victim && !agreed && self.config.rules.quorum == crate::config::Quorum::All && self.config.rules.counted == Counted::EverAdmitted {
+            return;
+        }
+        self.carry_out(hash, commit, &decision, records, now);
+    }
+
+    fn carry_out(&mut self, hash: Hash, commit: Commit, decision: &Decision, records: &[Record], now: Instant) {
+        let named: Vec<_> = records.iter().filter(|record| decision.records.contains(&hash_of_record(record)) && is_authentic(record)).collect();
+        let mut ledger = self.ledger.clone();
+        let gone = ledger.retain(|hash, record| !is_about(record, &decision.victims) || decision.records.contains(hash));
+        let mut fresh = Vec::new();
+        let mut todo = named;
+        todo.sort_by_key(|record| record.body.epoch);
+        for record in todo {
+            if matches!(ledger.apply(record), crate::ledger::Outcome::Applied | crate::ledger::Outcome::Equivocation(_)) {
+                fresh.push(record.clone());
+            }
+        }
+        if !decision.records.iter().all(|hash| ledger.holds(hash)) {
+            if self.revocations.incomplete.len() < INCOMPLETE_MAX {
+                self.revocations.incomplete.insert(hash, commit);
+            }
+            return;
+        }
+        self.revocations.incomplete.remove(&hash);
+        let inherited = ledger.inherit(&decision.victims, &decision.members);
+        self.ledger = ledger;
+        self.members.revoke(&decision.victims, &decision.records);
+        for record in &gone {
+            self.outbox.write(Write::record_gone(record));
+            self.outbox.write(Write::evidence_gone(record));
+        }
+        for record in &fresh {
+            let evidence = self.ledger.is_evidence(&hash_of_record(record));
+            self.outbox.write(if evidence { Write::evidence(record) } else { Write::record(record) });
+        }
+        let order = u64::try_from(self.revocations.commits.len()).unwrap_or(u64::MAX);
+        self.outbox.write(Write::commit(hash, order, &commit));
+        self.revocations.commits.insert(hash, commit);
+        self.after_commit(decision, &gone, &fresh, &inherited, now);
+    }
+
+    fn after_commit(&mut self, decision: &Decision, gone: &[Record], fresh: &[Record], inherited: &[wire::Range], now: Instant) {
+        let changed: Vec<_> = gone.iter().chain(fresh).map(|record| record.body.range).collect();
+        let identities: Vec<_> = decision.victims.iter().copied().collect();
+        self.outbox.event(Event::Revoked { identities: identities.clone() });
+        if decision.victims.contains(&self.config.identity) {
+            self.become_revoked(now);
+        }
+        for victim in identities {
+            self.hold_for_orphans(victim, now);
+            self.fail_claims_at(victim, now);
+        }
+        self.follow(&changed, Gain::Inherited, now);
+        self.follow(inherited, Gain::Inherited, now);
+    }
+
+    /// Keeps the victims' addresses that this host inherits for the workloads that had them.
+    fn hold_for_orphans(&mut self, victim: Identity, now: Instant) {
+        let lines: Vec<_> = self.directory.lines_of(victim).cloned().collect();
+        for line in lines {
+            let elsewhere = self.directory.current(&key_of(&line), &self.ledger).is_some();
+            let used = self.leases.of_key(&key_of(&line)).is_some() || self.leases.of_slot(line.network, line.slot).is_some();
+            let assignable = self.network(line.network).is_some_and(|network| network.is_assignable(line.slot));
+            let Some(holding) = self.ledger.owner(line.network, line.slot) else { continue };
+            if elsewhere || used || !assignable || !self.is_mine(line.network, line.slot) {
+                continue;
+            }
+            self.space_of(line.network).forget(line.slot);
+            self.keep_lease(Lease {
+                attachment: Attachment { network: line.network, container_id: line.container_id, ifname: line.ifname },
+                workload: line.workload,
+                stickiness: Stickiness::Sticky,
+                slot: line.slot,
+                epoch: holding.epoch,
+                mac: None,
+                hold: self.config.hold,
+                state: LeaseState::held(self.config.hold, now),
+                since: now,
+                place: Place::default(),
+            });
+        }
+    }
+
+    fn become_revoked(&mut self, now: Instant) {
+        self.course.health = Health::Revoked;
+        let active: Vec<_> = self.leases.iter().filter(|lease| lease.state == LeaseState::Active).cloned().collect();
+        for lease in active {
+            self.fence(lease, now);
+        }
+        self.outbox.event(Event::RevokedHere);
+    }
+
+    /// Tries revocations again for which a record was missing.
+    pub(super) fn retry_commits(&mut self, now: Instant) {
+        for (_, commit) in std::mem::take(&mut self.revocations.incomplete) {
+            self.handle_commit(commit, &[], now);
+        }
+    }
+
+    /// Tells somebody who is revoked that it is.
+    pub(super) fn tell_revoked(&mut self, peer: Identity) {
+        let commit = self.revocations.commits.values().find(|commit| commit.ask.victims.contains(&peer)).cloned();
+        if let Some(commit) = commit {
+            let message = self.commit_message(commit);
+            self.send(To::Peer(peer), &message);
+        }
+    }
+
+    pub(super) fn commit_message(&self, commit: Commit) -> Message {
+        let beyond = commit.promises.iter().flat_map(|promise| promise.body.beyond.iter());
+        let records = commit.ask.known.iter().chain(beyond).filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        Message::RevokeCommit { commit, records }
+    }
+}
+
+fn is_about(record: &Record, victims: &BTreeSet<Identity>) -> bool {
+    victims.contains(&record.body.author) || victims.contains(&record.body.owner)
+}
+
+fn is_authentic(record: &Record) -> bool {
+    is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature)
+}
+
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.collect::<BTreeSet<_>>().into_iter().collect()
+}

@@ -1,0 +1,151 @@
+//! A workload that is deleted on one host and comes back on another keeps its address.
+
+use std::time::Duration;
+
+use wire::NetworkId;
+
+use crate::stage::{Stage, attachment, claim};
+use crate::{Alarm, ClaimError, Event, LeaseState};
+
+#[test]
+fn a_workload_takes_its_address_along() {
+    let mut stage = Stage::new(3, 24, 16);
+    let before = stage.claim(0, claim("c1", Some("web"))).unwrap();
+    stage.release(0, "c1");
+    let after = stage.claim(1, claim("c2", Some("web"))).unwrap();
+    assert_eq!(after.slot, before.slot);
+    assert!(after.epoch > before.epoch);
+    for host in 0..3 {
+        assert_eq!(stage.owner(host, before.slot.0), stage.id(1));
+        assert_eq!(stage.hosts[host].ipam.directory().map(|line| line.author).collect::<Vec<_>>(), [stage.id(1)]);
+        assert!(stage.hosts[host].events.contains(&Event::TableChanged));
+    }
+    assert_eq!(stage.hosts[0].ipam.leases().count(), 0);
+    assert!(!stage.release(0, "c1"));
+    assert!(stage.hosts[1].ipam.lease_of(&attachment("c2")).is_some());
+}
+
+#[test]
+fn while_it_runs_the_holder_is_named() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    let error = stage.claim(1, claim("c2", Some("web"))).unwrap_err();
+    assert_eq!(error.to_string(), "workload \"web\" still runs in container c1 on host0; try again when it has stopped");
+    stage.release(0, "c1");
+    assert!(stage.claim(1, claim("c2", Some("web"))).is_ok());
+}
+
+#[test]
+fn it_moves_on_and_back_again() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("0", Some("web"))).unwrap().slot;
+    for (turn, host) in [1, 2, 0].into_iter().enumerate() {
+        let (old, new) = (turn.to_string(), (turn + 1).to_string());
+        let from = [0, 1, 2][turn];
+        stage.release(from, &old);
+        assert_eq!(stage.claim(host, claim(&new, Some("web"))).unwrap().slot, slot);
+    }
+    assert_eq!(stage.owner(2, slot.0), stage.id(0));
+}
+
+#[test]
+fn a_holder_that_cannot_be_reached_is_named_with_the_command() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    stage.release(0, "c1");
+    stage.isolate(0);
+    let error = stage.claim(1, claim("c2", Some("web"))).unwrap_err();
+    assert!(error.to_string().ends_with("run: raddle revoke host0"), "{error}");
+}
+
+#[test]
+fn a_holder_that_does_not_answer_is_named_after_eight_seconds() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    stage.release(0, "c1");
+    stage.links.clear();
+    let request = stage.begin(1, claim("c2", Some("web")));
+    stage.pass(Duration::from_millis(7_900));
+    assert_eq!(stage.answer(1, request), None);
+    stage.pass(Duration::from_millis(200));
+    assert!(matches!(stage.answer(1, request), Some(Err(ClaimError::HolderUnreachable { .. }))));
+}
+
+#[test]
+fn a_free_address_of_another_host_is_carved_out_on_request() {
+    let mut stage = Stage::new(3, 24, 16);
+    let wants = |address: &str, container: &str| crate::Claim { address: Some(address.parse().unwrap()), ..claim(container, None) };
+    // Of host 2's block, and of the pool that nobody has a block of yet.
+    assert!(stage.claim(1, wants("10.32.0.20", "a")).is_ok());
+    assert!(stage.claim(1, wants("10.32.0.200", "b")).is_ok());
+    let taken = stage.claim(2, crate::Claim { workload: Some("w".to_owned()), ..wants("10.32.0.20", "c") }).unwrap_err();
+    assert_eq!(taken.to_string(), "10.32.0.20 is taken by \"10.32.0.20\" (container a) on host1");
+    stage.claim(0, claim("mine", None)).unwrap();
+}
+
+#[test]
+fn a_slot_that_moved_stays_with_its_new_owner_when_its_lease_ends() {
+    let mut stage = Stage::new(2, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    stage.claim(1, claim("c2", Some("web"))).unwrap();
+    stage.release(1, "c2");
+    stage.pass(Duration::from_secs(601));
+    stage.pass(Duration::from_secs(121));
+    assert_eq!(stage.owner(0, slot.0), stage.id(1));
+    let slots: Vec<_> = (0..15).map(|number| stage.claim(1, claim(&number.to_string(), None)).unwrap().slot).collect();
+    assert!(slots.contains(&slot));
+}
+
+#[test]
+fn an_address_that_two_hosts_fight_for_is_frozen() {
+    let mut stage = Stage::new(2, 24, 16);
+    let slot = stage.claim(0, claim("0", Some("web"))).unwrap().slot;
+    let mut host = 0;
+    for turn in 1..=6 {
+        stage.release(host, &(turn - 1).to_string());
+        host = 1 - host;
+        stage.claim(host, claim(&turn.to_string(), Some("web"))).unwrap();
+    }
+    stage.release(host, "6");
+    assert!(matches!(stage.claim(1 - host, claim("7", Some("web"))), Err(ClaimError::Frozen { .. })));
+    assert!(stage.hosts[0].ipam.is_frozen(NetworkId::DEFAULT, slot, stage.now));
+    assert!(stage.hosts[0].events.iter().any(|event| matches!(event, Event::Alarm(Alarm::Flapping { .. }))));
+    stage.pass(Duration::from_secs(181));
+    assert!(stage.claim(1 - host, claim("7", Some("web"))).is_ok());
+}
+
+#[test]
+fn a_commit_that_comes_after_the_claim_gave_up_is_held() {
+    let mut stage = Stage::new(2, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    let request = stage.begin(1, claim("c2", Some("web")));
+    // Prepare and offer arrive, ready arrives, the commit is under way when the container is deleted.
+    let owner = stage.id(0);
+    let taker = stage.id(1);
+    let hand = |stage: &mut Stage, from: usize, to: usize, as_peer| {
+        while let Some(batch) = stage.hosts[from].ipam.poll_store() {
+            crate::stage::apply(&mut stage.hosts[from].disk, &batch);
+            stage.hosts[from].ipam.handle_stored(stage.now);
+        }
+        let mut passed = Vec::new();
+        while let Some((_, bytes)) = stage.hosts[from].ipam.poll_transmit() {
+            passed.push(bytes);
+        }
+        for bytes in &passed {
+            stage.hosts[to].ipam.handle_message(as_peer, bytes, stage.now);
+        }
+        passed
+    };
+    hand(&mut stage, 1, 0, taker);
+    hand(&mut stage, 0, 1, owner);
+    hand(&mut stage, 1, 0, taker);
+    stage.release(1, "c2");
+    assert_eq!(stage.answer(1, request), Some(Err(ClaimError::Withdrawn)));
+    stage.settle();
+    assert_eq!(stage.owner(1, slot.0), stage.id(1));
+    let held: Vec<_> = stage.hosts[1].ipam.leases().map(|lease| (lease.slot, matches!(lease.state, LeaseState::Held { .. }))).collect();
+    assert_eq!(held, [(slot, true)]);
+    assert_eq!(stage.claim(1, claim("c3", Some("web"))).unwrap().slot, slot);
+}

@@ -1,0 +1,124 @@
+//! Taking everything from a router that is gone.
+
+use std::time::Duration;
+
+use crate::stage::{Stage, claim};
+use crate::{ClaimError, Event, Health, LeaseState, RequestId, RevokeError};
+
+fn revoke(stage: &mut Stage, host: usize, victims: &[usize]) -> Option<Result<(), RevokeError>> {
+    let asked = stage.request();
+    let victims: Vec<_> = victims.iter().map(|victim| stage.id(*victim)).collect();
+    stage.hosts[host].ipam.revoke(asked, &victims, stage.now);
+    stage.settle();
+    done(stage, host, asked)
+}
+
+fn done(stage: &Stage, host: usize, asked: RequestId) -> Option<Result<(), RevokeError>> {
+    stage.hosts[host].events.iter().find_map(|event| match event {
+        Event::RevokeDone { request, result } if *request == asked => Some(result.clone().map(|_| ())),
+        _ => None,
+    })
+}
+
+#[test]
+fn after_a_revocation_the_workload_gets_its_old_address_elsewhere() {
+    let mut stage = Stage::new(3, 24, 16);
+    let before = stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.isolate(1);
+    assert!(matches!(stage.claim(2, claim("c2", Some("web"))), Err(ClaimError::HolderUnreachable { .. })));
+    assert_eq!(revoke(&mut stage, 0, &[1]), Some(Ok(())));
+    let after = stage.claim(2, claim("c2", Some("web"))).unwrap();
+    assert_eq!(after.slot, before.slot);
+    assert_eq!(stage.owner(0, before.slot.0), stage.id(2));
+    assert_eq!(stage.hosts[0].ipam.table(), stage.hosts[2].ipam.table());
+}
+
+#[test]
+fn the_founder_can_be_revoked_and_its_pool_goes_on_being_given() {
+    let mut stage = Stage::with(3, 26, 16, |config| config.low_water_percent = 0);
+    stage.isolate(0);
+    assert_eq!(revoke(&mut stage, 2, &[0]), Some(Ok(())));
+    for number in 0..40 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+        if number == 20 {
+            stage.restart(1);
+            stage.restart(2);
+            // What was inherited rests first, also after a restart.
+            stage.pass(Duration::from_secs(121));
+        }
+    }
+}
+
+#[test]
+fn one_that_does_not_answer_blocks_it_and_is_named() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.isolate(1);
+    stage.isolate(3);
+    assert_eq!(revoke(&mut stage, 0, &[1]), None);
+    stage.pass(Duration::from_secs(9));
+    let blocked = stage.hosts[0].events.iter().find_map(|event| match event {
+        Event::RevokeDone { result: Err(error), .. } => Some(error.to_string()),
+        _ => None,
+    });
+    let expected = "host3 did not answer; the revocation completes when each has, or revoke them too: raddle revoke host1 host3";
+    assert_eq!(blocked.as_deref(), Some(expected));
+    assert_eq!(revoke(&mut stage, 0, &[1, 3]), Some(Ok(())));
+}
+
+#[test]
+fn it_completes_when_the_silent_one_comes_back() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.isolate(1);
+    stage.isolate(3);
+    assert_eq!(revoke(&mut stage, 0, &[1]), None);
+    stage.pass(Duration::from_secs(9));
+    stage.link(0, 3);
+    stage.settle();
+    let victim = stage.id(1);
+    for host in [0, 2, 3] {
+        assert!(stage.hosts[host].events.contains(&Event::Revoked { identities: vec![victim] }), "{host}");
+    }
+}
+
+#[test]
+fn a_revoked_router_that_comes_back_fences_itself() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.isolate(1);
+    assert_eq!(revoke(&mut stage, 0, &[1]), Some(Ok(())));
+    assert_eq!(stage.hosts[1].ipam.health(), Health::Working);
+    stage.link(0, 1);
+    stage.settle();
+    assert_eq!(stage.hosts[1].ipam.health(), Health::Revoked);
+    assert!(stage.hosts[1].events.contains(&Event::RevokedHere));
+    assert!(stage.hosts[1].events.iter().any(|event| matches!(event, Event::Fenced { .. })));
+    assert!(stage.hosts[1].ipam.leases().all(|lease| lease.state == LeaseState::Fenced));
+    assert_eq!(stage.claim(1, claim("c9", None)), Err(ClaimError::RevokedHere));
+    stage.restart(1);
+    assert_eq!(stage.hosts[1].ipam.health(), Health::Revoked);
+}
+
+#[test]
+fn a_restart_keeps_promises_and_inheritances() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.isolate(1);
+    assert_eq!(revoke(&mut stage, 0, &[1]), Some(Ok(())));
+    let table = stage.hosts[0].ipam.table();
+    for host in [0, 2] {
+        stage.restart(host);
+        stage.settle();
+        assert_eq!(stage.hosts[host].ipam.table(), table);
+    }
+    assert!(stage.claim(0, claim("c2", Some("web"))).is_ok());
+}
+
+#[test]
+fn what_cannot_be_revoked_is_said() {
+    let mut stage = Stage::new(2, 24, 16);
+    assert_eq!(revoke(&mut stage, 0, &[0]), Some(Err(RevokeError::Itself)));
+    let asked = stage.request();
+    stage.hosts[0].ipam.revoke(asked, &[crate::stage::identity(9)], stage.now);
+    stage.settle();
+    assert!(matches!(done(&stage, 0, asked), Some(Err(RevokeError::Unknown { .. }))));
+}

@@ -1,0 +1,106 @@
+//! Blocks: gifts to joiners, requests, exhaustion.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use wire::Slot;
+
+use crate::stage::{Stage, claim};
+use crate::{ClaimError, Event};
+
+#[test]
+fn a_joiner_has_a_block_at_once_and_everybody_knows() {
+    let mut stage = Stage::new(3, 24, 16);
+    assert_eq!(stage.claim(1, claim("a", None)).unwrap().slot, Slot(2));
+    assert_eq!(stage.claim(2, claim("a", None)).unwrap().slot, Slot(16));
+    for host in 0..3 {
+        assert_eq!(stage.owner(host, 2), stage.id(1));
+        assert_eq!(stage.owner(host, 20), stage.id(2));
+        assert_eq!(stage.owner(host, 200), stage.id(0));
+    }
+}
+
+#[test]
+fn granting_a_join_twice_gives_one_block() {
+    let mut stage = Stage::new(2, 24, 16);
+    let before = stage.hosts[0].ipam.table();
+    let joiner = stage.id(1);
+    stage.hosts[0].ipam.grant_join(joiner, None, stage.now);
+    stage.settle();
+    assert_eq!(stage.hosts[0].ipam.table(), before);
+    let granted = stage.hosts[0].events.iter().filter(|event| matches!(event, Event::JoinGranted { .. })).count();
+    assert_eq!(granted, 2);
+}
+
+#[test]
+fn a_spare_block_is_kept_ahead() {
+    let mut stage = Stage::new(2, 24, 16);
+    for number in 0..11 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+    }
+    // 14 slots of the first block less 11 are under a quarter of 16.
+    assert_eq!(stage.hosts[1].ipam.space().owned, 32);
+    stage.isolate(1);
+    for number in 11..25 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+    }
+}
+
+#[test]
+fn a_claim_without_space_waits_for_a_block() {
+    let mut stage = Stage::with(2, 24, 16, |config| config.low_water_percent = 0);
+    let slots: BTreeSet<_> = (0..40).map(|number| stage.claim(1, claim(&number.to_string(), None)).unwrap().slot).collect();
+    assert_eq!(slots.len(), 40);
+}
+
+#[test]
+fn exhaustion_is_said_plainly_and_counts_who_could_not_be_asked() {
+    let mut stage = Stage::new(3, 26, 16);
+    let mut given = BTreeSet::new();
+    let refused = loop {
+        let container = given.len().to_string();
+        match stage.claim(1, claim(&container, None)) {
+            Ok(lease) => assert!(given.insert(lease.slot)),
+            Err(error) => break error,
+        }
+    };
+    let ClaimError::Exhausted { asked, unreachable, .. } = refused else { panic!("{refused}") };
+    assert_eq!((asked, unreachable), (2, 0));
+    stage.isolate(2);
+    let Err(ClaimError::Exhausted { asked, unreachable, .. }) = stage.claim(1, claim("late", None)) else { panic!() };
+    assert_eq!((asked, unreachable), (1, 1));
+}
+
+#[test]
+fn a_peer_that_is_silent_does_not_keep_a_claim_waiting() {
+    let mut stage = Stage::with(2, 24, 16, |config| config.low_water_percent = 0);
+    for number in 0..14 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+    }
+    // The session still stands, but nothing arrives.
+    stage.links.clear();
+    let error = stage.claim(1, claim("late", None)).unwrap_err();
+    assert!(matches!(error, ClaimError::Exhausted { asked: 0, unreachable: 1, .. }), "{error}");
+}
+
+#[test]
+fn both_halves_of_a_partition_allocate_and_are_equal_after_the_heal() {
+    let mut stage = Stage::new(4, 24, 16);
+    for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+        stage.cut(a, b);
+    }
+    let mut slots = BTreeSet::new();
+    for host in 0..4 {
+        for number in 0..14 {
+            assert!(slots.insert(stage.claim(host, claim(&format!("{host}-{number}"), Some(&format!("{host}-{number}")))).unwrap().slot));
+        }
+    }
+    for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+        stage.link(a, b);
+    }
+    stage.pass(Duration::from_secs(15));
+    for host in 1..4 {
+        assert_eq!(stage.hosts[host].ipam.table(), stage.hosts[0].ipam.table());
+        assert!(stage.hosts[host].ipam.directory().eq(stage.hosts[0].ipam.directory()));
+    }
+}

@@ -1,0 +1,198 @@
+//! Moves of single slots between two hosts, each side of them.
+//!
+//! Decides whether a slot may go, and makes its going durable before anybody hears of it (invariant I2). Every message may be
+//! repeated: the epoch says which ownership it is about.
+//!
+//! ```text
+//!   taker                          owner
+//!     ── MovePrepare(slot, e) ───────▶   still running, taken, resting, unknown …: MoveRefused
+//!     ◀─────────────── MoveOffer(e) ──
+//!     ── MoveReady(e) ───────────────▶   looks again, writes slot → taker at e+1, gives up its lease
+//!     ◀────────────── MoveCommit(e) ──
+//!   writes the record and its lease, answers the claim
+//! ```
+
+use std::time::Instant;
+
+use wire::message::{Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Wish};
+use wire::{Identity, Range, Record};
+
+use super::{Health, Ipam, Pending, Stage};
+use crate::config::Hold;
+use crate::lease::{Attachment, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, Place, Stickiness};
+use crate::outbox::To;
+
+/// Offers kept at once: each is one claim on another host, and a host makes no more at a time.
+const OFFERS_MAX: usize = 4096;
+
+impl Ipam {
+    /// Owner: somebody asks for a slot.
+    pub(super) fn handle_prepare(&mut self, from: Identity, prepare: MovePrepare, now: Instant) {
+        let key = prepare.key;
+        match self.may_go(from, &prepare, now) {
+            Ok(lease) => {
+                if self.waiting.offers.len() < OFFERS_MAX {
+                    self.waiting.offers.insert((key, from), (prepare, now + self.config.answer));
+                }
+                self.send(To::Peer(from), &Message::MoveOffer { key, lease });
+            }
+            Err(reason) => self.refuse(from, key, reason),
+        }
+    }
+
+    /// Owner: the taker is prepared. The commit point of a move.
+    pub(super) fn handle_ready(&mut self, from: Identity, key: MoveKey, now: Instant) {
+        let Some((prepare, _)) = self.waiting.offers.remove(&(key, from)) else {
+            // The offer was made before a restart, or the commit is repeated.
+            return self.refuse(from, key, MoveRefusal::NotOwner);
+        };
+        let lease = match self.may_go(from, &prepare, now) {
+            Ok(lease) => lease,
+            Err(reason) => return self.refuse(from, key, reason),
+        };
+        self.carve_out_block(key.network, key.slot, now);
+        if let Some(lease) = self.leases.of_slot(key.network, key.slot).map(Lease::key) {
+            self.forget_lease(&lease);
+        }
+        let range = Range { network: key.network, start: key.slot, length: 1 };
+        if self.give(range, from, now).is_none() {
+            return self.refuse(from, key, MoveRefusal::Unable);
+        }
+        let records = self.ledger.history(&range);
+        self.send(To::Peer(from), &Message::MoveCommit { key, records, lease });
+    }
+
+    fn refuse(&mut self, to: Identity, key: MoveKey, reason: MoveRefusal) {
+        if reason == MoveRefusal::NotOwner {
+            let range = Range { network: key.network, start: key.slot, length: 1 };
+            let records = self.ledger.history(&range);
+            self.send(To::Peer(to), &Message::Records(records));
+        }
+        self.send(To::Peer(to), &Message::MoveRefused { key, reason });
+    }
+
+    /// Whether this host lets a slot go to the taker, and with which lease.
+    fn may_go(&self, taker: Identity, prepare: &MovePrepare, now: Instant) -> Result<Option<MovedLease>, MoveRefusal> {
+        let MoveKey { network, slot, .. } = prepare.key;
+        let range = Range { network, start: slot, length: 1 };
+        if self.course.health != Health::Working || self.members.is_refused(&taker) || !self.members.is_admitted(&taker) {
+            return Err(MoveRefusal::Unable);
+        }
+        let assignable = self.network(network).is_some_and(|known| known.is_assignable(slot));
+        let holding = self.ledger.owner(network, slot).filter(|holding| holding.owner == self.config.identity && assignable);
+        if holding.is_none_or(|holding| holding.epoch != prepare.key.epoch) {
+            return Err(MoveRefusal::NotOwner);
+        }
+        if self.is_frozen(network, slot, now) || self.ledger.is_quarantined(&range) {
+            return Err(MoveRefusal::Frozen);
+        }
+        let Some(lease) = self.leases.of_slot(network, slot) else { return self.may_go_free(prepare) };
+        let (workload, container_id) = (lease.workload.clone(), lease.attachment.container_id.clone());
+        let same = workload == prepare.workload && lease.attachment.ifname == prepare.ifname;
+        match lease.state {
+            _ if !same => Err(MoveRefusal::Taken { workload, container_id }),
+            LeaseState::Active | LeaseState::Fenced => Err(MoveRefusal::Active { container_id }),
+            LeaseState::Held { .. } => Ok(Some(MovedLease {
+                workload,
+                ifname: lease.attachment.ifname.clone(),
+                container_id,
+                mac: lease.mac,
+                hold_s: lease.hold.seconds(),
+            })),
+        }
+    }
+
+    /// A slot without a lease goes to whoever wants this very address.
+    fn may_go_free(&self, prepare: &MovePrepare) -> Result<Option<MovedLease>, MoveRefusal> {
+        let space = self.spaces.get(&prepare.key.network);
+        match prepare.wish {
+            Wish::Workload => Err(MoveRefusal::Unknown),
+            Wish::Address if space.is_some_and(|space| space.is_resting(prepare.key.slot)) => Err(MoveRefusal::Resting),
+            Wish::Address => Ok(None),
+        }
+    }
+
+    /// Taker: the owner would give the slot.
+    pub(super) fn handle_offer(&mut self, from: Identity, key: MoveKey) {
+        let message =
+            if self.wants(from, key).is_some() { Message::MoveReady { key } } else { Message::MoveAbort { key } };
+        self.send(To::Peer(from), &message);
+    }
+
+    /// Taker: the slot is this host's.
+    pub(super) fn handle_move_commit(&mut self, from: Identity, key: MoveKey, records: Vec<Record>, lease: Option<MovedLease>, now: Instant) {
+        if let (Some(wanted), Some(lease)) = (self.wants(from, key), &lease) {
+            // What the claim leaves open is as it was on the other host.
+            if let Some(pending) = self.waiting.claims.get_mut(&wanted) {
+                pending.claim.mac = pending.claim.mac.or(lease.mac);
+                pending.claim.hold = pending.claim.hold.or(Some(Hold::from_seconds(lease.hold_s)));
+            }
+        }
+        self.learn(records, Some(from), now);
+        if let Some(lease) = lease {
+            self.keep_for_later(key, &lease, now);
+        }
+    }
+
+    /// A slot that came after its claim had given up waits for its workload here.
+    fn keep_for_later(&mut self, key: MoveKey, moved: &MovedLease, now: Instant) {
+        let MoveKey { network, slot, .. } = key;
+        let name = LeaseKey { network, workload: moved.workload.clone(), ifname: moved.ifname.clone() };
+        let free = self.is_mine(network, slot) && self.spaces.get(&network).is_some_and(|space| space.is_free(slot));
+        if !free || self.leases.of_key(&name).is_some() || self.course.health != Health::Working {
+            return;
+        }
+        let Some(holding) = self.ledger.owner(network, slot) else { return };
+        let hold = Hold::from_seconds(moved.hold_s);
+        let (container_id, ifname) = (moved.container_id.clone(), moved.ifname.clone());
+        self.space_of(network).forget(slot);
+        self.keep_lease(Lease {
+            attachment: Attachment { network, container_id, ifname },
+            workload: moved.workload.clone(),
+            stickiness: Stickiness::Sticky,
+            slot,
+            epoch: holding.epoch,
+            mac: moved.mac,
+            hold,
+            state: LeaseState::held(hold, now),
+            since: now,
+            place: Place::default(),
+        });
+    }
+
+    /// Taker: the owner does not give it.
+    pub(super) fn handle_refused(&mut self, from: Identity, key: MoveKey, reason: MoveRefusal, now: Instant) {
+        let Some(mut pending) = self.wants(from, key).and_then(|wanted| self.waiting.claims.remove(&wanted)) else { return };
+        let address = self.address(key.network, key.slot);
+        let holder = self.members.label(from);
+        let wanted = pending.claim.address;
+        let error = match (reason, wanted) {
+            (MoveRefusal::Active { container_id }, _) => {
+                ClaimError::HeldElsewhere { workload: pending.claim.key().workload, container_id, holder }
+            }
+            (MoveRefusal::Taken { workload, container_id }, Some(wanted)) => {
+                ClaimError::Taken { wanted, workload, container_id, holder }
+            }
+            (MoveRefusal::Resting, Some(wanted)) => ClaimError::Resting { wanted, rest_s: self.config.rest.as_secs() },
+            (MoveRefusal::Frozen, _) => ClaimError::Frozen { address, why: FrozenWhy::Flapping },
+            (MoveRefusal::Unable, _) => self.unreachable(key.network, key.slot, from),
+            // The workload's old address has another user: it gets a new one.
+            (MoveRefusal::Taken { .. } | MoveRefusal::Resting | MoveRefusal::Unknown, None) => {
+                return self.advance(Pending { stage: Stage::AnySlot, ..pending }, now);
+            }
+            (MoveRefusal::NotOwner | MoveRefusal::Unknown, _) => {
+                pending.detours += 1;
+                return self.advance(Pending { stage: Stage::Fresh, ..pending }, now);
+            }
+        };
+        self.answer(&pending.requests, &Err(error));
+    }
+
+    /// The claim that waits for this move.
+    fn wants(&self, from: Identity, key: MoveKey) -> Option<Attachment> {
+        let is_it = |pending: &Pending| {
+            matches!(&pending.stage, Stage::Moving { key: wanted, holder, .. } if *wanted == key && *holder == from)
+        };
+        self.waiting.claims.iter().find(|(_, pending)| is_it(pending)).map(|(attachment, _)| attachment.clone())
+    }
+}

@@ -1,0 +1,83 @@
+//! What a revocation does to the ledger.
+//!
+//! Decides the heir of each range and takes back what the members never knew of. Knows nothing of promises.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use wire::{Epoch, Hash, Identity, Range, Record, message::REVOCATION_VERSION};
+
+use super::{Ledger, Link, Outcome, Source};
+use crate::seal::hash_of;
+
+/// What an inherited link's hash covers: nothing but what follows from the members' promises, so that every member that
+/// knows of the revocation names it alike.
+#[derive(Serialize)]
+struct Inheritance {
+    domain: &'static str,
+    range: Range,
+    owner: Identity,
+    epoch: Epoch,
+    previous: Hash,
+}
+
+/// Who inherits a range: the member whose hash with the range is lowest, so that a dead host's ranges spread over all.
+pub(crate) fn heir(range: &Range, members: &BTreeSet<Identity>) -> Option<Identity> {
+    members.iter().copied().min_by_key(|member| hash_of(REVOCATION_VERSION, &("raddle heir", range, member)))
+}
+
+impl Ledger {
+    /// Takes every range from the victims and gives it to its heir. Returns the ranges.
+    pub(crate) fn inherit(&mut self, victims: &BTreeSet<Identity>, members: &BTreeSet<Identity>) -> Vec<Range> {
+        let orphans: Vec<_> = self.heads().filter(|head| victims.contains(&head.owner)).collect();
+        for orphan in &orphans {
+            let Some(owner) = heir(&orphan.range, members) else { continue };
+            let (range, epoch, previous) = (orphan.range, orphan.epoch.next(), orphan.hash);
+            let hash = hash_of(REVOCATION_VERSION, &Inheritance { domain: "raddle inherits", range, owner, epoch, previous });
+            self.append(range, Link { owner, epoch, hash, source: Source::Inherited { previous } });
+        }
+        orphans.into_iter().map(|orphan| orphan.range).collect()
+    }
+
+    /// Takes out every record that is not to be kept, and all that rests on it. Returns what is gone.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Hash, &Record) -> bool) -> Vec<Record> {
+        if self.records().all(|(hash, record)| keep(&hash, record)) {
+            return Vec::new();
+        }
+        let dropped: Vec<_> =
+            self.evidence.iter().filter(|(hash, record)| !keep(hash, record)).map(|(_, record)| record.clone()).collect();
+        for record in &dropped {
+            self.evidence.remove(&super::hash_of_record(record));
+        }
+        let mut links: Vec<(Range, Link)> = Vec::new();
+        for (range, chain) in &mut self.chains {
+            let fixed = chain.iter().take_while(|link| link.source == Source::Genesis).count();
+            links.extend(chain.split_off(fixed).into_iter().map(|link| (*range, link)));
+        }
+        self.chains.retain(|_, chain| !chain.is_empty());
+        self.hashes.clear();
+        // Whatever a link extends has a lower epoch.
+        links.sort_by_key(|(_, link)| link.epoch);
+        let gone = links.into_iter().filter_map(|(range, link)| self.put_back(range, link, &keep));
+        let gone: Vec<_> = gone.collect();
+        gone.into_iter().chain(dropped).collect()
+    }
+
+    /// Puts a link back if it is to be kept and still extends something; otherwise returns its record.
+    fn put_back(&mut self, range: Range, link: Link, keep: &impl Fn(&Hash, &Record) -> bool) -> Option<Record> {
+        match &link.source {
+            Source::Genesis => None,
+            Source::Signed(record) => {
+                let stays = keep(&link.hash, record)
+                    && matches!(self.apply(record), Outcome::Applied | Outcome::Known | Outcome::Equivocation(_));
+                (!stays).then(|| record.clone())
+            }
+            Source::Inherited { previous } => {
+                if self.chains.get(&range).and_then(|chain| chain.last()).is_some_and(|last| last.hash == *previous) {
+                    self.append(range, link);
+                }
+                None
+            }
+        }
+    }
+}

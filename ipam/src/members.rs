@@ -1,0 +1,121 @@
+//! Who may speak: every identity ever admitted, who of them is connected, and who is refused.
+//!
+//! Decides whether a record may be looked at. Knows nothing of what it extends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::{Hash, Identity, PeerName, Record};
+
+use crate::config::{PromiseRule, Rules};
+use crate::lease::PeerLabel;
+
+/// The identities of the cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Members {
+    names: BTreeMap<Identity, Option<PeerName>>,
+    connected: BTreeSet<Identity>,
+    /// Whose records this router has promised to refuse, and the members it knew when it first did.
+    refused: BTreeMap<Identity, Vec<Identity>>,
+    revoked: BTreeSet<Identity>,
+    /// The records by or to the revoked that their revocations name.
+    permitted: BTreeSet<Hash>,
+}
+
+/// Whether a record may be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Admitted,
+    /// Its author may be admitted yet.
+    UnknownAuthor,
+    /// It comes from or goes to somebody whose records are refused.
+    Refused,
+}
+
+impl Members {
+    /// Notes an identity; returns whether anything about it is new.
+    #[must_use]
+    pub(crate) fn admit(&mut self, identity: Identity, name: Option<PeerName>) -> bool {
+        match self.names.get_mut(&identity) {
+            Some(known) if name.is_none() || *known == name => false,
+            Some(known) => {
+                *known = name;
+                true
+            }
+            None => {
+                self.names.insert(identity, name);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn connect(&mut self, identity: Identity) {
+        self.connected.insert(identity);
+    }
+
+    pub(crate) fn disconnect(&mut self, identity: &Identity) {
+        self.connected.remove(identity);
+    }
+
+    /// Refuses what comes from or goes to a victim from now on.
+    pub(crate) fn refuse(&mut self, victim: Identity, members: Vec<Identity>) {
+        self.refused.entry(victim).or_insert(members);
+    }
+
+    /// A revocation is committed: only these records by or to its victims ever count.
+    pub(crate) fn revoke(&mut self, victims: &BTreeSet<Identity>, permitted: &BTreeSet<Hash>) {
+        self.revoked.extend(victims);
+        self.permitted.extend(permitted);
+    }
+
+    /// Whether a record may be looked at.
+    pub(crate) fn verdict(&self, record: &Record, hash: &Hash, rules: Rules) -> Verdict {
+        let parties = [record.body.author, record.body.owner];
+        let promised = rules.promise == PromiseRule::RefusesLateRecords;
+        let is_refused = |party: &Identity| self.revoked.contains(party) || promised && self.refused.contains_key(party);
+        if parties.iter().any(is_refused) && !self.permitted.contains(hash) {
+            return Verdict::Refused;
+        }
+        if self.names.contains_key(&record.body.author) { Verdict::Admitted } else { Verdict::UnknownAuthor }
+    }
+
+    pub(crate) fn is_admitted(&self, identity: &Identity) -> bool {
+        self.names.contains_key(identity)
+    }
+
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
+        self.revoked.contains(identity)
+    }
+
+    /// Whether nothing is given to it, or taken from it, any more.
+    pub(crate) fn is_refused(&self, identity: &Identity) -> bool {
+        self.revoked.contains(identity) || self.refused.contains_key(identity)
+    }
+
+    /// The members known when a victim was first refused.
+    pub(crate) fn when_refused(&self, victim: &Identity) -> Option<&[Identity]> {
+        self.refused.get(victim).map(Vec::as_slice)
+    }
+
+    pub(crate) fn is_connected(&self, identity: &Identity) -> bool {
+        self.connected.contains(identity)
+    }
+
+    pub(crate) fn connected(&self) -> impl Iterator<Item = Identity> {
+        self.connected.iter().copied()
+    }
+
+    /// Everybody ever admitted and not revoked.
+    pub(crate) fn current(&self) -> impl Iterator<Item = Identity> {
+        self.names.keys().copied().filter(|identity| !self.revoked.contains(identity))
+    }
+
+    /// Everybody ever admitted.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Identity, Option<&PeerName>)> {
+        self.names.iter().map(|(identity, name)| (*identity, name.as_ref()))
+    }
+
+    /// How people call it.
+    pub(crate) fn label(&self, identity: Identity) -> PeerLabel {
+        PeerLabel { identity, name: self.names.get(&identity).cloned().flatten() }
+    }
+}

@@ -1,0 +1,135 @@
+//! Decides when what was decided may be seen: after the store has it, and not before.
+//!
+//! Owns the batch being gathered, the batch being written and everything that waits for them. Knows nothing of what they mean.
+//!
+//! ```text
+//!   write ──▶ gathering ──poll_batch──▶ writing ──handle_stored──▶ (durable)
+//!   event ──▶ waits with it ─────────────▶ … ────────────────────▶ poll_event, poll_transmit
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wire::Identity;
+
+use crate::event::Event;
+use crate::store::{Table, Write};
+
+/// Whom bytes are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum To {
+    /// One router.
+    Peer(Identity),
+    /// Every router that is connected.
+    AllPeers,
+}
+
+/// What is kept back until the store has what it rests on.
+#[derive(Debug, Clone)]
+enum Item {
+    Transmit(To, Vec<u8>),
+    Event(Event),
+}
+
+/// Writes on their way to the store, and what waits for them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outbox {
+    /// What the store holds, the batch being written not included.
+    durable: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    gathering: Vec<Write>,
+    waiting: Vec<Item>,
+    writing: Option<(Vec<Write>, Vec<Item>)>,
+    transmits: VecDeque<(To, Vec<u8>)>,
+    events: VecDeque<Event>,
+}
+
+impl Outbox {
+    /// Begins with what the store holds.
+    pub(crate) fn new(stored: &[Write]) -> Self {
+        let mut outbox = Self::default();
+        outbox.remember(stored);
+        outbox
+    }
+
+    pub(crate) fn write(&mut self, write: Write) {
+        self.gathering.push(write);
+    }
+
+    pub(crate) fn transmit(&mut self, to: To, bytes: Vec<u8>) {
+        if self.is_settled() {
+            self.transmits.push_back((to, bytes));
+        } else {
+            self.waiting.push(Item::Transmit(to, bytes));
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        if self.is_settled() {
+            self.events.push_back(event);
+        } else {
+            self.waiting.push(Item::Event(event));
+        }
+    }
+
+    /// Hands out the next batch. None while one is being written.
+    pub(crate) fn poll_batch(&mut self) -> Option<Vec<Write>> {
+        if self.writing.is_some() || self.gathering.is_empty() {
+            return None;
+        }
+        let batch = std::mem::take(&mut self.gathering);
+        self.writing = Some((batch.clone(), std::mem::take(&mut self.waiting)));
+        Some(batch)
+    }
+
+    /// The batch handed out last is durable: lets go of what waited for it.
+    pub(crate) fn handle_stored(&mut self) {
+        let Some((batch, items)) = self.writing.take() else { return };
+        self.remember(&batch);
+        for item in items {
+            match item {
+                Item::Transmit(to, bytes) => self.transmits.push_back((to, bytes)),
+                Item::Event(event) => self.events.push_back(event),
+            }
+        }
+    }
+
+    /// Gives up everything that is not durable, and returns the events nobody has heard of.
+    pub(crate) fn abandon(&mut self) -> Vec<Event> {
+        self.gathering.clear();
+        let written = self.writing.take().map(|(_, items)| items).unwrap_or_default();
+        let kept_back = written.into_iter().chain(std::mem::take(&mut self.waiting));
+        kept_back
+            .filter_map(|item| match item {
+                Item::Event(event) => Some(event),
+                Item::Transmit(..) => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<(To, Vec<u8>)> {
+        self.transmits.pop_front()
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the store holds.
+    pub(crate) fn durable(&self) -> impl Iterator<Item = (Table, &[u8], &[u8])> {
+        self.durable.iter().map(|((table, key), value)| (*table, key.as_slice(), value.as_slice()))
+    }
+
+    /// Whether nothing waits for the store.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.gathering.is_empty() && self.writing.is_none()
+    }
+
+    fn remember(&mut self, batch: &[Write]) {
+        for write in batch {
+            let key = (write.table, write.key.clone());
+            match &write.value {
+                Some(value) => self.durable.insert(key, value.clone()),
+                None => self.durable.remove(&key),
+            };
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! When a revocation is decided (invariant I6).
+//!
+//! Decides who must promise, and whether a commit proves that everybody did. Knows nothing of what the victims owned.
+//!
+//! ```text
+//!   asker ── Ask ─────▶ member     refuses the victims' later records, durably, and lists those it holds
+//!         ◀── Promise ──
+//!         ── Commit ──▶ everybody  the victims' records are those listed, and no others; their ranges go to the heirs
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use wire::message::{Ask, Commit, Promise, REVOCATION_VERSION};
+use wire::{Hash, Identity, Record};
+
+use crate::config::{Quorum, Rules};
+use crate::event::RequestId;
+use crate::lease::PeerLabel;
+use crate::seal::{hash_of, is_signed_by};
+
+/// Why an identity is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// Nobody by that name or identity was ever admitted.
+    #[error("no router {who:?} was ever admitted")]
+    Unknown {
+        /// What was asked for.
+        who: String,
+    },
+    /// A router does not revoke itself.
+    #[error("a router does not revoke itself; ask another one")]
+    Itself,
+    /// The revocation completes when these have promised, or are revoked in the same step.
+    #[error("{} did not answer; the revocation completes when each has, or revoke them too: raddle revoke {} {}",
+        join(missing), join(victims), join(missing))]
+    Blocked {
+        /// Who is to be revoked.
+        victims: Vec<PeerLabel>,
+        /// Who has not promised.
+        missing: Vec<PeerLabel>,
+    },
+    /// The store cannot be written.
+    #[error("the store cannot be written")]
+    ReadOnly,
+    /// This router was revoked.
+    #[error("this router was revoked itself")]
+    RevokedHere,
+}
+
+fn join(labels: &[PeerLabel]) -> String {
+    labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Revocations under way and done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Revocations {
+    /// Committed, in the order in which this router heard of them.
+    pub(crate) commits: BTreeMap<Hash, Commit>,
+    /// Given by this router, by question.
+    pub(crate) promises: BTreeMap<Hash, (Ask, Promise)>,
+    /// Asked by this router.
+    pub(crate) asking: BTreeMap<Hash, Asking>,
+    /// Proven, but some record they name is not here yet.
+    pub(crate) incomplete: BTreeMap<Hash, Commit>,
+}
+
+/// A revocation this router asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Asking {
+    pub(crate) ask: Ask,
+    pub(crate) promises: BTreeMap<Identity, Promise>,
+    /// What the promises name: nobody takes these any more until the commit does.
+    pub(crate) records: BTreeMap<Hash, Record>,
+    /// Who waits for an answer, and how long.
+    pub(crate) request: Option<(RequestId, Instant)>,
+}
+
+/// Revocations whose records are still on the way: more at once is nobody's honest work.
+pub(crate) const INCOMPLETE_MAX: usize = 16;
+
+/// What a proven commit says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) victims: BTreeSet<Identity>,
+    /// The heirs are of these.
+    pub(crate) members: BTreeSet<Identity>,
+    /// Every record by or to a victim that counts.
+    pub(crate) records: BTreeSet<Hash>,
+}
+
+pub(crate) fn hash_of_ask(ask: &Ask) -> Hash {
+    hash_of(REVOCATION_VERSION, ask)
+}
+
+/// Of the question: one revocation is one, whoever's promises came in first.
+pub(crate) fn hash_of_commit(commit: &Commit) -> Hash {
+    hash_of(REVOCATION_VERSION, &("raddle commit", &commit.ask))
+}
+
+/// Whether the promise is its promiser's word on that question.
+pub(crate) fn is_promise_on(promise: &Promise, ask: &Hash) -> bool {
+    let body = &promise.body;
+    body.ask == *ask && is_signed_by(body.promiser, REVOCATION_VERSION, body, &promise.signature)
+}
+
+/// Who has to promise, by what the asker and the promisers know.
+pub(crate) fn electorate<'a>(ask: &Ask, promises: impl Iterator<Item = &'a Promise>) -> BTreeSet<Identity> {
+    let told = promises.flat_map(|promise| promise.body.members.iter());
+    let everybody = ask.members.iter().chain(told).copied();
+    everybody.filter(|member| !ask.victims.contains(member)).collect()
+}
+
+/// Who of them has not; empty = decided.
+pub(crate) fn missing<'a>(ask: &Ask, promises: impl Iterator<Item = &'a Promise> + Clone, rules: Rules) -> BTreeSet<Identity> {
+    let electorate = electorate(ask, promises.clone());
+    let promised: BTreeSet<_> = promises.map(|promise| promise.body.promiser).collect();
+    let enough = match rules.quorum {
+        Quorum::All => electorate.len(),
+        Quorum::Majority => electorate.len() / 2 + 1,
+    };
+    if promised.intersection(&electorate).count() >= enough {
+        return BTreeSet::new();
+    }
+    electorate.difference(&promised).copied().collect()
+}
+
+/// What a commit says, if its promises prove it.
+pub(crate) fn prove(commit: &Commit, rules: Rules) -> Option<Decision> {
+    let Commit { ask, promises } = commit;
+    let question = hash_of_ask(ask);
+    let proven = promises.iter().all(|promise| is_promise_on(promise, &question));
+    if !proven || !missing(ask, promises.iter(), rules).is_empty() {
+        return None;
+    }
+    let beyond = promises.iter().flat_map(|promise| promise.body.beyond.iter());
+    Some(Decision {
+        victims: ask.victims.iter().copied().collect(),
+        members: electorate(ask, promises.iter()),
+        records: ask.known.iter().chain(beyond).copied().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

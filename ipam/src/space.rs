@@ -1,0 +1,97 @@
+//! Which of this host's slots of one network is given out next.
+//!
+//! Owns the queue of free slots and those that rest. Knows nothing of ownership: it is told what is gained and lost.
+//!
+//! ```text
+//!   gained ──▶ back of the queue ──▶ front: given out ──freed──▶ resting ──REST──▶ back of the queue
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use wire::Slot;
+
+/// The free slots of one network.
+#[derive(Debug, Clone, Default, Hash)]
+pub(crate) struct Space {
+    queue: VecDeque<Slot>,
+    queued: BTreeSet<Slot>,
+    resting: BTreeMap<Slot, Instant>,
+    /// Deadlines in the order in which they were set, which is the order in which they pass.
+    waking: VecDeque<(Instant, Slot)>,
+}
+
+impl Space {
+    /// Puts a slot at the back of the queue, unless it is there or rests.
+    pub(crate) fn add(&mut self, slot: Slot) {
+        if !self.resting.contains_key(&slot) && self.queued.insert(slot) {
+            self.queue.push_back(slot);
+        }
+    }
+
+    /// Keeps a slot back until then.
+    pub(crate) fn rest(&mut self, slot: Slot, until: Instant) {
+        self.forget(slot);
+        self.resting.insert(slot, until);
+        self.waking.push_back((until, slot));
+    }
+
+    /// Takes the slot that has been free the longest.
+    pub(crate) fn take_first(&mut self) -> Option<Slot> {
+        while let Some(slot) = self.queue.pop_front() {
+            // What was taken out of turn stays in the queue until it is met here.
+            if self.queued.remove(&slot) {
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Takes a slot out, wherever it is: it was given out or lost.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        self.resting.remove(&slot);
+        if self.queued.remove(&slot) {
+            self.queue.retain(|queued| *queued != slot);
+        }
+    }
+
+    /// Puts the slots whose rest is over at the back of the queue, and returns them.
+    pub(crate) fn wake(&mut self, now: Instant) -> Vec<Slot> {
+        let mut woken = Vec::new();
+        while let Some((until, slot)) = self.waking.front().copied().filter(|(until, _)| *until <= now) {
+            self.waking.pop_front();
+            if self.resting.get(&slot) == Some(&until) {
+                self.resting.remove(&slot);
+                self.add(slot);
+                woken.push(slot);
+            }
+        }
+        woken
+    }
+
+    /// When a slot's rest is over next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.waking.front().map(|(until, _)| *until)
+    }
+
+    pub(crate) fn is_free(&self, slot: Slot) -> bool {
+        self.queued.contains(&slot)
+    }
+
+    pub(crate) fn is_resting(&self, slot: Slot) -> bool {
+        self.resting.contains_key(&slot)
+    }
+
+    /// How many slots could be given out now.
+    pub(crate) fn free(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// How many rest.
+    pub(crate) fn resting(&self) -> usize {
+        self.resting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

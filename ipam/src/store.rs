@@ -1,0 +1,315 @@
+//! What a ledger keeps on disk: a map of (table, key) → value.
+//!
+//! Owns the tables and the encoding of keys and values. Knows nothing of files.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | meta | `identity` | the identity the store belongs to |
+//! | members | identity | its name, if known |
+//! | records | network, start, length, epoch, hash | a record in force |
+//! | evidence | hash | a record that contradicts one in force |
+//! | commits | hash | a committed revocation |
+//! | promises | hash of the question | the question and this router's promise |
+//! | refused | identity | the members known when it was first promised to refuse it |
+//! | leases | network, workload, ifname | a lease |
+//! | resting | network, slot | the order in which it was freed |
+//! | directory | network, workload, ifname, author | a signed line of the directory |
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wire::message::{Ask, Commit, Entry, Promise};
+use wire::{Epoch, Hash, Identity, Mac, NetworkId, PeerName, Record, Slot, decode, encode};
+
+use crate::config::Hold;
+use crate::lease::{Attachment, Lease, LeaseKey, LeaseState, Place, Stickiness};
+use crate::seal::hash_of;
+
+/// A table of the store. The numbers and names are part of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Table {
+    /// Whose store it is.
+    Meta = 0,
+    /// Every identity ever admitted.
+    Members = 1,
+    /// Records in force.
+    Records = 2,
+    /// Records that contradict one in force.
+    Evidence = 3,
+    /// Committed revocations.
+    Commits = 4,
+    /// Promises this router has given.
+    Promises = 5,
+    /// Whose records it has promised to refuse.
+    Refused = 6,
+    /// Leases.
+    Leases = 7,
+    /// Slots that rest.
+    Resting = 8,
+    /// Who holds which workload.
+    Directory = 9,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Members,
+        Self::Records,
+        Self::Evidence,
+        Self::Commits,
+        Self::Promises,
+        Self::Refused,
+        Self::Leases,
+        Self::Resting,
+        Self::Directory,
+    ];
+
+    /// Its name in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "ipam-meta",
+            Self::Members => "ipam-members",
+            Self::Records => "ipam-records",
+            Self::Evidence => "ipam-evidence",
+            Self::Commits => "ipam-commits",
+            Self::Promises => "ipam-promises",
+            Self::Refused => "ipam-refused",
+            Self::Leases => "ipam-leases",
+            Self::Resting => "ipam-resting",
+            Self::Directory => "ipam-directory",
+        }
+    }
+}
+
+/// One change of the store, or one row of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    /// Where.
+    pub table: Table,
+    /// Which row.
+    pub key: Vec<u8>,
+    /// What it becomes; none = it goes.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The version of every value this module writes.
+const STORE_VERSION: u8 = 1;
+
+/// The row of [`Table::Meta`] that says whose store it is.
+const IDENTITY_KEY: &[u8] = b"identity";
+
+impl Write {
+    fn put<T: Serialize>(table: Table, key: Vec<u8>, value: &T) -> Self {
+        Self { table, key, value: Some(encode(STORE_VERSION, value)) }
+    }
+
+    fn delete(table: Table, key: Vec<u8>) -> Self {
+        Self { table, key, value: None }
+    }
+
+    pub(crate) fn identity(identity: Identity) -> Self {
+        Self::put(Table::Meta, IDENTITY_KEY.to_vec(), &identity)
+    }
+
+    pub(crate) fn member(identity: Identity, name: Option<&PeerName>) -> Self {
+        Self::put(Table::Members, identity.0.to_vec(), &(identity, name))
+    }
+
+    pub(crate) fn record(record: &Record) -> Self {
+        Self::put(Table::Records, record_key(record), record)
+    }
+
+    pub(crate) fn record_gone(record: &Record) -> Self {
+        Self::delete(Table::Records, record_key(record))
+    }
+
+    pub(crate) fn evidence(record: &Record) -> Self {
+        Self::put(Table::Evidence, crate::ledger::hash_of_record(record).0.to_vec(), record)
+    }
+
+    pub(crate) fn evidence_gone(record: &Record) -> Self {
+        Self::delete(Table::Evidence, crate::ledger::hash_of_record(record).0.to_vec())
+    }
+
+    pub(crate) fn commit(hash: Hash, order: u64, commit: &Commit) -> Self {
+        Self::put(Table::Commits, hash.0.to_vec(), &(order, commit))
+    }
+
+    pub(crate) fn promise(hash: Hash, ask: &Ask, promise: &Promise) -> Self {
+        Self::put(Table::Promises, hash.0.to_vec(), &(ask, promise))
+    }
+
+    pub(crate) fn refused(victim: Identity, members: &[Identity]) -> Self {
+        Self::put(Table::Refused, victim.0.to_vec(), &(victim, members))
+    }
+
+    pub(crate) fn lease(lease: &Lease) -> Self {
+        Self::put(Table::Leases, lease_key(&lease.key()), &StoredLease::from(lease))
+    }
+
+    pub(crate) fn lease_gone(key: &LeaseKey) -> Self {
+        Self::delete(Table::Leases, lease_key(key))
+    }
+
+    pub(crate) fn resting(network: NetworkId, slot: Slot, order: u64) -> Self {
+        Self::put(Table::Resting, slot_key(network, slot), &(network, slot, order))
+    }
+
+    pub(crate) fn rested(network: NetworkId, slot: Slot) -> Self {
+        Self::delete(Table::Resting, slot_key(network, slot))
+    }
+
+    pub(crate) fn entry(entry: &Entry) -> Self {
+        let body = &entry.body;
+        let key = encode(STORE_VERSION, &(body.network, &body.workload, &body.ifname, body.author));
+        Self::put(Table::Directory, key, entry)
+    }
+}
+
+fn record_key(record: &Record) -> Vec<u8> {
+    let range = record.body.range;
+    let mut key = Vec::with_capacity(52);
+    key.extend(range.network.0.to_be_bytes());
+    key.extend(range.start.0.to_be_bytes());
+    key.extend(range.length.to_be_bytes());
+    key.extend(record.body.epoch.0.to_be_bytes());
+    key.extend(crate::ledger::hash_of_record(record).0);
+    key
+}
+
+fn lease_key(key: &LeaseKey) -> Vec<u8> {
+    encode(STORE_VERSION, &(key.network, &key.workload, &key.ifname))
+}
+
+fn slot_key(network: NetworkId, slot: Slot) -> Vec<u8> {
+    [network.0.to_be_bytes(), slot.0.to_be_bytes()].concat()
+}
+
+/// A lease as it is on disk: without instants, which mean nothing to the next process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoredLease {
+    attachment: (NetworkId, String, String),
+    workload: String,
+    stickiness: Stickiness,
+    slot: Slot,
+    epoch: Epoch,
+    mac: Option<Mac>,
+    hold_s: Option<u64>,
+    state: StoredState,
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum StoredState {
+    Active,
+    Held,
+    Fenced,
+}
+
+impl From<&Lease> for StoredLease {
+    fn from(lease: &Lease) -> Self {
+        let Attachment { network, container_id, ifname } = lease.attachment.clone();
+        Self {
+            attachment: (network, container_id, ifname),
+            workload: lease.workload.clone(),
+            stickiness: lease.stickiness,
+            slot: lease.slot,
+            epoch: lease.epoch,
+            mac: lease.mac,
+            hold_s: lease.hold.seconds(),
+            state: match lease.state {
+                LeaseState::Active => StoredState::Active,
+                LeaseState::Held { .. } => StoredState::Held,
+                LeaseState::Fenced => StoredState::Fenced,
+            },
+            place: lease.place.clone(),
+        }
+    }
+}
+
+impl StoredLease {
+    /// A hold begins anew with the process: what is left of it is not known.
+    fn restore(self, now: std::time::Instant) -> Lease {
+        let (network, container_id, ifname) = self.attachment;
+        let hold = Hold::from_seconds(self.hold_s);
+        let state = match self.state {
+            StoredState::Active => LeaseState::Active,
+            StoredState::Fenced => LeaseState::Fenced,
+            StoredState::Held => LeaseState::held(hold, now),
+        };
+        Lease {
+            attachment: Attachment { network, container_id, ifname },
+            workload: self.workload,
+            stickiness: self.stickiness,
+            slot: self.slot,
+            epoch: self.epoch,
+            mac: self.mac,
+            hold,
+            state,
+            since: now,
+            place: self.place,
+        }
+    }
+}
+
+/// Everything a store holds, read.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) members: Vec<(Identity, Option<PeerName>)>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) evidence: Vec<Record>,
+    pub(crate) commits: Vec<(u64, Commit)>,
+    pub(crate) promises: Vec<(Hash, Ask, Promise)>,
+    pub(crate) refused: Vec<(Identity, Vec<Identity>)>,
+    pub(crate) leases: Vec<Lease>,
+    pub(crate) resting: Vec<(NetworkId, Slot, u64)>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Contents {
+    /// Reads rows, in whatever order.
+    pub(crate) fn read(rows: &[Write], now: std::time::Instant) -> Result<Self, CorruptRow> {
+        let mut contents = Self::default();
+        for row in rows {
+            contents.read_row(row, now).ok_or(CorruptRow { table: row.table })?;
+        }
+        contents.commits.sort_by_key(|(order, _)| *order);
+        contents.resting.sort_by_key(|(_, _, order)| *order);
+        Ok(contents)
+    }
+
+    fn read_row(&mut self, row: &Write, now: std::time::Instant) -> Option<()> {
+        let Some(value) = &row.value else { return Some(()) };
+        match row.table {
+            Table::Meta if row.key == IDENTITY_KEY => self.identity = Some(value_of(value)?),
+            // Rows that a newer router may have added.
+            Table::Meta => {}
+            Table::Members => self.members.push(value_of(value)?),
+            Table::Records => self.records.push(value_of(value)?),
+            Table::Evidence => self.evidence.push(value_of(value)?),
+            Table::Commits => self.commits.push(value_of(value)?),
+            Table::Promises => {
+                let (ask, promise): (Ask, Promise) = value_of(value)?;
+                self.promises.push((hash_of(wire::message::REVOCATION_VERSION, &ask), ask, promise));
+            }
+            Table::Refused => self.refused.push(value_of(value)?),
+            Table::Leases => self.leases.push(value_of::<StoredLease>(value)?.restore(now)),
+            Table::Resting => self.resting.push(value_of(value)?),
+            Table::Directory => self.entries.push(value_of(value)?),
+        }
+        Some(())
+    }
+}
+
+fn value_of<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    decode(STORE_VERSION, bytes).ok()
+}
+
+/// A row that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CorruptRow {
+    pub(crate) table: Table,
+}
