@@ -1,1 +1,54 @@
+//! Who is there, how to reach them, under which keys.
+//!
+//! A pure crate: datagrams and stream bytes come in, datagrams and stream bytes go out; time and randomness are given.
+//! [`Mesh`] is one router's membership in a cluster, [`Joiner`] the way into one, [`Plan`](plan::Plan) what the data threads
+//! get of it.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod admission;
+pub mod aead;
+mod calling;
+mod channel;
+mod config;
+mod contact;
+mod digest;
+mod event;
+mod gate;
+mod gossip;
+mod handshake;
+mod identity;
+mod join;
+mod liveness;
+#[expect(clippy::module_inception, reason = "the crate is named after its one state machine")]
+mod mesh;
+mod noise;
+mod path;
+mod peer;
+pub mod plan;
+mod refusal;
+pub mod replay;
+mod rng;
+mod route;
+mod session;
+mod sponsor;
+mod streams;
+mod token;
+mod view;
+
+pub use admission::{ADDRESSES_MOST, AdmitError, MEMBER_VERSION, Member, SignedAddresses};
+pub use aead::Suite;
+pub use config::{Config, GateLimits, PeerTimes, SessionTimes};
+pub use event::{
+    Alarm, Application, Carrier, Delivery, DownReason, Event, JoinId, MemberChange, Origin, SecretUsed, Standing,
+    StreamId, Topic, Transmit,
+};
+pub use identity::{Credentials, Secret, cluster_id, hash_of, is_signed_by_issuer, issue_certificate};
+pub use join::{Candidate, JoinError, Joined, Joiner, Progress};
+pub use mesh::{Mesh, PAYLOAD_BYTES, SendError};
+pub use plan::Plan;
+pub use refusal::RefuseReason;
+pub use route::Route;
+pub use streams::{JoinSecret, SecretKind, SecretState};
+pub use token::{ParseTokenError, Token, TokenId};
+pub use view::{Counters, PeerState, PeerView};

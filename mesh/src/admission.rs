@@ -1,0 +1,269 @@
+//! Who is a member: certificates, each vouched for by somebody already admitted, and where members listen.
+//!
+//! Owns the roster and the rules by which it grows. Knows nothing of sessions, and never forgets a member: only revoking
+//! takes one out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wire::{Addresses, Certificate, Identity, PeerName, Signature, encode};
+
+use crate::digest::hash;
+use crate::event::MemberChange;
+use crate::identity::{Purpose, Secret, is_signed_by_issuer, sign, verify};
+
+/// The version of [`Member`] this crate writes with [`wire::encode`].
+pub const MEMBER_VERSION: u8 = 1;
+
+/// One member, as it is gossiped and stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who it is.
+    pub certificate: Certificate,
+    /// Where it listens, in its own words.
+    pub addresses: SignedAddresses,
+    /// Whether it has been taken out again.
+    pub revoked: bool,
+}
+
+impl Member {
+    /// Its identity.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.certificate.title.identity
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &PeerName {
+        &self.certificate.title.name
+    }
+}
+
+/// A member's underlay addresses, signed by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedAddresses {
+    /// The addresses, best first, at most [`ADDRESSES_MOST`].
+    pub addresses: Addresses,
+    /// Boot counter, and how often they changed since: the higher one holds.
+    pub version: (u32, u32),
+    /// The member's signature over both.
+    pub signature: Signature,
+}
+
+impl SignedAddresses {
+    pub(crate) fn sign(mut addresses: Addresses, version: (u32, u32), key: &Secret) -> Self {
+        addresses.truncate(ADDRESSES_MOST);
+        let signature = sign(key, Purpose::Addresses, &[&encode(MEMBER_VERSION, &(&addresses, version))]);
+        Self { addresses, version, signature }
+    }
+
+    fn is_signed_by(&self, member: Identity) -> bool {
+        let body = encode(MEMBER_VERSION, &(&self.addresses, self.version));
+        self.addresses.len() <= ADDRESSES_MOST && verify(member, Purpose::Addresses, &[&body], &self.signature)
+    }
+}
+
+/// All members ever admitted.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    authority: Identity,
+    members: BTreeMap<Identity, Member>,
+    /// The order of admission: an issuer always stands before those it vouched for.
+    order: Vec<Identity>,
+    by_noise_key: BTreeMap<[u8; 32], Identity>,
+    by_name: BTreeMap<PeerName, Identity>,
+}
+
+impl Roster {
+    pub(crate) fn new(authority: Identity) -> Self {
+        Self {
+            authority,
+            members: BTreeMap::new(),
+            order: Vec::new(),
+            by_noise_key: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+        }
+    }
+
+    /// Admits a member, or takes over what is newer about it. Returns `None` if there is nothing new.
+    pub(crate) fn admit(&mut self, member: Member) -> Result<Option<MemberChange>, AdmitError> {
+        let identity = member.identity();
+        let Some(known) = self.members.get(&identity) else {
+            self.check_certificate(&member.certificate)?;
+            if !member.addresses.is_signed_by(identity) {
+                return Err(AdmitError::BadAddresses { member: identity });
+            }
+            self.insert(member);
+            return Ok(Some(MemberChange::New));
+        };
+        let (mut renewed, mut change) = (known.clone(), None);
+        if member.certificate.title.generation > known.certificate.title.generation {
+            self.check_certificate(&member.certificate)?;
+            renewed.certificate = member.certificate;
+            change = Some(MemberChange::Renewed);
+        }
+        if member.addresses.version > known.addresses.version {
+            if !member.addresses.is_signed_by(identity) {
+                return Err(AdmitError::BadAddresses { member: identity });
+            }
+            renewed.addresses = member.addresses;
+            change = Some(MemberChange::Renewed);
+        }
+        if change.is_some() {
+            self.insert(renewed);
+        }
+        Ok(change)
+    }
+
+    /// Admits as many of a list as possible, whatever its order. What is new, and what could not be.
+    pub(crate) fn admit_all(&mut self, members: Vec<Member>) -> (Vec<(Member, MemberChange)>, Vec<AdmitError>) {
+        let (mut waiting, mut new) = (members, Vec::new());
+        loop {
+            let (mut stranded, mut errors, before) = (Vec::new(), Vec::new(), waiting.len());
+            for member in waiting {
+                let identity = member.identity();
+                match self.admit(member.clone()) {
+                    Ok(Some(change)) => new.extend(self.members.get(&identity).map(|member| (member.clone(), change))),
+                    Ok(None) => {}
+                    Err(error) => {
+                        if matches!(error, AdmitError::UnknownIssuer { .. }) {
+                            stranded.push(member);
+                        }
+                        errors.push(error);
+                    }
+                }
+            }
+            // Only the stranded can gain by another round, and only if somebody was admitted meanwhile.
+            if stranded.is_empty() || stranded.len() == before {
+                return (new, errors);
+            }
+            waiting = stranded;
+        }
+    }
+
+    /// Marks a member as taken out. Returns whether that was new.
+    pub(crate) fn revoke(&mut self, identity: Identity) -> bool {
+        self.members.get_mut(&identity).is_some_and(|member| !std::mem::replace(&mut member.revoked, true))
+    }
+
+    pub(crate) fn member(&self, identity: Identity) -> Option<&Member> {
+        self.members.get(&identity)
+    }
+
+    /// The member that has a handshake key, unless it is revoked.
+    pub(crate) fn of_noise_key(&self, key: &[u8; 32]) -> Option<&Member> {
+        self.members.get(self.by_noise_key.get(key)?).filter(|member| !member.revoked)
+    }
+
+    /// Who has a name.
+    pub(crate) fn of_name(&self, name: &PeerName) -> Option<Identity> {
+        self.by_name.get(name).copied()
+    }
+
+    /// All members, issuers before those they vouched for.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.order.iter().filter_map(|identity| self.members.get(identity))
+    }
+
+    /// Equal on two routers that know the same. Eight bytes: it finds differences, it proves nothing.
+    pub(crate) fn digest(&self) -> [u8; 8] {
+        let mut lines = Vec::with_capacity(self.members.len() * 44);
+        for (identity, member) in &self.members {
+            lines.extend_from_slice(&identity.0);
+            lines.extend_from_slice(&member.certificate.title.generation.to_be_bytes());
+            lines.extend_from_slice(&member.addresses.version.0.to_be_bytes());
+            lines.extend_from_slice(&member.addresses.version.1.to_be_bytes());
+        }
+        let [a, b, c, d, e, f, g, h, ..] = hash(&[&lines]);
+        [a, b, c, d, e, f, g, h]
+    }
+
+    fn check_certificate(&self, certificate: &Certificate) -> Result<(), AdmitError> {
+        let title = &certificate.title;
+        if title.issuer != self.authority {
+            let issuer = self.members.get(&title.issuer).ok_or(AdmitError::UnknownIssuer { issuer: title.issuer })?;
+            if issuer.revoked {
+                return Err(AdmitError::RevokedIssuer { issuer: title.issuer });
+            }
+        }
+        if let Some(&holder) = self.by_name.get(&title.name).filter(|holder| **holder != title.identity) {
+            return Err(AdmitError::NameTaken { name: title.name.clone(), holder, claimant: title.identity });
+        }
+        if let Some(&holder) = self.by_noise_key.get(&title.noise_key).filter(|holder| **holder != title.identity) {
+            return Err(AdmitError::NoiseKeyTaken { holder, claimant: title.identity });
+        }
+        if !is_signed_by_issuer(certificate) {
+            return Err(AdmitError::BadCertificate { member: title.identity });
+        }
+        Ok(())
+    }
+
+    /// Puts a checked member in place of what was known of it.
+    fn insert(&mut self, member: Member) {
+        let identity = member.identity();
+        let title = member.certificate.title.clone();
+        match self.members.insert(identity, member) {
+            None => self.order.push(identity),
+            Some(old) => {
+                self.by_name.remove(old.name());
+                self.by_noise_key.remove(&old.certificate.title.noise_key);
+            }
+        }
+        self.by_name.insert(title.name, identity);
+        self.by_noise_key.insert(title.noise_key, identity);
+    }
+}
+
+/// Why somebody is not a member, or not what the message says. The roster is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdmitError {
+    /// Nobody we know vouches for it. May change.
+    #[error("issuer {issuer} is no member here")]
+    UnknownIssuer {
+        /// Who signed.
+        issuer: Identity,
+    },
+    /// The one who vouches for it has been taken out.
+    #[error("issuer {issuer} has been revoked")]
+    RevokedIssuer {
+        /// Who signed.
+        issuer: Identity,
+    },
+    /// The issuer did not sign this.
+    #[error("the certificate of {member} is not signed by its issuer")]
+    BadCertificate {
+        /// Whose certificate.
+        member: Identity,
+    },
+    /// The member did not sign this, or lists too many.
+    #[error("the addresses of {member} are not signed by it")]
+    BadAddresses {
+        /// Whose addresses.
+        member: Identity,
+    },
+    /// Somebody else has the name.
+    #[error("the name {name} of {claimant} belongs to {holder}")]
+    NameTaken {
+        /// The name.
+        name: PeerName,
+        /// Who has it.
+        holder: Identity,
+        /// Who wants it.
+        claimant: Identity,
+    },
+    /// Somebody else has the handshake key.
+    #[error("the handshake key of {claimant} belongs to {holder}")]
+    NoiseKeyTaken {
+        /// Who has it.
+        holder: Identity,
+        /// Who wants it.
+        claimant: Identity,
+    },
+}
+
+/// A host with more addresses than this lists its best ones.
+pub const ADDRESSES_MOST: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! A roster grows only along signatures, in whatever order they come.
+
+use wire::{Certificate, Title};
+
+use super::*;
+use crate::identity::issue_certificate;
+
+fn key(number: u8) -> Secret {
+    Secret::new([number; 32])
+}
+
+fn certificate(number: u8, name: &str, issuer: &Secret, generation: u32) -> Certificate {
+    let (identity, noise_key) = (key(number).identity(), key(number + 100).noise_public());
+    let title = Title {
+        identity,
+        noise_key,
+        name: name.parse().unwrap(),
+        generation,
+        lifetime_s: 0,
+        issuer: issuer.identity(),
+    };
+    issue_certificate(title, issuer)
+}
+
+fn member(number: u8, issuer: u8) -> Member {
+    let certificate = certificate(number, &format!("host{number}"), &key(issuer), 1);
+    Member { certificate, addresses: SignedAddresses::sign(Vec::new(), (1, 0), &key(number)), revoked: false }
+}
+
+fn roster() -> Roster {
+    Roster::new(key(0).identity())
+}
+
+#[test]
+fn a_chain_is_admitted_in_any_order() {
+    let chain = vec![member(1, 0), member(2, 1), member(3, 2), member(4, 3)];
+    let mut reversed = chain.clone();
+    reversed.reverse();
+    let (mut left, mut right) = (roster(), roster());
+    assert_eq!(left.admit_all(chain.clone()).0.len(), 4);
+    let (new, errors) = right.admit_all(reversed);
+    assert_eq!((new.len(), errors), (4, Vec::new()));
+    assert_eq!(left.digest(), right.digest());
+    assert_eq!(right.members().cloned().collect::<Vec<_>>(), chain);
+    assert_eq!(right.admit_all(chain).0, Vec::new());
+}
+
+#[test]
+fn a_stranger_vouches_for_nobody() {
+    let mut roster = roster();
+    assert_eq!(roster.admit(member(2, 1)), Err(AdmitError::UnknownIssuer { issuer: key(1).identity() }));
+    let mut forged = member(1, 0);
+    forged.certificate.title.name = "other".parse().unwrap();
+    assert_eq!(roster.admit(forged), Err(AdmitError::BadCertificate { member: key(1).identity() }));
+    let mut elsewhere = member(1, 0);
+    elsewhere.addresses.addresses.push("192.0.2.1:6783".parse().unwrap());
+    assert_eq!(roster.admit(elsewhere), Err(AdmitError::BadAddresses { member: key(1).identity() }));
+    assert_eq!(roster.members().count(), 0);
+}
+
+#[test]
+fn a_revoked_member_vouches_for_nobody_new() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 1)]);
+    assert!(roster.revoke(key(1).identity()));
+    assert!(!roster.revoke(key(1).identity()));
+    assert_eq!(roster.admit(member(3, 1)), Err(AdmitError::RevokedIssuer { issuer: key(1).identity() }));
+    assert_eq!(roster.admit(member(3, 2)), Ok(Some(MemberChange::New)));
+    assert!(roster.of_noise_key(&key(101).noise_public()).is_none());
+}
+
+#[test]
+fn names_and_handshake_keys_are_unique() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 1)]);
+    let mut twin = member(3, 1);
+    twin.certificate = certificate(3, "host2", &key(1), 1);
+    let (holder, claimant) = (key(2).identity(), key(3).identity());
+    let name = "host2".parse().unwrap();
+    assert_eq!(roster.admit(twin.clone()), Err(AdmitError::NameTaken { name, holder, claimant }));
+    let mut title = member(3, 1).certificate.title;
+    title.noise_key = key(102).noise_public();
+    twin.certificate = issue_certificate(title, &key(1));
+    assert_eq!(roster.admit(twin), Err(AdmitError::NoiseKeyTaken { holder, claimant }));
+}
+
+#[test]
+fn only_what_is_newer_replaces() {
+    let mut roster = roster();
+    roster.admit(member(1, 0)).unwrap();
+    let mut renewed = member(1, 0);
+    renewed.certificate = certificate(1, "renamed", &key(0), 2);
+    assert_eq!(roster.admit(renewed), Ok(Some(MemberChange::Renewed)));
+    assert_eq!(roster.admit(member(1, 0)), Ok(None));
+    assert_eq!(roster.of_name(&"host1".parse().unwrap()), None);
+    let mut moved = member(1, 0);
+    moved.addresses = SignedAddresses::sign(vec!["192.0.2.1:6783".parse().unwrap()], (2, 0), &key(1));
+    assert_eq!(roster.admit(moved), Ok(Some(MemberChange::Renewed)));
+    let known = roster.member(key(1).identity()).unwrap();
+    assert_eq!((known.name().as_str(), known.addresses.addresses.len()), ("renamed", 1));
+}

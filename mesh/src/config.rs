@@ -1,0 +1,104 @@
+//! What a mesh can be told at its start. Plain values; the default is what an operator gets.
+
+use std::time::Duration;
+
+use wire::Addresses;
+
+use crate::aead::Suite;
+
+/// The knobs of a [`Mesh`](crate::Mesh).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where this router listens, best first: told to all members.
+    pub addresses: Addresses,
+    /// The suites to offer, best first.
+    pub suites: Vec<Suite>,
+    /// How many data queues this router sends from.
+    pub queues: u8,
+    /// The MTU of the underlay; a path may be told otherwise by `set_path_mtu`.
+    pub underlay_mtu_bytes: u16,
+    /// When sessions are renewed and given up.
+    pub session: SessionTimes,
+    /// When peers are called, and when they are called dead.
+    pub peer: PeerTimes,
+    /// How much a flood may cost.
+    pub gate: GateLimits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            suites: Suite::supported().to_vec(),
+            queues: 1,
+            underlay_mtu_bytes: 1500,
+            session: SessionTimes::default(),
+            peer: PeerTimes::default(),
+            gate: GateLimits::default(),
+        }
+    }
+}
+
+/// The life of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimes {
+    /// Its initiator makes a new one after this long, less or more by up to `jitter`.
+    pub renew: Duration,
+    /// Keeps the routers of a cluster from renewing all at once.
+    pub jitter: Duration,
+    /// Nothing is sealed or opened under a session this old.
+    pub refuse: Duration,
+}
+
+impl Default for SessionTimes {
+    /// WireGuard's figures: short enough for forward secrecy, long enough that the handshakes cost nothing.
+    fn default() -> Self {
+        Self { renew: Duration::from_secs(120), jitter: Duration::from_secs(10), refuse: Duration::from_secs(180) }
+    }
+}
+
+/// The rhythm of calling and listening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerTimes {
+    /// The pause after the first unanswered handshake; each further one is half as long again.
+    pub retry: Duration,
+    /// The longest such pause: what an unreachable peer costs in the long run.
+    pub retry_most: Duration,
+    /// A peer that has not been heard for this long is asked whether it is there.
+    pub keepalive: Duration,
+    /// After this long in silence a new handshake is tried beside the session: the peer may have lost its own.
+    pub suspect: Duration,
+    /// After this long in silence the peer is down.
+    pub silence: Duration,
+}
+
+impl Default for PeerTimes {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_millis(250),
+            retry_most: Duration::from_secs(15),
+            keepalive: Duration::from_secs(2),
+            suspect: Duration::from_secs(5),
+            silence: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What may be spent on initiations from strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateLimits {
+    /// Initiations of one source (an IPv4 address, an IPv6 /64) in a second.
+    pub source_per_second: u32,
+    /// How many of them may come at once.
+    pub source_burst: u32,
+    /// Initiations of all sources in a second; each costs about 0.3 ms of a core.
+    pub total_per_second: u32,
+    /// Sources remembered at a time; beyond it everybody must show a cookie.
+    pub sources: usize,
+}
+
+impl Default for GateLimits {
+    fn default() -> Self {
+        Self { source_per_second: 20, source_burst: 5, total_per_second: 500, sources: 4096 }
+    }
+}

@@ -1,0 +1,103 @@
+//! First contact: the messages between an applicant and its sponsor, as bytes.
+//!
+//! Owns their layout. Decides nothing.
+//!
+//! ```text
+//! Probe        prefix                                                   "which cluster is this?"
+//! ProbeReply   prefix │ cluster id, 32
+//! JoinHello    prefix │ cluster tag, 8 │ secret kind │ token id, 8 │ noise: e
+//! JoinAnswer   prefix │ noise: e, ee, s, es
+//! JoinProof    prefix │ noise: s, se, psk, payload = Proof
+//! JoinGrant    header, 16 │ sealed: 0 = more follows, 1 = the last │ a piece of the Verdict │ tag, 16
+//! JoinRefused  prefix │ RefuseReason, in clear
+//! ```
+//!
+//! The clear part of JoinHello goes into the handshake's prologue: who changes it on the way breaks the handshake.
+
+use serde::{Deserialize, Serialize};
+use wire::envelope::Kind;
+use wire::{Certificate, ClusterId, Genesis, Identity, PeerName, Signature};
+
+use crate::admission::{Member, SignedAddresses};
+use crate::digest::hash;
+use crate::refusal::RefuseReason;
+use crate::streams::SecretKind;
+use crate::token::TokenId;
+
+/// The version of [`Proof`] and [`Verdict`].
+pub(crate) const CONTACT_VERSION: u8 = 1;
+
+/// What is said before any key is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) tag: [u8; 8],
+    pub(crate) kind: SecretKind,
+}
+
+impl Hello {
+    pub(crate) fn emit(&self) -> Vec<u8> {
+        let (kind, id) = match self.kind {
+            SecretKind::Password => (2, TokenId([0; 8])),
+            SecretKind::Token(id) => (1, id),
+        };
+        [&self.tag[..], &[kind], &id.0].concat()
+    }
+
+    /// The hello, its bytes, and the Noise message behind it.
+    pub(crate) fn parse(message: &[u8]) -> Option<(Self, &[u8], &[u8])> {
+        let body = message.get(4..)?;
+        let (context, noise) = body.split_at_checked(HELLO_BYTES)?;
+        let (tag, rest) = context.split_first_chunk()?;
+        let (kind, id) = rest.split_first()?;
+        let kind = match kind {
+            1 => SecretKind::Token(TokenId(id.try_into().ok()?)),
+            2 => SecretKind::Password,
+            _ => return None,
+        };
+        Some((Self { tag: *tag, kind }, context, noise))
+    }
+}
+
+/// What the applicant says of itself, inside the third handshake message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    pub(crate) identity: Identity,
+    pub(crate) name: PeerName,
+    pub(crate) addresses: SignedAddresses,
+    /// The identity's, over the handshake hash, the handshake key and the name.
+    pub(crate) signature: Signature,
+}
+
+/// The sponsor's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verdict {
+    Granted(Box<Grant>),
+    Refused(RefuseReason),
+}
+
+/// What makes an applicant a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    pub(crate) genesis: Genesis,
+    pub(crate) certificate: Certificate,
+    pub(crate) members: Vec<Member>,
+    pub(crate) ledger: Vec<u8>,
+}
+
+/// Which cluster a hello is for: enough to tell a wrong one, too little to join it.
+pub(crate) fn cluster_tag(cluster: &ClusterId) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = hash(&[b"raddle cluster tag", &cluster.0]);
+    [a, b, c, d, e, f, g, h]
+}
+
+/// A message: its kind, then its parts.
+pub(crate) fn message(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
+    [&kind.prefix()[..], &parts.concat()].concat()
+}
+
+/// A refusal in clear.
+pub(crate) fn refusal(reason: &RefuseReason) -> Vec<u8> {
+    message(Kind::JoinRefused, &[&wire::encode(CONTACT_VERSION, reason)])
+}
+
+const HELLO_BYTES: usize = 8 + 1 + 8;

@@ -1,0 +1,217 @@
+//! The handshake between members: WireGuard's message shapes around Noise IKpsk2, and what travels inside.
+//!
+//! Owns bytes ⇄ values of both messages and the keys that come out. Knows neither timers nor who may call.
+//!
+//! ```text
+//! initiation  prefix, 4 │ sender index, 4 │ noise: e, es, s, ss, payload │ mac1, 16 │ mac2, 16
+//! response    prefix, 4 │ sender index, 4 │ receiver index, 4 │ noise: e, ee, se, psk, payload │ mac1, 16 │ mac2, 16
+//!
+//! Greeting    boot counter, 4 │ counter, 8 │ protocol from, to │ queues │ certificate generation, 4 │ n, suites, n │ more
+//! Answer      boot counter, 4 │ protocol │ suite │ queues │ certificate generation, 4 │ more
+//! ```
+//!
+//! Numbers are big endian. Readers ignore what follows ("more"): that is how payloads grow.
+
+use snow::HandshakeState;
+use wire::ClusterId;
+use wire::envelope::Kind;
+use zeroize::Zeroizing;
+
+use crate::aead::Suite;
+use crate::digest::derive;
+use crate::gate::{MACS_BYTES, mac1_key, seal_macs};
+use crate::identity::Secret;
+use crate::noise::{Party, Split};
+
+/// The protocol this router speaks inside sessions, and the oldest it still understands.
+pub(crate) const PROTOCOL: u8 = 1;
+
+/// When a greeting was made: the boot counter, then a counter. Rises with every initiation of a router, for ever.
+pub(crate) type Stamp = (u32, u64);
+
+/// Who we are in handshakes.
+pub(crate) struct Local {
+    pub(crate) cluster: ClusterId,
+    pub(crate) noise_key: Secret,
+    pub(crate) noise_public: [u8; 32],
+}
+
+/// What the initiator says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    pub(crate) stamp: Stamp,
+    pub(crate) protocols: (u8, u8),
+    pub(crate) queues: u8,
+    pub(crate) generation: u32,
+    pub(crate) suites: Vec<Suite>,
+}
+
+impl Greeting {
+    fn emit(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(24);
+        bytes.extend_from_slice(&self.stamp.0.to_be_bytes());
+        bytes.extend_from_slice(&self.stamp.1.to_be_bytes());
+        bytes.extend_from_slice(&[self.protocols.0, self.protocols.1, self.queues]);
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.push(u8::try_from(self.suites.len()).unwrap_or(u8::MAX));
+        bytes.extend(self.suites.iter().take(usize::from(u8::MAX)).map(|suite| *suite as u8));
+        bytes
+    }
+
+    /// Suites it does not know are left out: the initiator may be newer.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (boot, rest) = bytes.split_first_chunk()?;
+        let (counter, rest) = rest.split_first_chunk()?;
+        let (&[oldest, newest, queues], rest) = rest.split_first_chunk()?;
+        let (generation, rest) = rest.split_first_chunk()?;
+        let (&count, rest) = rest.split_first()?;
+        let suites = rest.get(..usize::from(count))?.iter().filter_map(|number| Suite::of(*number)).collect();
+        let stamp = (u32::from_be_bytes(*boot), u64::from_be_bytes(*counter));
+        Some(Self { stamp, protocols: (oldest, newest), queues, generation: u32::from_be_bytes(*generation), suites })
+    }
+}
+
+/// What the responder says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) boot: u32,
+    pub(crate) protocol: u8,
+    pub(crate) suite: Suite,
+    pub(crate) queues: u8,
+    pub(crate) generation: u32,
+}
+
+impl Answer {
+    fn emit(&self) -> Vec<u8> {
+        let [a, b, c, d] = self.boot.to_be_bytes();
+        let [e, f, g, h] = self.generation.to_be_bytes();
+        vec![a, b, c, d, self.protocol, self.suite as u8, self.queues, e, f, g, h]
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (boot, rest) = bytes.split_first_chunk()?;
+        let (&[protocol, suite, queues], rest) = rest.split_first_chunk()?;
+        let (generation, _) = rest.split_first_chunk()?;
+        let (boot, generation) = (u32::from_be_bytes(*boot), u32::from_be_bytes(*generation));
+        Some(Self { boot, protocol, suite: Suite::of(suite)?, queues, generation })
+    }
+}
+
+/// The secrets of one handshake, split for their owners.
+pub(crate) struct Keys {
+    pub(crate) control_send: Zeroizing<[u8; 32]>,
+    pub(crate) control_receive: Zeroizing<[u8; 32]>,
+    pub(crate) data_send: Zeroizing<[u8; 32]>,
+    pub(crate) data_receive: Zeroizing<[u8; 32]>,
+}
+
+impl Keys {
+    fn of(noise: HandshakeState) -> Self {
+        let Split { send, receive } = Split::of(noise);
+        Self {
+            control_send: derive(&send, &[b"raddle control"]),
+            control_receive: derive(&receive, &[b"raddle control"]),
+            data_send: derive(&send, &[b"raddle data"]),
+            data_receive: derive(&receive, &[b"raddle data"]),
+        }
+    }
+}
+
+/// A call that has not been answered.
+pub(crate) struct Call {
+    noise: HandshakeState,
+    pub(crate) index: u32,
+    pub(crate) mac1: [u8; 16],
+}
+
+/// Begins a handshake: the state to keep, and the message to send.
+pub(crate) fn call(local: &Local, to: &Callee<'_>, greeting: &Greeting, seed: [u8; 32]) -> Option<(Call, Vec<u8>)> {
+    let party = Party { cluster: &local.cluster, noise_key: &local.noise_key, seed };
+    let mut noise = party.call(to.noise_public).ok()?;
+    let mut message = [&Kind::Initiation.prefix()[..], &to.index.to_be_bytes()].concat();
+    write(&mut noise, &greeting.emit(), &mut message)?;
+    let mac1 = seal_macs(&mut message, &mac1_key(&local.cluster, to.noise_public), to.cookie);
+    Some((Call { noise, index: to.index, mac1 }, message))
+}
+
+/// Whom a call is for.
+pub(crate) struct Callee<'a> {
+    pub(crate) noise_public: &'a [u8; 32],
+    /// The number the new session shall have here.
+    pub(crate) index: u32,
+    pub(crate) cookie: Option<&'a [u8; 16]>,
+}
+
+impl Call {
+    /// Reads the answer. On failure the call still waits: anybody can send garbage.
+    pub(crate) fn finish(mut self, response: &Response<'_>) -> Result<(Answer, Keys), Self> {
+        let mut payload = vec![0; response.noise.len()];
+        let Ok(length) = self.noise.read_message(response.noise, &mut payload) else {
+            return Err(self);
+        };
+        match payload.get(..length).and_then(Answer::parse) {
+            Some(answer) => Ok((answer, Keys::of(self.noise))),
+            None => Err(self),
+        }
+    }
+}
+
+/// A call from a member, opened but not answered.
+pub(crate) struct Caller {
+    noise: HandshakeState,
+    pub(crate) noise_public: [u8; 32],
+    pub(crate) index: u32,
+    pub(crate) greeting: Greeting,
+}
+
+impl Caller {
+    /// Opens an initiation: two Diffie-Hellmans. The sender holds `noise_public`, or replays one who does.
+    pub(crate) fn open(local: &Local, message: &[u8], seed: [u8; 32]) -> Option<Self> {
+        let (index, body) = message.get(4..message.len().checked_sub(MACS_BYTES)?)?.split_first_chunk()?;
+        let mut noise = Party { cluster: &local.cluster, noise_key: &local.noise_key, seed }.answer().ok()?;
+        let mut payload = vec![0; body.len()];
+        let length = noise.read_message(body, &mut payload).ok()?;
+        let greeting = Greeting::parse(payload.get(..length)?)?;
+        let noise_public = noise.get_remote_static()?.try_into().ok()?;
+        Some(Self { noise, noise_public, index: u32::from_be_bytes(*index), greeting })
+    }
+
+    /// Answers: the message to send, and the keys.
+    pub(crate) fn answer(mut self, local: &Local, index: u32, answer: &Answer) -> Option<(Vec<u8>, Keys)> {
+        let mut message = [&Kind::Response.prefix()[..], &index.to_be_bytes(), &self.index.to_be_bytes()].concat();
+        write(&mut self.noise, &answer.emit(), &mut message)?;
+        seal_macs(&mut message, &mac1_key(&local.cluster, &self.noise_public), None);
+        Some((message, Keys::of(self.noise)))
+    }
+}
+
+/// The parts of a response.
+pub(crate) struct Response<'a> {
+    /// The session's number at the responder.
+    pub(crate) sender: u32,
+    /// Our number: which call it answers.
+    pub(crate) receiver: u32,
+    noise: &'a [u8],
+}
+
+impl<'a> Response<'a> {
+    pub(crate) fn parse(message: &'a [u8]) -> Option<Self> {
+        let (sender, rest) = message.get(4..message.len().checked_sub(MACS_BYTES)?)?.split_first_chunk()?;
+        let (receiver, noise) = rest.split_first_chunk()?;
+        Some(Self { sender: u32::from_be_bytes(*sender), receiver: u32::from_be_bytes(*receiver), noise })
+    }
+}
+
+/// Appends a Noise message.
+fn write(noise: &mut HandshakeState, payload: &[u8], message: &mut Vec<u8>) -> Option<()> {
+    let mut buffer = vec![0; payload.len() + NOISE_ROOM];
+    let length = noise.write_message(payload, &mut buffer).ok()?;
+    message.extend_from_slice(buffer.get(..length)?);
+    Some(())
+}
+
+/// What both patterns add to a payload at most: an ephemeral key, a sealed static key, a tag.
+const NOISE_ROOM: usize = 32 + 48 + 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Who a router is: its two secrets, what is derived from them, and the signatures that bind them to a name.
+//!
+//! Owns every use of an Ed25519 key in the mesh; each kind of signature has a label of its own, so that none can pass for
+//! another. Knows nothing of who is a member.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use wire::{
+    CERTIFICATE_VERSION, Certificate, ClusterId, GENESIS_VERSION, Genesis, Hash, Identity, Signature, Title, encode,
+};
+use zeroize::Zeroizing;
+
+use crate::digest::hash;
+
+/// 32 secret bytes: wiped when dropped, never shown.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<[u8; 32]>);
+
+impl Secret {
+    /// Takes the bytes over. The caller's copy is the caller's to wipe.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The identity whose signing key this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity(SigningKey::from_bytes(&self.0).verifying_key().to_bytes())
+    }
+
+    /// The public half, if this is a handshake (X25519) key.
+    #[must_use]
+    pub fn noise_public(&self) -> [u8; 32] {
+        x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*self.0)).to_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What makes a router a member.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Says that the keys and the name belong together and to this cluster.
+    pub certificate: Certificate,
+    /// The Ed25519 secret behind the identity.
+    pub signing_key: Secret,
+    /// The X25519 secret of its handshakes. A separate key, bound to the identity by the certificate.
+    pub noise_key: Secret,
+    /// How the cluster began.
+    pub genesis: Genesis,
+}
+
+/// The id of the cluster a genesis begins (invariant I9).
+#[must_use]
+pub fn cluster_id(genesis: &Genesis) -> ClusterId {
+    ClusterId(hash(&[&encode(GENESIS_VERSION, genesis)]))
+}
+
+/// Certifies a title. `issuer_key` must be the secret behind `title.issuer`.
+#[must_use]
+pub fn issue_certificate(title: Title, issuer_key: &Secret) -> Certificate {
+    let signature = sign(issuer_key, Purpose::Certificate, &[&encode(CERTIFICATE_VERSION, &title)]);
+    Certificate { title, signature }
+}
+
+/// Whether a certificate was signed by the issuer it names. Says nothing about whether that issuer may.
+#[must_use]
+pub fn is_signed_by_issuer(certificate: &Certificate) -> bool {
+    let title = encode(CERTIFICATE_VERSION, &certificate.title);
+    verify(certificate.title.issuer, Purpose::Certificate, &[&title], &certificate.signature)
+}
+
+/// What a signature is for: the label in front of what it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Certificate,
+    Addresses,
+    Join,
+}
+
+impl Purpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Certificate => b"raddle certificate 1\0",
+            Self::Addresses => b"raddle addresses 1\0",
+            Self::Join => b"raddle join 1\0",
+        }
+    }
+}
+
+pub(crate) fn sign(key: &Secret, purpose: Purpose, pieces: &[&[u8]]) -> Signature {
+    let message = [purpose.label(), &pieces.concat()].concat();
+    Signature(SigningKey::from_bytes(key.bytes()).sign(&message).to_bytes())
+}
+
+/// Strict verification (no small-order keys, no malleable signatures): a signature names one key and one message.
+pub(crate) fn verify(identity: Identity, purpose: Purpose, pieces: &[&[u8]], signature: &Signature) -> bool {
+    let message = [purpose.label(), &pieces.concat()].concat();
+    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+    VerifyingKey::from_bytes(&identity.0).is_ok_and(|key| key.verify_strict(&message, &signature).is_ok())
+}
+
+/// The hash of an encoded value, as records name their predecessors.
+#[must_use]
+pub fn hash_of(encoded: &[u8]) -> Hash {
+    Hash(hash(&[encoded]))
+}
+
+#[cfg(test)]
+mod tests;

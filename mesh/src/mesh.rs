@@ -1,0 +1,374 @@
+//! Who is there, how to reach them, under which keys: the one state machine of the mesh.
+//!
+//! Owns all peers, the roster and what is waiting to go out. Knows no socket and no clock: its owner brings datagrams and
+//! stream bytes, calls [`Mesh::handle_timeout`] when [`Mesh::poll_timeout`] says so, and then empties the two polls.
+
+mod applicants;
+mod calls;
+mod control;
+mod membership;
+mod service;
+mod streams;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wire::envelope::Kind;
+use wire::{Addresses, ClusterId, Genesis, Identity, PeerIndex};
+
+use crate::admission::{ADDRESSES_MOST, Member, Roster, SignedAddresses};
+use crate::config::Config;
+use crate::event::{Carrier, Delivery, Event, StreamId, Topic, Transmit};
+use crate::gate::Gate;
+use crate::gossip::Control;
+use crate::handshake::Local;
+use crate::identity::{Credentials, Secret, cluster_id};
+use crate::path::plain;
+use crate::peer::Peer;
+use crate::plan::{PeerPlan, Plan};
+use crate::refusal::RefuseReason;
+use crate::rng::Rng;
+use crate::streams::{JoinSecret, Stream};
+use crate::view::{Counters, PeerView};
+
+/// The mesh of one router.
+pub struct Mesh {
+    config: Config,
+    me: Me,
+    rng: Rng,
+    gate: Gate,
+    roster: Roster,
+    peers: BTreeMap<Identity, Peer>,
+    /// By [`PeerIndex`].
+    order: Vec<Identity>,
+    /// Session and call numbers → whose they are.
+    indexes: BTreeMap<u32, Identity>,
+    streams: BTreeMap<StreamId, Stream>,
+    /// Addresses an operator named without saying whose they are.
+    named: Vec<SocketAddr>,
+    secrets: Vec<JoinSecret>,
+    out: Out,
+}
+
+/// Who we are.
+struct Me {
+    identity: Identity,
+    signing_key: Secret,
+    local: Local,
+    genesis: Genesis,
+    /// The boot counter, and how often our addresses changed since.
+    version: (u32, u32),
+    generation: u32,
+    /// Rises with every call.
+    calls: u64,
+}
+
+/// What waits to be polled.
+#[derive(Default)]
+struct Out {
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    plan: Arc<Plan>,
+    stale: Staleness,
+    counters: Counters,
+    /// Identities an alarm has been raised about: their gossip comes again and again.
+    alarmed: BTreeSet<Identity>,
+}
+
+/// Whether the published plan is the true one.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Staleness {
+    #[default]
+    Fresh,
+    Stale,
+}
+
+impl Mesh {
+    /// The mesh of a member. `members` is what [`Event::MemberAdmitted`] told earlier, in any order; `boot_counter` has been
+    /// raised by one and written down since the last start; `seed` is random and used once.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        credentials: Credentials,
+        members: Vec<Member>,
+        boot_counter: u32,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let Credentials { certificate, signing_key, noise_key, genesis } = credentials;
+        let (cluster, mut rng) = (cluster_id(&genesis), Rng::new(&seed));
+        let local = Local { cluster, noise_public: noise_key.noise_public(), noise_key };
+        let gate = Gate::new(&cluster, &local.noise_public, config.gate, &mut rng, now);
+        let (identity, generation) = (certificate.title.identity, certificate.title.generation);
+        let mut roster = Roster::new(Identity(genesis.authority));
+        let addresses = SignedAddresses::sign(config.addresses.clone(), (boot_counter, 0), &signing_key);
+        let ours = Member { certificate, addresses, revoked: false };
+        let revoked: Vec<Identity> = members.iter().filter(|member| member.revoked).map(Member::identity).collect();
+        let standing = |member: Member| Member { revoked: false, ..member };
+        let _ = roster.admit_all(members.into_iter().map(standing).chain([ours]).collect());
+        for identity in revoked {
+            roster.revoke(identity);
+        }
+        let me = Me { identity, signing_key, local, genesis, version: (boot_counter, 0), generation, calls: 0 };
+        let (peers, order, indexes, streams) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (named, secrets, out) = (Vec::new(), Vec::new(), Out::default());
+        let mut mesh = Self { config, me, rng, gate, roster, peers, order, indexes, streams, named, secrets, out };
+        mesh.meet_all(now);
+        mesh
+    }
+
+    /// Takes a datagram from the control socket.
+    pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        let from = plain(from);
+        match Kind::of_message(bytes) {
+            Ok(Kind::Initiation) => self.handle_initiation(from, bytes, now),
+            Ok(Kind::Response) => self.handle_response(from, bytes, now),
+            Ok(Kind::Cookie) => self.handle_cookie(bytes, now),
+            Ok(Kind::Control) => {
+                self.handle_envelope(Carrier::Datagram(from), bytes, now);
+            }
+            Ok(_) | Err(_) => self.out.counters.malformed += 1,
+        }
+    }
+
+    /// A data thread opened an envelope, the newest so far, that came from this address under this session (its local
+    /// index). The peer's endpoint follows, and the session counts as confirmed.
+    pub fn handle_roamed(&mut self, peer: PeerIndex, local_index: u32, from: SocketAddr, now: Instant) {
+        if let Some(identity) = self.identity_of(peer) {
+            self.handle_data_heard(identity, local_index, plain(from), now);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let identities: Vec<Identity> = self.order.clone();
+        for identity in identities {
+            self.service(identity, now);
+        }
+        self.expire_streams(now);
+    }
+
+    /// Tries an address whose router is not known: a member may be there.
+    pub fn connect(&mut self, address: SocketAddr, now: Instant) {
+        let address = plain(address);
+        if !self.named.contains(&address) && self.named.len() < ADDRESSES_MOST {
+            self.named.push(address);
+        }
+        for peer in self.peers.values_mut().filter(|peer| !peer.is_up()) {
+            peer.calling.hurry(now);
+        }
+    }
+
+    /// Stops trying it.
+    pub fn forget(&mut self, address: SocketAddr) {
+        let address = plain(address);
+        self.named.retain(|named| *named != address);
+    }
+
+    /// Sends a payload to a peer.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent or queued.
+    pub fn send(
+        &mut self,
+        to: Identity,
+        topic: Topic,
+        payload: &[u8],
+        delivery: Delivery,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        if payload.len() > PAYLOAD_BYTES {
+            return Err(SendError::TooLong { bytes: payload.len() });
+        }
+        let message = Control::Message { topic, payload }.emit();
+        let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_up()) else {
+            self.out.counters.undeliverable += 1;
+            return Err(SendError::NotConnected { peer: to });
+        };
+        if delivery == Delivery::Lossy && message.len() <= crate::channel::DATAGRAM_BYTES {
+            self.send_datagram(to, &message);
+        } else {
+            peer.channel.push(message, now);
+            self.flush_channel(to, now);
+        }
+        Ok(())
+    }
+
+    /// Says what the path to a peer carries: the largest IP packet in bytes; `None` = what the configuration says.
+    pub fn set_path_mtu(&mut self, peer: Identity, mtu_bytes: Option<u16>) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.path.measure(mtu_bytes);
+            self.touch_plan();
+        }
+    }
+
+    /// Says where this router listens from now on, and tells all members.
+    pub fn set_addresses(&mut self, addresses: Addresses, now: Instant) {
+        self.me.version.1 = self.me.version.1.saturating_add(1);
+        let Some(ours) = self.roster.member(self.me.identity).cloned() else { return };
+        let addresses = SignedAddresses::sign(addresses, self.me.version, &self.me.signing_key);
+        self.admit(vec![Member { addresses, ..ours }], None, now);
+    }
+
+    /// Replaces what an applicant may prove to know. Spent ones stay in the list, so that they are told from unknown ones.
+    pub fn set_join_secrets(&mut self, secrets: Vec<JoinSecret>) {
+        self.secrets = secrets;
+    }
+
+    /// Says when, if nothing else happens, [`Self::handle_timeout`] wants to run next.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let peers = self.peers.values().filter_map(|peer| peer.deadline(&self.config, now));
+        peers.chain(self.streams.values().filter_map(Stream::deadline)).min()
+    }
+
+    /// The next bytes for the underlay.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.transmits.pop_front()
+    }
+
+    /// The next thing that happened, or is wanted.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.out.events.pop_front()
+    }
+
+    /// The newest plan.
+    pub fn plan(&mut self) -> Arc<Plan> {
+        if self.out.stale == Staleness::Stale {
+            let peers: Vec<PeerPlan> = self
+                .order
+                .iter()
+                .filter_map(|identity| self.peers.get(identity))
+                .map(|peer| peer.plan(&self.config))
+                .collect();
+            self.out.plan = Arc::new(Plan { peers });
+            self.out.stale = Staleness::Fresh;
+        }
+        Arc::clone(&self.out.plan)
+    }
+
+    /// All peers, as an operator sees them.
+    #[must_use]
+    pub fn peers(&self, now: Instant) -> Vec<PeerView> {
+        self.order.iter().filter_map(|identity| self.peer_view(self.peers.get(identity)?, now)).collect()
+    }
+
+    /// All members, this router included, issuers before those they vouched for.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.roster.members().cloned().collect()
+    }
+
+    /// A member by its name.
+    #[must_use]
+    pub fn named(&self, name: &wire::PeerName) -> Option<Identity> {
+        self.roster.of_name(name)
+    }
+
+    /// This router.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.me.identity
+    }
+
+    /// Its cluster.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.me.local.cluster
+    }
+
+    /// A peer's place in the plan.
+    #[must_use]
+    pub fn index_of(&self, peer: Identity) -> Option<PeerIndex> {
+        self.peers.get(&peer).map(|peer| peer.index)
+    }
+
+    /// Who has a place in the plan.
+    #[must_use]
+    pub fn identity_of(&self, index: PeerIndex) -> Option<Identity> {
+        self.order.get(usize::try_from(index.0).ok()?).copied()
+    }
+
+    /// What was dropped, and what was spent on strangers.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.out.counters
+    }
+
+    fn peer_view(&self, peer: &Peer, now: Instant) -> Option<PeerView> {
+        let member = self.roster.member(peer.identity)?;
+        let (state, since) = peer.state(now);
+        let route = peer.route();
+        let headers = if peer.address().is_some_and(|address| address.is_ipv6()) { 48 } else { 28 };
+        Some(PeerView {
+            name: member.name().clone(),
+            identity: peer.identity,
+            index: peer.index,
+            address: peer.address().or_else(|| member.addresses.addresses.first().copied()),
+            state,
+            route,
+            round_trip: peer.liveness.round_trip().filter(|_| peer.is_up()),
+            suite: peer.sessions.current().filter(|_| peer.is_up()).map(|session| session.data.suite),
+            mtu_bytes: peer.path.datagram_bytes(self.config.underlay_mtu_bytes).saturating_add(headers),
+            since,
+            dropped_messages: peer.channel.dropped(),
+        })
+    }
+
+    fn touch_plan(&mut self) {
+        if self.out.stale == Staleness::Fresh {
+            self.out.stale = Staleness::Stale;
+            self.out.events.push_back(Event::PlanChanged);
+        }
+    }
+
+    fn transmit(&mut self, carrier: Carrier, bytes: Vec<u8>) {
+        self.out.transmits.push_back(Transmit { carrier, bytes });
+    }
+
+    /// A number for a session or call that nobody else has here.
+    fn new_index(&mut self, identity: Identity) -> u32 {
+        loop {
+            let index = self.rng.number();
+            if !self.indexes.contains_key(&index) {
+                self.indexes.insert(index, identity);
+                return index;
+            }
+        }
+    }
+
+    fn forget_indexes(&mut self, indexes: impl IntoIterator<Item = u32>) {
+        for index in indexes {
+            self.indexes.remove(&index);
+        }
+    }
+
+    fn refuse_in_log(&mut self, from: SocketAddr, reason: RefuseReason) {
+        self.out.events.push_back(Event::JoinRefused { from, reason });
+    }
+}
+
+/// Why a payload was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// There is no session with the peer.
+    #[error("peer {peer} is not connected")]
+    NotConnected {
+        /// The peer.
+        peer: Identity,
+    },
+    /// Longer than [`PAYLOAD_BYTES`].
+    #[error("a payload of {bytes} bytes, where {PAYLOAD_BYTES} are the most")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// The longest payload of one message: a stream message less what sealing and topic add, rounded down.
+pub const PAYLOAD_BYTES: usize = wire::envelope::STREAM_MESSAGE_BYTES - 64;
+
+#[cfg(test)]
+mod tests;

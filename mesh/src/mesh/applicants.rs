@@ -1,0 +1,194 @@
+//! First contact on the sponsor's side: who is let in, and what they are given.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use wire::Title;
+use wire::envelope::{Frames, Kind};
+
+use super::Mesh;
+use crate::admission::Member;
+use crate::contact::{Grant, Hello, Verdict, cluster_tag, message, refusal};
+use crate::event::{Application, Carrier, Event, JoinId, SecretUsed, Standing, StreamId};
+use crate::identity::issue_certificate;
+use crate::refusal::RefuseReason;
+use crate::sponsor::{Applicant, Sponsor};
+use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding};
+
+impl Mesh {
+    /// Makes the applicant a member: certifies it and spreads the news. Write the returned member down (together with the
+    /// secret's use) before [`Self::answer_join`] says so. Certifying twice gives the same certificate.
+    ///
+    /// # Errors
+    /// Why it cannot be: pass that on to [`Self::answer_join`]. Nothing changed.
+    pub fn certify_join(&mut self, join: JoinId, now: Instant) -> Result<Member, RefuseReason> {
+        let applicant = self.sponsor_of(join).and_then(Sponsor::applicant).cloned().ok_or(RefuseReason::Busy)?;
+        if let Some(member) = self.judge(&applicant)? {
+            return Ok(member);
+        }
+        let Applicant { identity, noise_key, name, addresses } = applicant;
+        let title = Title { identity, noise_key, name, generation: 1, lifetime_s: 0, issuer: self.me.identity };
+        let certificate = issue_certificate(title, &self.me.signing_key);
+        let member = Member { certificate, addresses, revoked: false };
+        self.admit(vec![member.clone()], None, now);
+        match self.roster.member(identity) {
+            Some(known) if *known == member => Ok(member),
+            Some(_) | None => Err(RefuseReason::BadProof),
+        }
+    }
+
+    /// Answers an applicant, sealed: with the ledger as it shall begin with, or with a refusal.
+    pub fn answer_join(&mut self, join: JoinId, answer: Result<Vec<u8>, RefuseReason>) {
+        let stream = StreamId(join.0);
+        let identity = self.sponsor_of(join).and_then(Sponsor::applicant).map(|applicant| applicant.identity);
+        let Some(identity) = identity else { return };
+        let certificate = self.roster.member(identity).map(|member| member.certificate.clone());
+        let verdict = match (answer, certificate) {
+            (Ok(ledger), Some(certificate)) => {
+                let members = self.members().into_iter().map(|member| Member { revoked: false, ..member }).collect();
+                Verdict::Granted(Box::new(Grant { genesis: self.me.genesis.clone(), certificate, members, ledger }))
+            }
+            (Ok(_), None) => Verdict::Refused(RefuseReason::Busy),
+            (Err(reason), _) => Verdict::Refused(reason),
+        };
+        if let (Verdict::Refused(reason), Some(from)) = (&verdict, self.applicant_address(stream)) {
+            self.refuse_in_log(from, reason.clone());
+        }
+        self.seal_answer(stream, &verdict);
+    }
+
+    pub(super) fn handle_applicant(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
+        let Some(from) = self.applicant_address(stream) else {
+            return self.drop_stream(stream, now);
+        };
+        match Kind::of_message(bytes) {
+            Ok(Kind::Probe) => {
+                let cluster = self.me.local.cluster.0;
+                self.emit(stream, &message(Kind::ProbeReply, &[&cluster]));
+            }
+            Ok(Kind::JoinHello) => match self.greet(stream, from, bytes, now) {
+                Ok(answer) => self.emit(stream, &answer),
+                Err(reason) => self.refuse_in_clear(stream, from, reason, now),
+            },
+            Ok(_) | Err(_) => self.examine(stream, from, bytes, now),
+        }
+    }
+
+    /// Judges what the applicant says in clear, before anything is computed for it.
+    fn greet(
+        &mut self,
+        stream: StreamId,
+        from: SocketAddr,
+        hello: &[u8],
+        now: Instant,
+    ) -> Result<Vec<u8>, RefuseReason> {
+        let Some((Hello { tag, kind }, _, _)) = Hello::parse(hello) else {
+            return Err(RefuseReason::BadProof);
+        };
+        if tag != cluster_tag(&self.me.local.cluster) {
+            return Err(RefuseReason::WrongCluster);
+        }
+        let unknown = if kind == SecretKind::Password { RefuseReason::NoPassword } else { RefuseReason::UnknownToken };
+        let secret = self.secrets.iter().find(|secret| secret.kind == kind).ok_or(unknown)?;
+        if secret.state == SecretState::Expired {
+            return Err(RefuseReason::ExpiredToken);
+        }
+        let JoinSecret { key, state, .. } = secret.clone();
+        self.out.counters.handshakes += 1;
+        let seed = self.rng.bytes();
+        let (cluster, noise_key) = (self.me.local.cluster, self.me.local.noise_key.clone());
+        let greeted = Sponsor::greet(&cluster, &noise_key, hello, &key, state, seed);
+        let (sponsor, answer) = greeted.ok_or(RefuseReason::BadProof)?;
+        if let Some(open) = self.streams.get_mut(&stream) {
+            open.standing =
+                StreamStanding::Applying { from, until: now + APPLICANT_PATIENCE, sponsor: Box::new(sponsor) };
+        }
+        Ok(answer)
+    }
+
+    /// Reads the proof, and hands the applicant to the owner.
+    fn examine(&mut self, stream: StreamId, from: SocketAddr, proof: &[u8], now: Instant) {
+        let Some(StreamStanding::Applying { sponsor, .. }) =
+            self.streams.get_mut(&stream).map(|open| &mut open.standing)
+        else {
+            return self.drop_stream(stream, now);
+        };
+        let (kind, state) = (sponsor.kind, sponsor.state);
+        let applicant = match sponsor.examine(proof) {
+            Ok(applicant) => applicant.clone(),
+            Err(reason) => return self.refuse_in_clear(stream, from, reason, now),
+        };
+        let judged =
+            self.judge(&applicant).map(|member| if member.is_some() { Standing::Member } else { Standing::Newcomer });
+        let standing = match judged {
+            Ok(Standing::Newcomer) if state == SecretState::Used => Err(RefuseReason::UsedToken),
+            judged => judged,
+        };
+        let Applicant { identity, noise_key, name, addresses } = applicant;
+        match standing {
+            Ok(standing) => {
+                let secret = match kind {
+                    SecretKind::Password => SecretUsed::Password,
+                    SecretKind::Token(id) => SecretUsed::Token(id),
+                };
+                let (join, addresses) = (JoinId(stream.0), addresses.addresses);
+                let application = Application { join, from, name, identity, noise_key, secret, standing, addresses };
+                self.out.events.push_back(Event::JoinRequested(Box::new(application)));
+            }
+            Err(reason) => {
+                self.refuse_in_log(from, reason.clone());
+                self.seal_answer(stream, &Verdict::Refused(reason));
+            }
+        }
+    }
+
+    /// Whether the applicant may be a member; the member, if it is one already.
+    fn judge(&self, applicant: &Applicant) -> Result<Option<Member>, RefuseReason> {
+        let Applicant { identity, noise_key, name, .. } = applicant;
+        if let Some(member) = self.roster.member(*identity) {
+            return match (member.revoked, member.certificate.title.noise_key == *noise_key) {
+                (true, _) => Err(RefuseReason::Revoked),
+                (false, false) => Err(RefuseReason::KeyTaken),
+                (false, true) => Ok(Some(member.clone())),
+            };
+        }
+        if self.roster.of_name(name).is_some() {
+            return Err(RefuseReason::NameTaken { name: name.clone() });
+        }
+        if self.roster.of_noise_key(noise_key).is_some() {
+            return Err(RefuseReason::KeyTaken);
+        }
+        Ok(None)
+    }
+
+    fn sponsor_of(&self, join: JoinId) -> Option<&Sponsor> {
+        match &self.streams.get(&StreamId(join.0))?.standing {
+            StreamStanding::Applying { sponsor, .. } => Some(sponsor),
+            StreamStanding::Stranger { .. } | StreamStanding::Dialed { .. } | StreamStanding::Bound(_) => None,
+        }
+    }
+
+    fn seal_answer(&mut self, stream: StreamId, verdict: &Verdict) {
+        let Some(StreamStanding::Applying { sponsor, .. }) =
+            self.streams.get_mut(&stream).map(|open| &mut open.standing)
+        else {
+            return;
+        };
+        for sealed in sponsor.answer(verdict) {
+            self.emit(stream, &sealed);
+        }
+        self.close_stream(stream);
+    }
+
+    fn refuse_in_clear(&mut self, stream: StreamId, from: SocketAddr, reason: RefuseReason, now: Instant) {
+        self.emit(stream, &refusal(&reason));
+        self.refuse_in_log(from, reason);
+        self.drop_stream(stream, now);
+    }
+
+    fn emit(&mut self, stream: StreamId, message: &[u8]) {
+        if let Ok(bytes) = Frames::emit(message) {
+            self.transmit(Carrier::Stream(stream), bytes);
+        }
+    }
+}

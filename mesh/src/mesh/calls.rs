@@ -1,0 +1,195 @@
+//! Handshakes with members, both sides: from the gate to a session.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wire::Identity;
+
+use super::Mesh;
+use crate::aead::Suite;
+use crate::event::Carrier;
+use crate::gate::{Verdict, cookie_reply_index, open_cookie};
+use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
+use crate::plan::SessionHead;
+use crate::session::{Birth, Role, Session};
+
+impl Mesh {
+    /// Calls a peer at the next of its addresses.
+    pub(super) fn place_call(&mut self, identity: Identity, now: Instant) {
+        let seed = self.rng.bytes();
+        let jitter = self.rng.up_to(self.config.peer.retry / 4);
+        let index = self.new_index(identity);
+        self.me.calls += 1;
+        let greeting = Greeting {
+            stamp: (self.me.version.0, self.me.calls),
+            protocols: (PROTOCOL, PROTOCOL),
+            queues: self.config.queues,
+            generation: self.me.generation,
+            suites: self.config.suites.clone(),
+        };
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let (cookie, choices) = (peer.valid_cookie(now), peer.path.choices(&self.named));
+        let callee = Callee { noise_public: &peer.noise_public, index, cookie: cookie.as_ref() };
+        let address = peer.path.next(&self.named);
+        let (Some(address), Some((call, message))) = (address, call(&self.me.local, &callee, &greeting, seed)) else {
+            peer.calling.pause(self.config.peer.retry_most, now);
+            self.indexes.remove(&index);
+            return;
+        };
+        let forgotten = peer.calling.handle_called(call, choices, &self.config.peer, jitter, now);
+        self.forget_indexes(forgotten);
+        self.transmit(Carrier::Datagram(address), message);
+    }
+
+    /// Somebody calls. Nothing is computed before the gate lets it pass.
+    pub(super) fn handle_initiation(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        if !self.passes_gate(from, bytes, now) {
+            return;
+        }
+        self.out.counters.handshakes += 1;
+        let seed = self.rng.bytes();
+        let Some(caller) = Caller::open(&self.me.local, bytes, seed) else {
+            self.out.counters.malformed += 1;
+            return;
+        };
+        let identity = self.roster.of_noise_key(&caller.noise_public).map(crate::admission::Member::identity);
+        let Some(peer) = identity.and_then(|identity| self.peers.get_mut(&identity)) else {
+            self.out.counters.strangers += 1;
+            return;
+        };
+        if peer.stamp.is_some_and(|stamp| caller.greeting.stamp <= stamp) {
+            self.out.counters.replayed_calls += 1;
+            return;
+        }
+        peer.stamp = Some(caller.greeting.stamp);
+        // Both called at once: the lower identity's call is the one that counts.
+        if self.me.identity < peer.identity && peer.calling.is_fresh(now) {
+            return;
+        }
+        let identity = peer.identity;
+        self.answer_call(identity, from, caller, now);
+    }
+
+    fn answer_call(&mut self, identity: Identity, from: SocketAddr, caller: Caller, now: Instant) {
+        let greeting = &caller.greeting;
+        let (oldest, newest) = greeting.protocols;
+        let chosen = greeting.suites.iter().copied().find(|suite| self.config.suites.contains(suite));
+        if !(oldest..=newest).contains(&PROTOCOL) {
+            tracing::debug!(peer = %identity, oldest, newest, "a member calls in another version of the protocol");
+            return;
+        }
+        let suite = chosen.unwrap_or(Suite::ChaCha20Poly1305);
+        let answer = Answer {
+            boot: self.me.version.0,
+            protocol: PROTOCOL,
+            suite,
+            queues: self.config.queues,
+            generation: self.me.generation,
+        };
+        let (boot, remote_queues, remote_index) = (greeting.stamp.0, greeting.queues, caller.index);
+        let local_index = self.new_index(identity);
+        let Some((message, keys)) = caller.answer(&self.me.local, local_index, &answer) else {
+            self.indexes.remove(&local_index);
+            return;
+        };
+        self.transmit(Carrier::Datagram(from), message);
+        let Some(peer) = self.peers.get(&identity) else { return };
+        let head = SessionHead { peer: peer.index, local_index, remote_index, suite, remote_queues };
+        self.add_session(identity, head, Role::Called, boot, keys, now);
+    }
+
+    /// Somebody answers one of our calls.
+    pub(super) fn handle_response(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        let Some(response) = Response::parse(bytes) else {
+            self.out.counters.malformed += 1;
+            return;
+        };
+        let Some(&identity) = self.indexes.get(&response.receiver) else {
+            self.out.counters.unopened += 1;
+            return;
+        };
+        if !self.passes_gate(from, bytes, now) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let Some(call) = peer.calling.take(response.receiver) else { return };
+        self.out.counters.handshakes += 1;
+        let (answer, keys) = match call.finish(&response) {
+            Ok(finished) => finished,
+            Err(call) => {
+                peer.calling.put_back(call);
+                self.out.counters.malformed += 1;
+                return;
+            }
+        };
+        if answer.protocol != PROTOCOL
+            || !self.config.suites.contains(&answer.suite) && answer.suite != Suite::ChaCha20Poly1305
+        {
+            self.indexes.remove(&response.receiver);
+            return;
+        }
+        let forgotten = peer.calling.stop();
+        peer.path.follow(from);
+        peer.path.restart();
+        let head = SessionHead {
+            peer: peer.index,
+            local_index: response.receiver,
+            remote_index: response.sender,
+            suite: answer.suite,
+            remote_queues: answer.queues,
+        };
+        self.forget_indexes(forgotten);
+        self.add_session(identity, head, Role::Caller, answer.boot, keys, now);
+        self.raise(identity, answer.boot, now);
+    }
+
+    /// A peer under load wants to see that we can hear it.
+    pub(super) fn handle_cookie(&mut self, bytes: &[u8], now: Instant) {
+        let Some(index) = cookie_reply_index(bytes) else {
+            self.out.counters.malformed += 1;
+            return;
+        };
+        let Some(peer) = self.indexes.get(&index).and_then(|identity| self.peers.get_mut(identity)) else { return };
+        let Some(mac1) = peer.calling.mac1(index) else { return };
+        if peer.valid_cookie(now).is_some() {
+            return; // a second reply to the same question must not make us call twice
+        }
+        if let Some(cookie) = open_cookie(bytes, &self.me.local.cluster, &peer.noise_public, &mac1) {
+            peer.cookie = Some((cookie, now));
+            peer.path.restart();
+            peer.calling.hurry(now);
+        }
+    }
+
+    fn add_session(&mut self, identity: Identity, head: SessionHead, role: Role, boot: u32, keys: Keys, now: Instant) {
+        let times = self.config.session;
+        let jitter = self.rng.up_to(times.jitter * 2);
+        // The one who was called renews only when the caller has had its chance.
+        let patience = match role {
+            Role::Caller => Duration::ZERO,
+            Role::Called => times.refuse.saturating_sub(times.renew) / 2 + times.jitter,
+        };
+        let renew = (now + times.renew + jitter + patience).checked_sub(times.jitter).unwrap_or(now);
+        let session = Session::new(head, &Birth { role, boot, since: now, renew }, keys);
+        if let Some(peer) = self.peers.get_mut(&identity) {
+            let dropped = peer.sessions.add(session);
+            self.forget_indexes(dropped);
+            self.touch_plan();
+        }
+    }
+
+    fn passes_gate(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> bool {
+        match self.gate.judge(from, bytes, &mut self.rng, now) {
+            Verdict::Pass => true,
+            Verdict::Drop => {
+                self.out.counters.gated += 1;
+                false
+            }
+            Verdict::Challenge(reply) => {
+                self.out.counters.challenged += 1;
+                self.transmit(Carrier::Datagram(from), reply);
+                false
+            }
+        }
+    }
+}

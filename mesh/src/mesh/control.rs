@@ -1,0 +1,173 @@
+//! Control envelopes, both ways: opening, confirming, pinging, handing on.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use wire::Identity;
+use wire::envelope::{Frames, Header};
+
+use super::Mesh;
+use crate::aead::OpenError;
+use crate::event::{Carrier, DownReason, Event, StreamId, Topic};
+use crate::gossip::Control;
+use crate::peer::Phase;
+use crate::session::{Confirmation, Opened};
+
+impl Mesh {
+    /// Opens a control envelope and does what it says. Returns whose it is.
+    pub(super) fn handle_envelope(&mut self, carrier: Carrier, bytes: &[u8], now: Instant) -> Option<Identity> {
+        let header = Header::parse(bytes).ok();
+        let owner = header.and_then(|header| Some((header, *self.indexes.get(&header.receiver)?)));
+        let Some((header, identity)) = owner else {
+            self.out.counters.unopened += 1;
+            return None;
+        };
+        let peer = self.peers.get_mut(&identity)?;
+        match peer.sessions.open(header.receiver, header.counter, &mut bytes.to_vec()) {
+            Ok(opened) => {
+                self.note_authentic(identity, carrier, &opened, now);
+                self.handle_control(identity, carrier, &opened.plaintext, now);
+                Some(identity)
+            }
+            Err(OpenError::Replayed { .. }) => {
+                self.out.counters.replayed += 1;
+                None
+            }
+            Err(OpenError::Forged | OpenError::Malformed) => {
+                self.out.counters.unopened += 1;
+                None
+            }
+        }
+    }
+
+    /// A data thread heard the peer.
+    pub(super) fn handle_data_heard(&mut self, identity: Identity, local_index: u32, from: SocketAddr, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let Some(confirmation) = peer.sessions.confirm(local_index) else { return };
+        let boot = peer.sessions.current().map_or(0, |session| session.boot);
+        let opened = Opened { plaintext: Vec::new(), confirmation, newest: true, boot };
+        self.note_authentic(identity, Carrier::Datagram(from), &opened, now);
+    }
+
+    /// Draws the consequences of an authentic envelope: where the peer is, that it lives, that it has the keys.
+    fn note_authentic(&mut self, identity: Identity, carrier: Carrier, opened: &Opened, now: Instant) {
+        let jitter = self.rng.up_to(self.config.peer.keepalive / 4);
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        peer.liveness.handle_heard(jitter, now);
+        let moved = match carrier {
+            Carrier::Datagram(from) => opened.newest && peer.path.follow(from),
+            Carrier::Stream(_) => false,
+        };
+        if moved || opened.confirmation == Confirmation::First {
+            self.touch_plan();
+        }
+        self.raise(identity, opened.boot, now);
+    }
+
+    /// A session of this life of the peer is in use: makes the peer up, if it is not yet.
+    pub(super) fn raise(&mut self, identity: Identity, boot: u32, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let alone = match peer.phase {
+            Phase::Up { boot: known, .. } if known >= boot => return,
+            Phase::Revoked { .. } => return,
+            Phase::Up { .. } => false,
+            Phase::New { .. } | Phase::Down { .. } => true,
+        };
+        let Some(address) = peer.address() else { return };
+        let calls = peer.calling.stop();
+        let old = peer.sessions.drop_before(boot);
+        self.forget_indexes(calls.into_iter().chain(old));
+        if !alone {
+            self.lower(identity, DownReason::Restarted, now);
+        }
+        let wait = if self.me.identity < identity { std::time::Duration::ZERO } else { super::streams::COURTESY };
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        peer.phase = Phase::Up { since: now, boot };
+        peer.liveness.handle_heard(std::time::Duration::ZERO, now);
+        peer.liveness.ask_now(now);
+        peer.channel.start(wait, now);
+        peer.told = None;
+        let index = peer.index;
+        self.touch_plan();
+        self.out.events.push_back(Event::PeerUp { peer: identity, index, address });
+        self.tell_members(identity, now);
+    }
+
+    /// The peer is not there any more, or not the same.
+    pub(super) fn lower(&mut self, identity: Identity, reason: DownReason, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        peer.phase = match reason {
+            DownReason::Silent | DownReason::Restarted => Phase::Down { since: now },
+            DownReason::Revoked => Phase::Revoked { since: now },
+        };
+        peer.path.restart();
+        if reason == DownReason::Silent {
+            peer.calling.hurry(now);
+        }
+        let streams = peer.channel.stop();
+        for stream in streams {
+            self.close_stream(stream);
+        }
+        self.touch_plan();
+        self.out.events.push_back(Event::PeerDown { peer: identity, reason });
+    }
+
+    fn handle_control(&mut self, identity: Identity, carrier: Carrier, plaintext: &[u8], now: Instant) {
+        match Control::parse(plaintext) {
+            Some(Control::Ping { number, roster }) => {
+                let pong = Control::Pong { number, roster: self.roster.digest() }.emit();
+                self.send_datagram(identity, &pong);
+                self.compare_rosters(identity, roster, now);
+            }
+            Some(Control::Pong { number, roster }) => {
+                let jitter = self.rng.up_to(self.config.peer.keepalive / 4);
+                if let Some(peer) = self.peers.get_mut(&identity) {
+                    peer.liveness.handle_answer(number, jitter, now);
+                }
+                self.compare_rosters(identity, roster, now);
+            }
+            Some(Control::Message { topic: Topic::MEMBERS, payload }) => self.handle_gossip(identity, payload, now),
+            Some(Control::Message { topic, payload }) => {
+                let payload = payload.to_vec();
+                self.out.events.push_back(Event::Message { from: identity, topic, payload });
+            }
+            // Its carrier is what it is about, and the owner of the stream has seen to that.
+            Some(Control::Bind) => {}
+            None => {
+                tracing::debug!(peer = %identity, ?carrier, "control message of a kind this router does not know");
+                self.out.counters.malformed += 1;
+            }
+        }
+    }
+
+    /// Sends a control message as a datagram, if there is a session.
+    pub(super) fn send_datagram(&mut self, identity: Identity, message: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let envelope = peer.sessions.sending().and_then(|session| session.seal(message));
+        if let (Some(address), Some(envelope)) = (peer.address(), envelope) {
+            self.transmit(Carrier::Datagram(address), envelope);
+        }
+    }
+
+    /// Sends a control message on a stream, if there is a session.
+    pub(super) fn send_on_stream(&mut self, identity: Identity, stream: StreamId, message: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let envelope = peer.sessions.sending().and_then(|session| session.seal(message));
+        if let Some(bytes) = envelope.and_then(|envelope| Frames::emit(&envelope).ok()) {
+            self.transmit(Carrier::Stream(stream), bytes);
+        }
+    }
+
+    /// Sends what waits for a stream and can go.
+    pub(super) fn flush_channel(&mut self, identity: Identity, now: Instant) {
+        while let Some(peer) = self.peers.get_mut(&identity) {
+            if let Some((stream, message)) = peer.channel.poll_stream() {
+                self.send_on_stream(identity, stream, &message);
+            } else if let Some(message) = peer.channel.poll_datagram(now) {
+                self.send_datagram(identity, &message);
+            } else {
+                return;
+            }
+        }
+    }
+}

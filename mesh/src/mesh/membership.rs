@@ -1,0 +1,158 @@
+//! How membership spreads: whole lists to whoever comes up, news to everybody, and repair when digests differ.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wire::{Identity, PeerIndex};
+
+use super::Mesh;
+use crate::admission::{AdmitError, Member};
+use crate::event::{Alarm, DownReason, Event, Topic};
+use crate::gossip::{Control, GOSSIP_VERSION, Gossip, MEMBERS_A_MESSAGE};
+use crate::peer::Peer;
+
+impl Mesh {
+    /// Takes a member out: its sessions end, and it is refused from now on. The owner writes that down by itself.
+    pub fn revoke(&mut self, identity: Identity, now: Instant) {
+        if !self.roster.revoke(identity) {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&identity) {
+            let gone: Vec<u32> = peer.sessions.clear().into_iter().chain(peer.calling.stop()).collect();
+            self.forget_indexes(gone);
+            self.lower(identity, DownReason::Revoked, now);
+        }
+    }
+
+    /// Makes a peer of every member there is no peer for.
+    pub(super) fn meet_all(&mut self, now: Instant) {
+        let members: Vec<Member> = self.roster.members().cloned().collect();
+        for member in members {
+            self.meet(&member, now);
+        }
+    }
+
+    /// Makes a peer of a member, or takes over what changed.
+    fn meet(&mut self, member: &Member, now: Instant) {
+        let identity = member.identity();
+        if identity == self.me.identity {
+            return;
+        }
+        if !self.peers.contains_key(&identity) {
+            let index = PeerIndex(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
+            let peer = Peer::new(identity, index, member.certificate.title.noise_key, self.config.peer, now);
+            self.order.push(identity);
+            self.peers.insert(identity, peer);
+            self.touch_plan();
+        }
+        if let Some(peer) = self.peers.get_mut(&identity) {
+            peer.noise_public = member.certificate.title.noise_key;
+            peer.path.list(&member.addresses.addresses);
+            if member.revoked {
+                peer.phase = crate::peer::Phase::Revoked { since: now };
+            } else if !peer.is_up() {
+                peer.calling.hurry(now);
+            }
+        }
+    }
+
+    /// Admits what can be admitted, tells the owner, and hands the news on to everybody but their source.
+    pub(super) fn admit(&mut self, members: Vec<Member>, source: Option<Identity>, now: Instant) {
+        let (new, errors) = self.roster.admit_all(members);
+        for error in errors {
+            self.note_refused(error);
+        }
+        for (member, change) in &new {
+            self.meet(member, now);
+            self.out.events.push_back(Event::MemberAdmitted { member: Box::new(member.clone()), change: *change });
+        }
+        let news: Vec<Member> = new.into_iter().map(|(member, _)| member).collect();
+        if !news.is_empty() {
+            let others: Vec<Identity> = self.order.iter().copied().filter(|other| Some(*other) != source).collect();
+            for other in others {
+                self.gossip(other, &news, Vec::new(), now);
+            }
+        }
+    }
+
+    /// Tells a peer all members, unless it was told a moment ago.
+    pub(super) fn tell_members(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if peer.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_PAUSE) {
+            return;
+        }
+        peer.told = Some(now);
+        let members: Vec<Member> = self.roster.members().cloned().collect();
+        let seen: Vec<(Identity, SocketAddr)> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_up() && peer.identity != identity)
+            .filter_map(|peer| Some((peer.identity, peer.address()?)))
+            .take(SEEN_MOST)
+            .collect();
+        for (part, members) in members.chunks(MEMBERS_A_MESSAGE).enumerate() {
+            self.gossip(identity, members, if part == 0 { seen.clone() } else { Vec::new() }, now);
+        }
+    }
+
+    /// Repairs what a lost message or a partition left apart.
+    pub(super) fn compare_rosters(&mut self, identity: Identity, theirs: [u8; 8], now: Instant) {
+        if theirs != self.roster.digest() {
+            self.tell_members(identity, now);
+        }
+    }
+
+    pub(super) fn handle_gossip(&mut self, from: Identity, payload: &[u8], now: Instant) {
+        let Ok(Gossip::Members { members, seen }) = wire::decode(GOSSIP_VERSION, payload) else {
+            self.out.counters.malformed += 1;
+            return;
+        };
+        // Nobody but the owner says who is revoked.
+        let members = members.into_iter().map(|member| Member { revoked: false, ..member }).collect();
+        self.admit(members, Some(from), now);
+        for (identity, address) in seen.into_iter().take(SEEN_MOST) {
+            let peer = self.peers.get_mut(&identity).filter(|peer| !peer.is_up());
+            if let Some(peer) = peer.filter(|peer| peer.wants_call(now)) {
+                if peer.path.hint(address) {
+                    peer.calling.hurry(now);
+                }
+            }
+        }
+    }
+
+    fn gossip(&mut self, to: Identity, members: &[Member], seen: Vec<(Identity, SocketAddr)>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_up()) else { return };
+        let payload = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: members.to_vec(), seen });
+        peer.channel.push(Control::Message { topic: Topic::MEMBERS, payload: &payload }.emit(), now);
+        self.flush_channel(to, now);
+    }
+
+    fn note_refused(&mut self, error: AdmitError) {
+        match error {
+            AdmitError::NameTaken { name, holder, claimant } => {
+                self.alarm(claimant, Alarm::NameTaken { name, holder, claimant });
+            }
+            AdmitError::NoiseKeyTaken { holder, claimant } => {
+                self.alarm(claimant, Alarm::NoiseKeyTaken { holder, claimant });
+            }
+            AdmitError::UnknownIssuer { .. }
+            | AdmitError::RevokedIssuer { .. }
+            | AdmitError::BadCertificate { .. }
+            | AdmitError::BadAddresses { .. } => tracing::debug!(%error, "gossip about a member is not believed"),
+        }
+    }
+
+    /// Raises an alarm once for each identity it is about.
+    fn alarm(&mut self, about: Identity, alarm: Alarm) {
+        if self.out.alarmed.len() < ALARMS_MOST && self.out.alarmed.insert(about) {
+            self.out.events.push_back(Event::Alarm(alarm));
+        }
+    }
+}
+
+/// After so many an operator has looked, or never will.
+const ALARMS_MOST: usize = 1000;
+/// Two routers that cannot agree (a name taken twice) repeat themselves this often and no more.
+const TELL_PAUSE: Duration = Duration::from_secs(10);
+/// Hints about where peers are seen: as many as a cluster is built for.
+const SEEN_MOST: usize = 1000;

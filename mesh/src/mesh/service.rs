@@ -1,0 +1,56 @@
+//! What is due for one peer: expiry, verdicts, calls, questions, dialling.
+
+use std::time::Instant;
+
+use wire::Identity;
+
+use super::Mesh;
+use crate::event::{DownReason, Event};
+use crate::gossip::Control;
+use crate::liveness::Verdict;
+
+impl Mesh {
+    /// Does what is due for one peer.
+    pub(super) fn service(&mut self, identity: Identity, now: Instant) {
+        self.expire_sessions(identity, now);
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if peer.is_up() && (peer.liveness.verdict(now) == Verdict::Silent || peer.sessions.current().is_none()) {
+            self.lower(identity, DownReason::Silent, now);
+        }
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if !peer.wants_call(now) {
+            let forgotten = peer.calling.deadline().is_some().then(|| peer.calling.stop());
+            self.forget_indexes(forgotten.into_iter().flatten());
+        } else if peer.calling.is_due(now) {
+            self.place_call(identity, now);
+        }
+        self.ask(identity, now);
+        self.dial(identity, now);
+        self.flush_channel(identity, now);
+    }
+
+    fn expire_sessions(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let expired = peer.sessions.expire(self.config.session.refuse, now);
+        if !expired.is_empty() {
+            self.forget_indexes(expired);
+            self.touch_plan();
+        }
+    }
+
+    fn ask(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
+        if let Some(number) = peer.liveness.poll_question(now) {
+            let ping = Control::Ping { number, roster: self.roster.digest() }.emit();
+            self.send_datagram(identity, &ping);
+        }
+    }
+
+    fn dial(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
+        let Some(attempt) = peer.channel.poll_dial(now) else { return };
+        if let Some(address) = peer.path.dial(attempt, &[]) {
+            self.out.events.push_back(Event::OpenStream { peer: identity, address });
+        }
+    }
+}

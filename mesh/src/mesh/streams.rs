@@ -1,0 +1,149 @@
+//! Streams: who they belong to, and what comes in on them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wire::Identity;
+use wire::envelope::Kind;
+
+use super::Mesh;
+use crate::event::{Carrier, Event, Origin, StreamId};
+use crate::gossip::Control;
+use crate::path::plain;
+use crate::streams::{STRANGER_PATIENCE, STRANGERS_MOST, Standing, Stream};
+
+impl Mesh {
+    /// A stream is there: one that [`Event::OpenStream`] asked for, or one that somebody opened.
+    pub fn handle_stream_opened(&mut self, stream: StreamId, origin: Origin, now: Instant) {
+        let until = now + STRANGER_PATIENCE;
+        match origin {
+            Origin::Dialed(peer) => {
+                self.streams.insert(stream, Stream::new(Standing::Dialed { until }));
+                self.send_on_stream(peer, stream, &Control::Bind.emit());
+            }
+            Origin::Accepted(from) => {
+                if self.streams.values().filter(|stream| !stream.is_bound()).count() >= STRANGERS_MOST {
+                    self.out.counters.nobodys_streams += 1;
+                    self.out.events.push_back(Event::CloseStream { stream });
+                    return;
+                }
+                let from = plain(from);
+                self.streams.insert(stream, Stream::new(Standing::Stranger { from, until }));
+            }
+        }
+    }
+
+    /// The address of an [`Event::OpenStream`] could not be dialled.
+    pub fn handle_dial_failed(&mut self, peer: Identity, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.channel.handle_dial_failed(now);
+        }
+    }
+
+    /// Takes bytes as they came off a stream, cut anywhere.
+    pub fn handle_stream_bytes(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.frames.handle_bytes(bytes);
+        }
+        while let Some(open) = self.streams.get_mut(&stream) {
+            match open.frames.poll_message() {
+                Ok(Some(message)) => {
+                    let message = message.to_vec();
+                    self.handle_stream_message(stream, &message, now);
+                }
+                Ok(None) => return,
+                Err(_) => return self.drop_stream(stream, now),
+            }
+        }
+    }
+
+    /// A stream ended.
+    pub fn handle_stream_closed(&mut self, stream: StreamId, now: Instant) {
+        let Some(Stream { standing: Standing::Bound(identity), .. }) = self.streams.remove(&stream) else { return };
+        self.unbind(identity, stream, now);
+    }
+
+    /// Forgets a stream, and asks for it to be closed.
+    pub(super) fn close_stream(&mut self, stream: StreamId) {
+        if self.streams.remove(&stream).is_some() {
+            self.out.events.push_back(Event::CloseStream { stream });
+        }
+    }
+
+    /// Closes the streams whose patience is over.
+    pub(super) fn expire_streams(&mut self, now: Instant) {
+        let over = |stream: &Stream| stream.deadline().is_some_and(|deadline| now >= deadline);
+        let expired: Vec<StreamId> =
+            self.streams.iter().filter(|(_, stream)| over(stream)).map(|(id, _)| *id).collect();
+        for stream in expired {
+            self.drop_stream(stream, now);
+        }
+    }
+
+    fn handle_stream_message(&mut self, stream: StreamId, message: &[u8], now: Instant) {
+        match Kind::of_message(message) {
+            Ok(Kind::Control) => match self.handle_envelope(Carrier::Stream(stream), message, now) {
+                Some(identity) => self.bind(stream, identity, now),
+                // A replay or a session that is over: not a reason to lose the stream of one who has proven itself.
+                None if self.streams.get(&stream).is_some_and(Stream::is_bound) => {}
+                None => self.drop_stream(stream, now),
+            },
+            Ok(Kind::Probe | Kind::JoinHello | Kind::JoinProof) => self.handle_applicant(stream, message, now),
+            Ok(_) | Err(_) => {
+                self.out.counters.malformed += 1;
+                self.drop_stream(stream, now);
+            }
+        }
+    }
+
+    /// An envelope of this peer's came on the stream.
+    fn bind(&mut self, stream: StreamId, identity: Identity, now: Instant) {
+        let Some(open) = self.streams.get_mut(&stream) else { return };
+        let accepted = match open.standing {
+            Standing::Bound(owner) if owner == identity => return,
+            Standing::Bound(_) | Standing::Applying { .. } => return self.drop_stream(stream, now),
+            Standing::Stranger { .. } => true,
+            Standing::Dialed { .. } => false,
+        };
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else {
+            return self.drop_stream(stream, now);
+        };
+        open.standing = Standing::Bound(identity);
+        let surplus = peer.channel.bind(stream);
+        if accepted {
+            self.send_on_stream(identity, stream, &Control::Bind.emit());
+        }
+        if let Some(surplus) = surplus {
+            self.close_stream(surplus);
+        }
+        self.flush_channel(identity, now);
+    }
+
+    fn unbind(&mut self, identity: Identity, stream: StreamId, now: Instant) {
+        let wait = if self.me.identity < identity { Duration::ZERO } else { COURTESY };
+        if let Some(peer) = self.peers.get_mut(&identity) {
+            peer.channel.unbind(stream, wait, now);
+        }
+    }
+
+    pub(super) fn drop_stream(&mut self, stream: StreamId, now: Instant) {
+        let Some(open) = self.streams.get(&stream) else { return };
+        match open.standing {
+            Standing::Bound(identity) => self.unbind(identity, stream, now),
+            Standing::Stranger { .. } | Standing::Dialed { .. } | Standing::Applying { .. } => {
+                self.out.counters.nobodys_streams += 1
+            }
+        }
+        self.close_stream(stream);
+    }
+
+    pub(super) fn applicant_address(&self, stream: StreamId) -> Option<SocketAddr> {
+        match self.streams.get(&stream)?.standing {
+            Standing::Stranger { from, .. } | Standing::Applying { from, .. } => Some(from),
+            Standing::Dialed { .. } | Standing::Bound(_) => None,
+        }
+    }
+}
+
+/// The lower identity dials at once; the other side gives it this long before it does so itself.
+pub(super) const COURTESY: Duration = Duration::from_secs(1);

@@ -1,0 +1,170 @@
+//! What strangers, liars and old recordings achieve: nothing, cheaply.
+
+use super::*;
+use crate::event::Alarm;
+use crate::identity::issue_certificate;
+
+#[test]
+fn a_recorded_call_is_refused() {
+    let mut sim = Sim::new(1, &[&[0, 1], &[0, 1]]);
+    sim.tap = Some(Vec::new());
+    sim.run(5 * SECOND);
+    let recorded = sim.tap.take().unwrap();
+    let before: Vec<_> = (0..2).map(|at| sim.mesh(at).plan().peers[0].receive.len()).collect();
+    sim.run(SECOND);
+    for (from, to, bytes) in recorded {
+        let (at, now) = (usize::from(to == sim.nodes[1].address), sim.now);
+        sim.mesh(at).handle_datagram(from, &bytes, now);
+    }
+    sim.drain();
+    let after: Vec<_> = (0..2).map(|at| sim.mesh(at).plan().peers[0].receive.len()).collect();
+    assert_eq!(before, after, "a recording made a session");
+    let counters = [sim.mesh(0).counters(), sim.mesh(1).counters()];
+    assert!(counters.iter().any(|counters| counters.replayed_calls > 0));
+    assert!(counters.iter().all(|counters| counters.replayed > 0), "{counters:?}");
+    sim.run(30 * SECOND);
+    assert!(sim.data_passes(0, 1) && sim.data_passes(1, 0));
+    assert_eq!(sim.downs(0), Vec::new());
+}
+
+#[test]
+fn another_cluster_is_never_met() {
+    let mut sim = Sim::new(1, &[&[0, 1]]);
+    sim.add(2, 1, &[0, 1], Config::default());
+    sim.run(60 * SECOND);
+    assert!(!sim.is_up(0, 1) && !sim.is_up(1, 0));
+    assert!(sim.mesh(0).counters().gated > 0);
+    assert_eq!(sim.mesh(0).counters().handshakes, 0, "a Diffie-Hellman was spent on another cluster");
+}
+
+#[test]
+fn garbage_costs_no_diffie_hellman() {
+    let mut sim = pair();
+    let (before, mut rng, now) = (sim.mesh(0).counters(), Rng::new(&[9; 32]), sim.now);
+    for number in 0..20_000u32 {
+        let mut bytes = vec![0; 16 + usize::from(rng.bytes::<1>()[0])];
+        rng.fill(&mut bytes);
+        bytes[..4].copy_from_slice(&[(number % 7) as u8, 0, 1, 0]);
+        let [_, a, b, c] = number.to_be_bytes();
+        sim.mesh(0).handle_datagram(SocketAddr::from(([10, a, b, c], 1)), &bytes, now);
+    }
+    let after = sim.mesh(0).counters();
+    assert_eq!(after.handshakes, before.handshakes);
+    assert!(after.gated > before.gated + 2_000);
+    assert!(sim.mesh(0).poll_transmit().is_none(), "garbage was answered");
+    assert!(sim.data_passes(0, 1));
+}
+
+#[test]
+fn a_flood_with_valid_mac1_is_met_with_cookies_and_a_member_gets_through() {
+    let mut sim = Sim::new(1, &[&[0, 1], &[0, 1]]);
+    sim.run(SECOND);
+    sim.kill(1);
+    // Somebody who knows the public key, from ever new addresses.
+    let (target, now) = (sim::credentials(1, 0).noise_key.noise_public(), sim.now);
+    let local = Local { cluster: sim.mesh(0).cluster(), noise_public: [0; 32], noise_key: Secret::new([1; 32]) };
+    let callee = crate::handshake::Callee { noise_public: &target, index: 1, cookie: None };
+    let greeting =
+        crate::handshake::Greeting { stamp: (1, 1), protocols: (1, 1), queues: 1, generation: 1, suites: Vec::new() };
+    let (_, message) = crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap();
+    let before = sim.mesh(0).counters();
+    for number in 0..5_000u32 {
+        let [_, _, b, c] = number.to_be_bytes();
+        sim.mesh(0).handle_datagram(SocketAddr::from(([10, 1, b, c], 1)), &message, now);
+    }
+    let after = sim.mesh(0).counters();
+    assert!(after.handshakes - before.handshakes <= 500 && after.challenged - before.challenged > 4_000, "{after:?}");
+    while sim.mesh(0).poll_transmit().is_some() {}
+    sim.start(1);
+    let took = sim.run_while(SECOND, |sim| !sim.data_passes(0, 1)).expect("the flood shut a member out");
+    assert!(took < SECOND, "{took:?}");
+}
+
+#[test]
+fn a_stranger_with_the_right_cluster_is_no_member() {
+    let mut sim = Sim::new(1, &[&[0], &[0, 1]]);
+    sim.run(10 * SECOND);
+    assert!(!sim.is_up(0, 1) && !sim.is_up(1, 0));
+    assert!(sim.mesh(0).counters().strangers > 0);
+}
+
+#[test]
+fn a_name_taken_twice_is_an_alarm_and_no_more() {
+    let mut sim = Sim::new(1, &[&[0, 1], &[0, 1]]);
+    // Another identity that 0 certified under the name of 1, known to 0 alone, as after a partition.
+    let (signing, noise, issuer) = (sim::secret(1, 50, 1), sim::secret(1, 50, 2), sim::secret(1, 0, 1));
+    let title = wire::Title {
+        identity: signing.identity(),
+        noise_key: noise.noise_public(),
+        name: "host1".parse().unwrap(),
+        generation: 1,
+        lifetime_s: 0,
+        issuer: issuer.identity(),
+    };
+    let addresses = SignedAddresses::sign(Vec::new(), (1, 0), &signing);
+    let twin = Member { certificate: issue_certificate(title, &issuer), addresses, revoked: false };
+    sim.run(SECOND);
+    let now = sim.now;
+    let first = sim.identity(0);
+    let payload = wire::encode(1, &crate::gossip::Gossip::Members { members: vec![twin.clone()], seen: Vec::new() });
+    sim.mesh(1).handle_gossip(first, &payload, now);
+    sim.mesh(1).handle_gossip(first, &payload, now);
+    sim.drain();
+    let alarms: Vec<_> = sim.nodes[1].events.iter().filter(|(_, event)| matches!(event, Event::Alarm(_))).collect();
+    let (name, holder, claimant) = ("host1".parse().unwrap(), sim.identity(1), twin.identity());
+    assert_eq!(alarms.len(), 1);
+    assert_eq!(alarms[0].1, Event::Alarm(Alarm::NameTaken { name, holder, claimant }));
+    assert!(sim.data_passes(0, 1));
+}
+
+#[test]
+fn strangers_hold_few_streams_and_not_for_long() {
+    let mut sim = pair();
+    sim.run(SECOND);
+    let now = sim.now;
+    for number in 0..100 {
+        let origin = crate::event::Origin::Accepted(SocketAddr::from(([10, 9, 9, number], 1)));
+        sim.mesh(0).handle_stream_opened(StreamId(1000 + u64::from(number)), origin, now);
+    }
+    sim.drain();
+    let closed =
+        |sim: &Sim| sim.nodes[0].events.iter().filter(|(_, event)| matches!(event, Event::CloseStream { .. })).count();
+    assert_eq!(closed(&sim), 36);
+    sim.run(6 * SECOND);
+    assert_eq!(closed(&sim), 100);
+    assert!(sim.data_passes(0, 1));
+}
+
+#[test]
+fn garbage_on_a_stream_closes_it() {
+    let mut sim = pair();
+    let (now, from) = (sim.now, sim.nodes[1].address);
+    for (number, bytes) in [
+        (1u64, vec![0xff; 64]),
+        (2, vec![0, 0, 0, 5, 1, 2, 3, 4, 5]),
+        (3, [&[0, 0, 0, 40, 5, 0, 1, 0][..], &[7; 36]].concat()),
+    ] {
+        let stream = StreamId(1000 + number);
+        sim.mesh(0).handle_stream_opened(stream, crate::event::Origin::Accepted(from), now);
+        sim.mesh(0).handle_stream_bytes(stream, &bytes, now);
+        assert!(
+            std::iter::from_fn(|| sim.mesh(0).poll_event()).any(|event| event == Event::CloseStream { stream }),
+            "{number}"
+        );
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_datagrams_and_streams_are_survived(pieces in proptest::collection::vec((0u8..24, proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)), 0..20)) {
+        let mut sim = Sim::new(1, &[&[0, 1]]);
+        let now = sim.now;
+        let origin = crate::event::Origin::Accepted("10.0.0.1:1".parse().unwrap());
+        for (number, (kind, piece)) in (0..).zip(pieces) {
+            let message = [&[kind, 0, 1, 0][..], &piece].concat();
+            sim.mesh(0).handle_datagram("10.0.0.1:1".parse().unwrap(), &message, now);
+            sim.mesh(0).handle_stream_opened(StreamId(number), origin, now);
+            sim.mesh(0).handle_stream_bytes(StreamId(number), &wire::envelope::Frames::emit(&message).unwrap(), now);
+        }
+    }
+}

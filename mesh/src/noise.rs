@@ -1,0 +1,118 @@
+//! The two Noise patterns, with our randomness and our prologue.
+//!
+//! Owns the names, the prologue and what pre-shared key is used when there is no secret to share. Knows no message of ours.
+
+use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use snow::{Builder, HandshakeState};
+use wire::ClusterId;
+use zeroize::Zeroizing;
+
+use crate::digest::hash;
+use crate::identity::Secret;
+use crate::rng::Rng;
+
+/// One side of a handshake about to begin.
+pub(crate) struct Party<'a> {
+    pub(crate) cluster: &'a ClusterId,
+    pub(crate) noise_key: &'a Secret,
+    /// Where the ephemeral key comes from: never used for anything else.
+    pub(crate) seed: [u8; 32],
+}
+
+impl Party<'_> {
+    /// Calls a known peer.
+    pub(crate) fn call(self, remote: &[u8; 32]) -> Result<HandshakeState, snow::Error> {
+        let (prologue, psk) = (prologue(self.cluster, &[]), known_psk(self.cluster));
+        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?.psk(2, &psk)?;
+        builder.local_private_key(self.noise_key.bytes())?.remote_public_key(remote)?.build_initiator()
+    }
+
+    /// Answers a known peer, whose key its first message holds.
+    pub(crate) fn answer(self) -> Result<HandshakeState, snow::Error> {
+        let (prologue, psk) = (prologue(self.cluster, &[]), known_psk(self.cluster));
+        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?.psk(2, &psk)?;
+        builder.local_private_key(self.noise_key.bytes())?.build_responder()
+    }
+
+    /// Calls a stranger with whom it shares a secret; `context` is what was said in clear before.
+    pub(crate) fn apply(self, secret: &Secret, context: &[u8]) -> Result<HandshakeState, snow::Error> {
+        let prologue = prologue(self.cluster, context);
+        let builder = builder(FIRST_CONTACT, &self.seed)?.prologue(&prologue)?.psk(3, secret.bytes())?;
+        builder.local_private_key(self.noise_key.bytes())?.build_initiator()
+    }
+
+    /// Answers a stranger.
+    pub(crate) fn sponsor(self, secret: &Secret, context: &[u8]) -> Result<HandshakeState, snow::Error> {
+        let prologue = prologue(self.cluster, context);
+        let builder = builder(FIRST_CONTACT, &self.seed)?.prologue(&prologue)?.psk(3, secret.bytes())?;
+        builder.local_private_key(self.noise_key.bytes())?.build_responder()
+    }
+}
+
+/// The two directions' secrets of a finished handshake, and nothing that could make them again.
+pub(crate) struct Split {
+    pub(crate) send: Zeroizing<[u8; 32]>,
+    pub(crate) receive: Zeroizing<[u8; 32]>,
+}
+
+impl Split {
+    pub(crate) fn of(mut noise: HandshakeState) -> Self {
+        let (to_responder, to_initiator) = noise.dangerously_get_raw_split();
+        let (to_responder, to_initiator) = (Zeroizing::new(to_responder), Zeroizing::new(to_initiator));
+        if noise.is_initiator() {
+            Self { send: to_responder, receive: to_initiator }
+        } else {
+            Self { send: to_initiator, receive: to_responder }
+        }
+    }
+}
+
+fn prologue(cluster: &ClusterId, context: &[u8]) -> Vec<u8> {
+    [b"raddle 1", &cluster.0[..], context].concat()
+}
+
+/// Members share no secret beyond their keys: the psk of IKpsk2 is a public function of the cluster id. The place is kept,
+/// so that a secret can be put there later without another pattern.
+fn known_psk(cluster: &ClusterId) -> [u8; 32] {
+    hash(&[b"raddle psk 1", &cluster.0])
+}
+
+fn builder<'a>(pattern: &str, seed: &[u8; 32]) -> Result<Builder<'a>, snow::Error> {
+    let params: NoiseParams = pattern.parse()?;
+    Ok(Builder::with_resolver(params, Box::new(Seeded(Zeroizing::new(*seed)))))
+}
+
+/// snow's own primitives, with a generator that asks no operating system.
+struct Seeded(Zeroizing<[u8; 32]>);
+
+impl CryptoResolver for Seeded {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(Rng::new(&self.0)))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        DefaultResolver.resolve_dh(choice)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+impl Random for Rng {
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
+        self.fill(dest);
+        Ok(())
+    }
+}
+
+/// WireGuard's pattern, whose proofs are about exactly this.
+const KNOWN: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
+/// psk3, not psk0: a listener cannot test guesses of a password on the first message.
+const FIRST_CONTACT: &str = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s";

@@ -1,0 +1,115 @@
+//! Where a peer may be, and where it is.
+//!
+//! Owns the order in which addresses are tried. Knows no session: its owner says which datagrams were authentic.
+
+use std::net::{IpAddr, SocketAddr};
+
+use wire::Addresses;
+
+/// The addresses of one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Path {
+    /// Where the newest authentic datagram came from.
+    endpoint: Option<SocketAddr>,
+    /// Where it says it listens.
+    listed: Addresses,
+    /// Where another peer sees it.
+    seen: Option<SocketAddr>,
+    /// Which candidate is next.
+    turn: usize,
+    /// The MTU, if somebody measured it.
+    mtu_bytes: Option<u16>,
+}
+
+impl Path {
+    /// Follows the peer. Returns whether that was a change.
+    pub(crate) fn follow(&mut self, address: SocketAddr) -> bool {
+        self.endpoint.replace(address) != Some(address)
+    }
+
+    /// Takes over what the peer says of itself.
+    pub(crate) fn list(&mut self, addresses: &[SocketAddr]) {
+        self.listed = addresses.iter().copied().map(plain).collect();
+        self.turn = 0;
+    }
+
+    /// Takes over where another peer sees it. Returns whether that was news.
+    pub(crate) fn hint(&mut self, address: SocketAddr) -> bool {
+        self.seen.replace(plain(address)) != Some(plain(address))
+    }
+
+    /// Begins again with the best address.
+    pub(crate) fn restart(&mut self) {
+        self.turn = 0;
+    }
+
+    /// Notes what the path carries, headers of IP and UDP included; `None` = ask the configuration again.
+    pub(crate) fn measure(&mut self, mtu_bytes: Option<u16>) {
+        self.mtu_bytes = mtu_bytes;
+    }
+
+    /// Where the peer is.
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
+    }
+
+    /// The next address to try: the known endpoint, what is listed, where it was seen, what an operator named; in turn.
+    pub(crate) fn next(&mut self, named: &[SocketAddr]) -> Option<SocketAddr> {
+        let candidates = self.candidates(named);
+        let address = candidates.get(self.turn.checked_rem(candidates.len())?).copied();
+        self.turn = self.turn.wrapping_add(1);
+        address
+    }
+
+    /// How many addresses there are to try.
+    pub(crate) fn choices(&self, named: &[SocketAddr]) -> usize {
+        self.candidates(named).len()
+    }
+
+    /// The `attempt`-th address to dial over TCP: the listening address on the host where the peer is, then all others.
+    pub(crate) fn dial(&self, attempt: u32, named: &[SocketAddr]) -> Option<SocketAddr> {
+        let here = self.endpoint.map(|endpoint| endpoint.ip());
+        let mut candidates = self.candidates(named);
+        candidates.sort_by_key(|address| (Some(address.ip()) != here, !self.listed.contains(address)));
+        let attempt = usize::try_from(attempt).unwrap_or_default();
+        candidates.get(attempt.checked_rem(candidates.len())?).copied()
+    }
+
+    /// The largest UDP payload on the path.
+    pub(crate) fn datagram_bytes(&self, underlay_mtu_bytes: u16) -> u16 {
+        let headers =
+            if self.endpoint.is_some_and(|endpoint| endpoint.is_ipv6()) { IPV6_UDP_BYTES } else { IPV4_UDP_BYTES };
+        self.mtu_bytes.unwrap_or(underlay_mtu_bytes).saturating_sub(headers)
+    }
+
+    fn candidates(&self, named: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut candidates = Vec::new();
+        for address in self.endpoint.iter().chain(&self.listed).chain(&self.seen).chain(named) {
+            if !candidates.contains(address) && is_callable(*address) {
+                candidates.push(*address);
+            }
+        }
+        candidates
+    }
+}
+
+/// An IPv4 address that a dual-stack socket shows as IPv6, as what it is.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(address, |ip| SocketAddr::from((ip, address.port()))),
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// What a router may be told to send to: no wildcard, no group, no port 0.
+fn is_callable(address: SocketAddr) -> bool {
+    !(address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0)
+}
+
+/// IPv4 header without options, and UDP's.
+const IPV4_UDP_BYTES: u16 = 20 + 8;
+/// IPv6 header, and UDP's.
+const IPV6_UDP_BYTES: u16 = 40 + 8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! One peer: everything the mesh keeps about it, and what is due when.
+//!
+//! Owns no decision of its own; the rooms it is made of do. Knows no other peer.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wire::{Identity, PeerIndex};
+
+use crate::calling::Calling;
+use crate::channel::Channel;
+use crate::config::{Config, PeerTimes};
+use crate::handshake::Stamp;
+use crate::liveness::{Liveness, Verdict};
+use crate::path::Path;
+use crate::plan::PeerPlan;
+use crate::route::Route;
+use crate::session::Sessions;
+use crate::view::PeerState;
+
+/// One peer.
+pub(crate) struct Peer {
+    pub(crate) identity: Identity,
+    pub(crate) index: PeerIndex,
+    pub(crate) noise_public: [u8; 32],
+    pub(crate) path: Path,
+    pub(crate) sessions: Sessions,
+    pub(crate) calling: Calling,
+    pub(crate) liveness: Liveness,
+    pub(crate) channel: Channel,
+    pub(crate) phase: Phase,
+    /// The greatest stamp it called with: an older call is a replay.
+    pub(crate) stamp: Option<Stamp>,
+    /// What it asked to be shown under load, and when.
+    pub(crate) cookie: Option<([u8; 16], Instant)>,
+    /// When it was last told all members.
+    pub(crate) told: Option<Instant>,
+}
+
+/// Where the acquaintance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Never met since this router started.
+    New { since: Instant },
+    /// A session is in use, with this life of the peer.
+    Up { since: Instant, boot: u32 },
+    /// Met, and lost.
+    Down { since: Instant },
+    /// No member any more.
+    Revoked { since: Instant },
+}
+
+impl Peer {
+    pub(crate) fn new(
+        identity: Identity,
+        index: PeerIndex,
+        noise_public: [u8; 32],
+        times: PeerTimes,
+        now: Instant,
+    ) -> Self {
+        Self {
+            identity,
+            index,
+            noise_public,
+            path: Path::default(),
+            sessions: Sessions::default(),
+            calling: Calling::default(),
+            liveness: Liveness::new(times, now),
+            channel: Channel::default(),
+            phase: Phase::New { since: now },
+            stamp: None,
+            cookie: None,
+            told: None,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. })
+    }
+
+    /// Whether a new handshake is wanted.
+    pub(crate) fn wants_call(&self, now: Instant) -> bool {
+        match self.phase {
+            Phase::New { .. } | Phase::Down { .. } => true,
+            Phase::Up { .. } => self.sessions.is_due(now) || self.liveness.verdict(now) != Verdict::Alive,
+            Phase::Revoked { .. } => false,
+        }
+    }
+
+    /// The cookie to show, if it is still worth something.
+    pub(crate) fn valid_cookie(&self, now: Instant) -> Option<[u8; 16]> {
+        self.cookie.filter(|(_, since)| now.saturating_duration_since(*since) < COOKIE_LIFE).map(|(cookie, _)| cookie)
+    }
+
+    /// When something is due, and nothing before.
+    pub(crate) fn deadline(&self, config: &Config, now: Instant) -> Option<Instant> {
+        let call = if self.wants_call(now) { Some(self.calling.deadline().unwrap_or(now)) } else { None };
+        let (mut renew, mut listen) = (None, None);
+        if self.is_up() {
+            renew = self.sessions.current().map(|session| session.renew).filter(|renew| *renew > now);
+            listen = Some(self.liveness.deadline(now));
+        }
+        let expiry = self.sessions.deadline(config.session.refuse);
+        [call, renew, listen, expiry, self.channel.deadline()].into_iter().flatten().min()
+    }
+
+    /// The peer as the data threads see it.
+    pub(crate) fn plan(&self, config: &Config) -> PeerPlan {
+        PeerPlan {
+            identity: self.identity,
+            endpoint: self.path.endpoint(),
+            datagram_bytes: self.path.datagram_bytes(config.underlay_mtu_bytes),
+            send: self.sessions.current().filter(|_| self.is_up()).map(|session| session.data.clone()),
+            receive: self.sessions.data(),
+        }
+    }
+
+    /// What an operator sees.
+    pub(crate) fn state(&self, now: Instant) -> (PeerState, Duration) {
+        let (state, since) = match self.phase {
+            Phase::New { since } => (PeerState::Connecting, since),
+            Phase::Down { since } => (PeerState::Down, since),
+            Phase::Revoked { since } => (PeerState::Revoked, since),
+            Phase::Up { since, .. } if self.liveness.verdict(now) == Verdict::Alive => (PeerState::Connected, since),
+            Phase::Up { since, .. } => (PeerState::Suspect, since),
+        };
+        (state, now.saturating_duration_since(since))
+    }
+
+    /// How its datagrams go.
+    pub(crate) fn route(&self) -> Route {
+        match self.path.endpoint() {
+            Some(address) if self.is_up() => Route::Direct(address),
+            Some(_) | None => Route::None,
+        }
+    }
+
+    /// Where to send a datagram.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.path.endpoint()
+    }
+}
+
+/// The peer's own cookie secret lives as long.
+const COOKIE_LIFE: Duration = Duration::from_secs(120);

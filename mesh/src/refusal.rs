@@ -1,0 +1,57 @@
+//! Why somebody may not join: the words both logs use.
+
+use serde::{Deserialize, Serialize};
+use wire::PeerName;
+
+/// Why an applicant is refused. Numbers are its encoding: only ever extended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RefuseReason {
+    /// The token is for another cluster.
+    #[error("the token belongs to another cluster")]
+    WrongCluster,
+    /// No such token was made here.
+    #[error("the token is not known here; it may have been made on another router")]
+    UnknownToken,
+    /// The token has been used as often as it may.
+    #[error("the token has been used already")]
+    UsedToken,
+    /// The token's time is over.
+    #[error("the token has expired")]
+    ExpiredToken,
+    /// The token's id is right and its secret is not.
+    #[error("the token's secret is wrong")]
+    WrongToken,
+    /// The password is not the cluster's.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// This cluster is not joined by password.
+    #[error("this cluster does not take a password")]
+    NoPassword,
+    /// The applicant's proof of identity does not hold.
+    #[error("the applicant's signature does not fit its keys")]
+    BadProof,
+    /// Somebody else has the name.
+    #[error("the name {name} is taken; choose another with --name")]
+    NameTaken {
+        /// The name.
+        name: PeerName,
+    },
+    /// The identity has been revoked.
+    #[error("this identity has been revoked; a new one is needed")]
+    Revoked,
+    /// The handshake key belongs to another member.
+    #[error("another member has this handshake key: the data directory is a copy")]
+    KeyTaken,
+    /// The sponsor cannot write, so it gives nothing away (invariant I10).
+    #[error("the sponsor's store is read-only")]
+    ReadOnly,
+    /// The sponsor has no address space to give.
+    #[error("no address space is left to give")]
+    NoSpace,
+    /// The sponsor has too much to do.
+    #[error("the sponsor is busy; try again")]
+    Busy,
+    /// The sponsor speaks another version of the protocol.
+    #[error("the sponsor reads another version of the protocol")]
+    Version,
+}

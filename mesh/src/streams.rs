@@ -1,0 +1,94 @@
+//! One stream, and what it has proven to be.
+//!
+//! Owns the reading of its messages and the patience with strangers. Knows no key.
+//!
+//! ```text
+//!   Stranger ──first envelope that opens──▶ Bound(peer)          Dialed ──same──▶ Bound
+//!      └──────first contact────▶ Applying                        each but Bound ──patience──▶ closed
+//! ```
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wire::Identity;
+use wire::envelope::Frames;
+
+use crate::identity::Secret;
+use crate::sponsor::Sponsor;
+use crate::token::TokenId;
+
+/// A stream as the mesh sees it.
+pub(crate) struct Stream {
+    pub(crate) frames: Frames,
+    pub(crate) standing: Standing,
+}
+
+/// Whose a stream is.
+pub(crate) enum Standing {
+    /// Somebody came, and has proven nothing.
+    Stranger { from: SocketAddr, until: Instant },
+    /// We dialled a peer, which has proven nothing.
+    Dialed { until: Instant },
+    /// A peer's.
+    Bound(Identity),
+    /// An applicant's.
+    Applying { from: SocketAddr, until: Instant, sponsor: Box<Sponsor> },
+}
+
+impl Stream {
+    pub(crate) fn new(standing: Standing) -> Self {
+        Self { frames: Frames::new(), standing }
+    }
+
+    /// When patience ends.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.standing {
+            Standing::Stranger { until, .. } | Standing::Dialed { until, .. } | Standing::Applying { until, .. } => {
+                Some(until)
+            }
+            Standing::Bound(_) => None,
+        }
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        matches!(self.standing, Standing::Bound(_))
+    }
+}
+
+/// What an applicant may prove to know.
+#[derive(Debug, Clone)]
+pub struct JoinSecret {
+    /// Which secret it is.
+    pub kind: SecretKind,
+    /// The pre-shared key: a token's secret, or what Argon2id made of the password and the cluster id.
+    pub key: Secret,
+    /// What it is worth.
+    pub state: SecretState,
+}
+
+/// Which secret it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretKind {
+    /// The password everybody may use again and again.
+    Password,
+    /// A token.
+    Token(TokenId),
+}
+
+/// What a secret is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretState {
+    /// It opens the door.
+    Live,
+    /// It has been used as often as it may: good only for a member whose answer was lost.
+    Used,
+    /// Its time is over.
+    Expired,
+}
+
+/// How long a stranger may hold a stream without proving anything.
+pub(crate) const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an applicant may take: its Argon2 and our ledger are in it.
+pub(crate) const APPLICANT_PATIENCE: Duration = Duration::from_secs(30);
+/// Streams that have proven nothing, at a time.
+pub(crate) const STRANGERS_MOST: usize = 64;
