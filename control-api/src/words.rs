@@ -1,0 +1,208 @@
+//! Requests, replies and errors.
+//!
+//! Owns the names on the wire. Knows nothing of who sends them.
+
+mod lease;
+mod view;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use lease::{
+    Attachment, AttachmentId, Collected, CollectedAttachment, DEFAULT_NETWORK, GcRequest, Lease, LeaseRequest,
+    OwnerKind,
+};
+pub use view::{
+    Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers,
+    SlotCounts, Status, StoreState,
+};
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Request {
+    /// How the router is: answered by [`Status`].
+    Status,
+    /// Who it knows: answered by [`Peers`].
+    Peers,
+    /// Which containers are attached here: answered by [`Containers`].
+    Ps,
+    /// Which leases it knows: answered by [`Leases`].
+    Leases,
+    /// A new join token: answered by [`TokenCreated`].
+    TokenCreate {
+        /// For how long it can be used, in seconds.
+        ttl_s: u64,
+        /// How often it can be used.
+        uses: u32,
+    },
+    /// An address for a container: answered by [`Lease`]. Repeated for the same attachment, the same lease.
+    Lease(LeaseRequest),
+    /// The attachment is gone: answered by [`Done`], also when nothing was there.
+    Release(Attachment),
+    /// Whether the attachment still has its lease: answered by [`Lease`], or an error of kind `unknown`.
+    Check(Attachment),
+    /// Drops what a runtime no longer knows: answered by [`Collected`].
+    Gc(GcRequest),
+    /// Whether a lease would be given: answered by [`Done`], or an error that says why not.
+    Ready,
+    /// Also tries these addresses, and keeps trying after a restart: answered by [`Done`].
+    Connect {
+        /// Underlay addresses: `host`, `host:port`, `[v6]:port`.
+        addresses: Vec<String>,
+    },
+    /// No longer tries these addresses: answered by [`Done`]. Connected peers stay.
+    Forget {
+        /// As they were given to `connect`.
+        addresses: Vec<String>,
+    },
+    /// Takes everything from routers that are gone for good: answered by [`Revoked`].
+    Revoke {
+        /// Names or identities.
+        names: Vec<String>,
+    },
+    /// Gives up a held address before its time: answered by [`Done`].
+    ReleaseWorkload {
+        /// The raddle network.
+        network: String,
+        /// The workload key.
+        workload: String,
+    },
+}
+
+/// One line back: `{"ok": …}` or `{"error": …}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply<T> {
+    /// It was done; here is the answer.
+    Ok(T),
+    /// It was not done.
+    Error(ApiError),
+}
+
+/// Any answer, for the router. A client knows which one its request has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "each variant is named after the struct it holds")]
+pub enum Answer {
+    Status(Box<Status>),
+    Peers(Peers),
+    Containers(Containers),
+    Leases(Leases),
+    TokenCreated(TokenCreated),
+    Lease(Box<Lease>),
+    Collected(Collected),
+    Revoked(Revoked),
+    Done(Done),
+}
+
+/// Nothing to say but that it was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// A join token. It is a secret: whoever has it can join.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCreated {
+    /// What to give to `raddle join`.
+    pub token: String,
+    /// In how many seconds it expires.
+    pub expires_s: u64,
+    /// How many routers it admits.
+    pub uses: u32,
+}
+
+impl fmt::Debug for TokenCreated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCreated")
+            .field("expires_s", &self.expires_s)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a revocation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The names whose addresses have passed on.
+    pub revoked: Vec<String>,
+    /// The names that are refused but whose addresses still wait for the promises of `waiting_for`.
+    pub pending: Vec<String>,
+    /// The routers that have not promised yet to refuse the revoked ones.
+    pub waiting_for: Vec<String>,
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// What kind of failure it is.
+    pub code: ErrorKind,
+    /// One sentence for a person, naming the operand.
+    pub message: String,
+    /// What to do about it, if anything can be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl ApiError {
+    /// An error without a remedy.
+    pub fn new(code: ErrorKind, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), remedy: None }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+}
+
+/// The kinds of failure a client tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// Not yet: an answer from a peer is missing, or the router is starting. The same request may succeed later.
+    TryAgain,
+    /// The workload or address is in use on another host, which the message names. It may be free later.
+    Held,
+    /// The address wanted belongs to something else for good.
+    Taken,
+    /// No address is left, here or from any peer.
+    Exhausted,
+    /// The container already has an interface of that name.
+    Duplicate,
+    /// The request itself is wrong.
+    Invalid,
+    /// There is no such thing.
+    Unknown,
+    /// The store cannot be written, so nothing new is given out.
+    ReadOnly,
+    /// The router runs but cannot give leases: no cluster yet, or its bridge is missing.
+    NotReady,
+    /// The router's own fault, or a kind that a newer router knows.
+    #[serde(other)]
+    Internal,
+}
+
+impl ErrorKind {
+    /// As it is written on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TryAgain => "try-again",
+            Self::Held => "held",
+            Self::Taken => "taken",
+            Self::Exhausted => "exhausted",
+            Self::Duplicate => "duplicate",
+            Self::Invalid => "invalid",
+            Self::Unknown => "unknown",
+            Self::ReadOnly => "read-only",
+            Self::NotReady => "not-ready",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
