@@ -1,0 +1,157 @@
+//! CHECK: is everything as ADD left it?
+//!
+//! Owns the comparison of the chain's result, the lease, and what is really there. Changes nothing.
+
+use std::net::IpAddr;
+
+use control_api::{ClientError, ErrorKind, Lease};
+use hostnet::link::{Link, Prefix};
+use hostnet::netns::Netns;
+use hostnet::veth::{self, Observed, Port, Route};
+use serde_json::Value;
+
+use crate::fault::{Code, Fault};
+use crate::request::{Check, Target};
+use crate::router;
+use crate::wishes::{mac_text, parse_mac};
+
+/// What the chain's result says of the container's interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Promised {
+    mac: Option<[u8; 6]>,
+    mtu_bytes: Option<u64>,
+    addresses: Vec<Prefix>,
+    routes: Vec<(Prefix, Option<IpAddr>)>,
+}
+
+/// Carries out a CHECK.
+pub(crate) fn check(check: &Check) -> Result<(), Fault> {
+    let target = &check.target;
+    let promised = Promised::of(&check.previous, &target.ifname)?;
+    let netns = Netns::open(&check.netns)?;
+    let lease = router::call(&target.place, router::ADD_WITHIN, |client| client.check(target.attachment()));
+    let lease = lease.map_err(|wrong| lease_fault(target, wrong))?;
+    let observed = veth::observe(&netns, &target.ifname, &target.host_interface(), &lease.bridge)?;
+    let mut missing = inside(target, &promised, &lease, &observed);
+    missing.extend(outside(target, &lease, &observed));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(Code::Changed, missing.join("; ")))
+}
+
+impl Promised {
+    fn of(result: &Value, ifname: &str) -> Result<Self, Fault> {
+        let interfaces = list(result, "interfaces");
+        let is_ours = |interface: &&Value| {
+            interface.get("name").and_then(Value::as_str) == Some(ifname)
+                && interface.get("sandbox").and_then(Value::as_str).is_some_and(|sandbox| !sandbox.is_empty())
+        };
+        let Some(position) = interfaces.iter().position(|interface| is_ours(&interface)) else {
+            return Err(Fault::new(Code::Config, format!("prevResult has no interface {ifname} in a sandbox")));
+        };
+        let ours = interfaces.get(position);
+        let text = |key| ours.and_then(|ours| ours.get(key)).and_then(Value::as_str);
+        Ok(Self {
+            mac: text("mac").and_then(|mac| parse_mac(&mac.to_ascii_lowercase())),
+            mtu_bytes: ours.and_then(|ours| ours.get("mtu")).and_then(Value::as_u64).filter(|mtu| *mtu > 0),
+            addresses: list(result, "ips").iter().filter_map(|ip| address_at(ip, position)).collect(),
+            routes: list(result, "routes").iter().filter_map(route).collect(),
+        })
+    }
+}
+
+/// What is wrong with the container's end.
+fn inside(target: &Target, promised: &Promised, lease: &Lease, observed: &Observed) -> Vec<String> {
+    let Some(container) = &observed.container else {
+        return vec![format!("the interface {} is missing in the container", target.ifname)];
+    };
+    let mut missing = mac(container, promised, lease);
+    if let Some(mtu_bytes) = promised.mtu_bytes.filter(|mtu| *mtu != u64::from(container.mtu_bytes)) {
+        missing.push(format!("the MTU of {} is {}, not {mtu_bytes}", target.ifname, container.mtu_bytes));
+    }
+    let leased = Prefix { address: lease.address.address.into(), length: lease.address.prefix };
+    let leased6 = lease.address6.map(|six| Prefix { address: six.address.into(), length: six.prefix });
+    let mut addresses: Vec<_> = [Some(leased), leased6].into_iter().flatten().collect();
+    addresses
+        .extend(promised.addresses.iter().filter(|address| !addresses.contains(address)).copied().collect::<Vec<_>>());
+    for address in addresses.iter().filter(|address| !container.addresses.contains(address)) {
+        missing.push(format!("the address {address} of {} is missing", target.ifname));
+    }
+    for (destination, gateway) in promised.routes.iter().filter(|route| !is_there(route, &observed.routes)) {
+        let through = gateway.map(|gateway| format!(" through {gateway}")).unwrap_or_default();
+        missing.push(format!("the route to {destination}{through} is missing"));
+    }
+    missing
+}
+
+/// A MAC names its slot, so no other works: neither one that a later plugin has set, nor one that was changed by hand.
+fn mac(container: &Link, promised: &Promised, lease: &Lease) -> Vec<String> {
+    let leased = parse_mac(&lease.mac);
+    let shown = |mac: Option<[u8; 6]>| mac.map_or_else(|| "none".to_owned(), mac_text);
+    let mut missing = Vec::new();
+    if container.mac != leased {
+        let wrong = format!("the MAC of {} is {}, not {}", container.name, shown(container.mac), lease.mac);
+        missing.push(format!("{wrong}: a MAC names its slot here; ask for another by the \"mac\" capability"));
+    } else if promised.mac.is_some() && promised.mac != leased {
+        let wrong = format!("prevResult has the MAC {} instead of {}", shown(promised.mac), lease.mac);
+        missing.push(format!("{wrong}: a MAC names its slot here; ask for another by the \"mac\" capability"));
+    }
+    missing
+}
+
+/// What is wrong on the host.
+fn outside(target: &Target, lease: &Lease, observed: &Observed) -> Vec<String> {
+    let interface = target.host_interface();
+    let (Some(host), Some(bridge)) = (&observed.host, &observed.bridge) else {
+        let missing = if observed.host.is_none() { &interface } else { &lease.bridge };
+        return vec![format!("the interface {missing} is missing on the host")];
+    };
+    if host.controller != Some(bridge.index) {
+        return vec![format!("{interface} is not a port of the bridge {}", lease.bridge)];
+    }
+    match observed.port {
+        Port::Open => Vec::new(),
+        Port::Fenced => vec![format!("the port {interface} lets nothing pass")],
+    }
+}
+
+fn is_there((destination, gateway): &(Prefix, Option<IpAddr>), routes: &[Route]) -> bool {
+    // A route without a gateway in a result may have got one by the plugin that made it.
+    let fits = |route: &&Route| route.destination == *destination && (gateway.is_none() || route.gateway == *gateway);
+    routes.iter().any(|route| fits(&route))
+}
+
+fn lease_fault(target: &Target, wrong: ClientError) -> Fault {
+    match wrong {
+        ClientError::Refused(refusal) if refusal.code == ErrorKind::Unknown => Fault {
+            code: Code::Changed,
+            message: format!("{} of container {} has no lease", target.ifname, target.container_id),
+            details: Some(refusal.message),
+        },
+        ClientError::Refused(_)
+        | ClientError::Unreachable { .. }
+        | ClientError::TimedOut { .. }
+        | ClientError::RequestTooLong { .. }
+        | ClientError::Protocol { .. } => Fault::from(wrong).outside_status(),
+    }
+}
+
+fn list<'a>(result: &'a Value, key: &str) -> &'a [Value] {
+    result.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// An address that the result gives to our interface, or to none in particular.
+fn address_at(ip: &Value, position: usize) -> Option<Prefix> {
+    let interface = ip.get("interface").and_then(Value::as_u64);
+    let ours = interface.is_none_or(|index| usize::try_from(index) == Ok(position));
+    ip.get("address").and_then(Value::as_str).filter(|_| ours)?.parse().ok()
+}
+
+fn route(route: &Value) -> Option<(Prefix, Option<IpAddr>)> {
+    let text = |key| route.get(key).and_then(Value::as_str);
+    Some((text("dst")?.parse().ok()?, text("gw").and_then(|gateway| gateway.parse().ok())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! What the user wants of an attachment: addresses, MAC, workload.
+//!
+//! Owns where each wish may stand and which place wins: `runtimeConfig`, then `args.cni`, then `CNI_ARGS`. A wish that is
+//! overruled is not even looked at.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde_json::Value;
+
+use crate::arguments::Arguments;
+use crate::config::{Config, wrong_type};
+use crate::fault::{Code, Fault};
+
+/// The wishes of one ADD.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address6: Option<Ipv6Addr>,
+    pub(crate) mac: Option<[u8; 6]>,
+    /// The name that stays when the container is recreated elsewhere.
+    pub(crate) workload: Option<String>,
+}
+
+impl Wishes {
+    /// Gathers them from everywhere.
+    pub(crate) fn gather(config: &Config, arguments: &Arguments) -> Result<Self, Fault> {
+        let runtime = config.key("runtimeConfig");
+        let conventional = config.key("args").and_then(|args| args.get("cni"));
+        let mut wishes = Self::default();
+        wishes.want_addresses(runtime, conventional, arguments)?;
+        wishes.mac = mac(runtime, conventional, arguments)?;
+        wishes.workload = workload(conventional, arguments)?;
+        Ok(wishes)
+    }
+
+    fn want_addresses(
+        &mut self,
+        runtime: Option<&Value>,
+        conventional: Option<&Value>,
+        arguments: &Arguments,
+    ) -> Result<(), Fault> {
+        let places = [(runtime, "runtimeConfig.ips"), (conventional, "args.cni.ips")];
+        for (place, name) in places {
+            let addresses = addresses(place, name)?;
+            for address in &addresses {
+                self.want_address(*address, Code::Config, name)?;
+            }
+            if !addresses.is_empty() {
+                return Ok(());
+            }
+        }
+        match &arguments.ip {
+            None => Ok(()),
+            Some(text) => {
+                let address = parse_address(text)
+                    .ok_or_else(|| Fault::new(Code::Environment, format!("CNI_ARGS: IP={text} is not an address")))?;
+                self.want_address(address, Code::Environment, "CNI_ARGS: IP")
+            }
+        }
+    }
+
+    /// One of each family: an attachment is one slot.
+    fn want_address(&mut self, address: IpAddr, code: Code, place: &str) -> Result<(), Fault> {
+        let second = match address {
+            IpAddr::V4(address) => self.address.replace(address).is_some_and(|first| first != address),
+            IpAddr::V6(address) => self.address6.replace(address).is_some_and(|first| first != address),
+        };
+        if second {
+            return Err(Fault::new(code, format!("{place}: {address} is the second address of its family"))
+                .with_details("an interface has one IPv4 and one IPv6 address"));
+        }
+        Ok(())
+    }
+}
+
+fn addresses(place: Option<&Value>, name: &str) -> Result<Vec<IpAddr>, Fault> {
+    let Some(value) = entry(place, "ips") else {
+        return Ok(Vec::new());
+    };
+    let list = value.as_array().ok_or_else(|| wrong_type(name, "a list", value))?;
+    let parse = |value: &Value| {
+        let address = value.as_str().and_then(parse_address);
+        address.ok_or_else(|| Fault::new(Code::Config, format!("{name}: {} is not an address", cut(value))))
+    };
+    list.iter().map(parse).collect()
+}
+
+/// An address, with or without the length of its network's prefix, which the network knows better.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let Some((address, length)) = text.split_once('/') else {
+        return text.parse().ok();
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    length.parse().ok().filter(|length: &u8| *length <= longest).map(|_| address)
+}
+
+fn mac(runtime: Option<&Value>, conventional: Option<&Value>, arguments: &Arguments) -> Result<Option<[u8; 6]>, Fault> {
+    let places = [(runtime, "runtimeConfig.mac"), (conventional, "args.cni.mac")];
+    for (place, name) in places {
+        if let Some(value) = entry(place, "mac").filter(|value| value.as_str() != Some("")) {
+            let text = value.as_str().ok_or_else(|| wrong_type(name, "text", value))?;
+            return wanted_mac(text, name).map(Some);
+        }
+    }
+    arguments.mac.as_deref().map(|text| wanted_mac(text, "CNI_ARGS: MAC")).transpose()
+}
+
+fn wanted_mac(text: &str, place: &str) -> Result<[u8; 6], Fault> {
+    let bad = |why: &str| Fault::new(Code::Config, format!("{place}: {text:?} {why}"));
+    let mac = parse_mac(text).ok_or_else(|| bad("is not six bytes like 02:00:00:00:00:05"))?;
+    if mac[0] & 1 == 1 || mac == [0; 6] {
+        return Err(bad("cannot be the address of one interface"));
+    }
+    Ok(mac)
+}
+
+/// Six bytes in hexadecimal digits with colons between them.
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let digits = |part: &&str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(parts.next().filter(digits)?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
+}
+
+/// Written as [`parse_mac`] reads it.
+pub(crate) fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn workload(conventional: Option<&Value>, arguments: &Arguments) -> Result<Option<String>, Fault> {
+    let label = labelled(conventional)?;
+    let (workload, code, place) = match (label, &arguments.workload, arguments.pod()) {
+        (Some(label), _, _) => (label, Code::Config, "args.cni.labels: raddle.workload"),
+        (None, Some(workload), _) => (workload.clone(), Code::Environment, "CNI_ARGS: RADDLE_WORKLOAD"),
+        (None, None, Some(pod)) => (pod, Code::Environment, "CNI_ARGS: K8S_POD_NAME"),
+        (None, None, None) => return Ok(None),
+    };
+    let good = (1..=LONGEST_WORKLOAD).contains(&workload.len()) && !workload.chars().any(char::is_control);
+    if good {
+        return Ok(Some(workload));
+    }
+    Err(Fault::new(code, format!("{place} must have 1 to {LONGEST_WORKLOAD} bytes, none of them a control character")))
+}
+
+/// `args.cni.labels` is a list of `{"key": …, "value": …}`.
+fn labelled(conventional: Option<&Value>) -> Result<Option<String>, Fault> {
+    let Some(value) = entry(conventional, "labels") else {
+        return Ok(None);
+    };
+    let labels = value.as_array().ok_or_else(|| wrong_type("args.cni.labels", "a list", value))?;
+    let ours = labels.iter().find(|label| label.get("key").and_then(Value::as_str) == Some("raddle.workload"));
+    match ours.map(|label| label.get("value").and_then(Value::as_str)) {
+        None => Ok(None),
+        Some(Some(workload)) => Ok(Some(workload.to_owned())),
+        Some(None) => Err(Fault::new(Code::Config, "args.cni.labels: raddle.workload has no value that is text")),
+    }
+}
+
+/// A value by its key. Runtimes written in Go do not care for the case of keys, so neither can we.
+fn entry<'a>(place: Option<&'a Value>, key: &str) -> Option<&'a Value> {
+    let keys = place?.as_object()?;
+    let alike = || keys.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(key)).map(|(_, value)| value);
+    keys.get(key).or_else(alike).filter(|value| !value.is_null())
+}
+
+fn cut(value: &Value) -> String {
+    value.to_string().chars().take(80).collect()
+}
+
+/// A Kubernetes namespace and pod name at their longest are 63 + 1 + 253 bytes.
+const LONGEST_WORKLOAD: usize = 320;
+
+#[cfg(test)]
+mod tests;
