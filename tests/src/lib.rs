@@ -1,1 +1,38 @@
+//! The stage: hosts made of namespaces on one underlay, real routers and engines on them, and independent observers.
+//!
+//! Decides how a host is made, entered and taken down. Knows Raddle only as an operator does: by its commands.
+//!
+//! ```text
+//!   switch (bridge "underlay", captured and cut here)
+//!     │            │            │
+//!   host1        host2        host3       net, mount, uts and pid namespace each; /etc /var /opt /srv /run of its own
+//!   raddle       raddle       raddle
+//!   containers   containers   containers  bare namespaces through raddle-cni, or podman's, or containerd's
+//! ```
+#![forbid(unsafe_code)]
 
+mod capture;
+mod cluster;
+mod cni;
+mod command;
+mod containerd;
+mod host;
+mod image;
+mod podman;
+mod process;
+mod router;
+mod stage;
+mod wait;
+
+pub use capture::{Capture, Packet, Recording};
+pub use cluster::{Cluster, PASSWORD, PORT, password_file, peer};
+pub use cni::{Answer, Attachment, Container, NETWORK, Plugin, conflist};
+pub use command::{Finished, run};
+pub use containerd::Containerd;
+pub use host::Host;
+pub use image::{IMAGE, Image};
+pub use podman::Podman;
+pub use process::Process;
+pub use router::{JoinBy, Router};
+pub use stage::{Stage, Underlay, binary};
+pub use wait::{pass, until};

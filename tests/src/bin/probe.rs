@@ -1,0 +1,194 @@
+//! Small talkers and listeners that the tests run inside containers.
+//!
+//! Decides nothing: each verb does one thing with the kernel's sockets and prints what happened. Knows no Raddle.
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        ["tcp-echo", listen] => tcp_echo(listen),
+        ["tcp-stream", to, seconds] => tcp_stream(to.parse()?, seconds.parse()?),
+        ["udp-echo", listen] => udp_echo(listen),
+        ["udp-call", to, bytes] => udp_call(to.parse()?, bytes.parse()?),
+        ["hear", listen] => hear(&UdpSocket::bind(listen)?),
+        ["hear", listen, group] => hear_group(listen, group.parse()?),
+        ["say", to, text] => say(to.parse()?, text),
+        ["fetch", to, path, every_ms] => fetch_forever(to.parse()?, path, Duration::from_millis(every_ms.parse()?)),
+        ["time", ref command @ ..] => time(command),
+        _ => bail!("usage: probe tcp-echo|tcp-stream|udp-echo|udp-call|hear|say|fetch|time …"),
+    }
+}
+
+/// Prints one line and makes sure that it is seen at once.
+fn tell(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Sends back every line of every connection.
+fn tcp_echo(listen: &str) -> Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    tell("ready")?;
+    for stream in listener.incoming() {
+        let stream = stream?;
+        stream.set_nodelay(true)?;
+        thread::spawn(move || -> Result<()> {
+            let mut back = stream.try_clone()?;
+            let mut lines = BufReader::new(stream);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line)? > 0 {
+                back.write_all(&line)?;
+                line.clear();
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// Keeps one connection busy with numbered lines; ends with the longest silence. Any break of the stream is an error.
+fn tcp_stream(to: SocketAddr, seconds: u64) -> Result<()> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_nodelay(true)?;
+    // A router that comes back must do so within this; TCP itself would wait for many minutes.
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut lines = BufReader::new(stream.try_clone()?);
+    tell("connected")?;
+    let (start, mut count, mut longest) = (Instant::now(), 0_u64, Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let asked = Instant::now();
+        let sent = format!("line {count} {PLAINTEXT}\n");
+        stream.write_all(sent.as_bytes())?;
+        let mut back = String::new();
+        lines.read_line(&mut back)?;
+        ensure!(back == sent, "sent {sent:?}, got back {back:?}");
+        longest = longest.max(asked.elapsed());
+        count += 1;
+        thread::sleep(Duration::from_millis(5));
+    }
+    tell(&format!("{{\"lines\": {count}, \"longest_ms\": {}}}", longest.as_millis()))
+}
+
+/// Sends every datagram back.
+fn udp_echo(listen: &str) -> Result<()> {
+    let socket = UdpSocket::bind(listen)?;
+    tell("ready")?;
+    let mut buffer = vec![0; LARGEST_DATAGRAM];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer)?;
+        socket.send_to(buffer.get(..length).unwrap_or_default(), from)?;
+    }
+}
+
+/// Sends one datagram of this size until the same bytes are back. Every byte differs from its neighbours, so that a piece
+/// in the wrong place is noticed.
+fn udp_call(to: SocketAddr, bytes: usize) -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let sent: Vec<u8> = (0..bytes).map(|at| u8::try_from(at.wrapping_mul(31) % 251).unwrap_or_default()).collect();
+    let mut buffer = vec![0; LARGEST_DATAGRAM];
+    for attempt in 1..=5 {
+        socket.send_to(&sent, to)?;
+        if let Ok((length, _)) = socket.recv_from(&mut buffer) {
+            ensure!(buffer.get(..length) == Some(&sent), "{length} bytes came back, and not the same");
+            return tell(&format!("{{\"bytes\": {bytes}, \"attempts\": {attempt}}}"));
+        }
+    }
+    bail!("no answer from {to} to {bytes} bytes")
+}
+
+/// Prints every datagram as a line.
+fn hear(socket: &UdpSocket) -> Result<()> {
+    tell("ready")?;
+    let mut buffer = vec![0; LARGEST_DATAGRAM];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer)?;
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+        tell(&format!("{} {text}", from.ip()))?;
+    }
+}
+
+fn hear_group(listen: &str, group: Ipv4Addr) -> Result<()> {
+    let socket = UdpSocket::bind(listen)?;
+    socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+    hear(&socket)
+}
+
+/// Says one text to an address, a broadcast address or a group.
+fn say(to: SocketAddr, text: &str) -> Result<()> {
+    let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    if matches!(to.ip(), IpAddr::V4(_)) {
+        socket.set_broadcast(true)?;
+    }
+    socket.send_to(text.as_bytes(), to)?;
+    Ok(())
+}
+
+/// Fetches over HTTP at a steady beat, whether or not the fetches before have ended, and prints how each one ended.
+fn fetch_forever(to: SocketAddr, path: &str, every: Duration) -> Result<()> {
+    let out = Arc::new(Mutex::new(()));
+    let mut next = Instant::now();
+    loop {
+        let (out, path) = (Arc::clone(&out), path.to_owned());
+        thread::spawn(move || {
+            let fetched = fetch(to, &path);
+            let now_ms = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+            let _one_at_a_time = out.lock();
+            // The reader may have gone; then the next signal ends this process.
+            let _ = match fetched {
+                Ok(bytes) => tell(&format!("{now_ms} ok {bytes}")),
+                Err(error) => tell(&format!("{now_ms} failed {error:#}")),
+            };
+        });
+        next += every;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn fetch(to: SocketAddr, path: &str) -> Result<usize> {
+    let mut stream = TcpStream::connect_timeout(&to, FETCH)?;
+    stream.set_read_timeout(Some(FETCH))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let head = answer.get(..15).context("a short answer")?;
+    ensure!(head == b"HTTP/1.0 200 OK" || head == b"HTTP/1.1 200 OK", "{}", String::from_utf8_lossy(head));
+    Ok(answer.len())
+}
+
+/// Runs a command with this process's stdin as its stdin, and prints how long it took from start to end.
+fn time(command: &[&str]) -> Result<()> {
+    let (program, words) = command.split_first().context("no command")?;
+    let mut input = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut input)?;
+    let start = Instant::now();
+    let mut child = Command::new(program).args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&input)?;
+    }
+    let output = child.wait_with_output()?;
+    let took = start.elapsed();
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    tell(&took.as_micros().to_string())
+}
+
+/// What no capture of the underlay may hold.
+const PLAINTEXT: &str = "raddle-known-plaintext";
+/// The largest UDP payload there is.
+const LARGEST_DATAGRAM: usize = 65_535;
+/// Shorter than the first retransmission of a SYN: a lost one is a failed fetch, not a late one.
+const FETCH: Duration = Duration::from_millis(500);

@@ -1,0 +1,106 @@
+//! The decoders, each as a function that takes any bytes and holds what it reads to a law.
+
+use serde::{Serialize, de::DeserializeOwned};
+use wire::{
+    CERTIFICATE_VERSION, Certificate, GENESIS_VERSION, Genesis, RECORD_VERSION, Record,
+    chunk::Chunks,
+    decode, encode,
+    envelope::{Frames, Header, Kind},
+    frame::Frame,
+    message::Message,
+};
+
+/// Takes any bytes; panics where a law is broken.
+type Target = fn(&[u8]);
+
+/// Name and decoder; the name is the folder of its corpus.
+pub(crate) const TARGETS: [(&str, Target); 9] = [
+    ("certificate", |bytes| value::<Certificate>(CERTIFICATE_VERSION, bytes)),
+    ("chunk", chunk),
+    ("envelope", envelope),
+    ("frame", frame),
+    ("genesis", |bytes| value::<Genesis>(GENESIS_VERSION, bytes)),
+    ("message", message),
+    ("record", |bytes| value::<Record>(RECORD_VERSION, bytes)),
+    ("request", request),
+    ("stream", stream),
+];
+
+/// What is read and written again reads the same.
+fn value<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(version: u8, bytes: &[u8]) {
+    if let Ok(value) = decode::<T>(version, bytes) {
+        assert_eq!(decode::<T>(version, &encode(version, &value)).as_ref(), Ok(&value));
+    }
+}
+
+fn message(bytes: &[u8]) {
+    if let Ok(message) = Message::parse(bytes) {
+        assert_eq!(Message::parse(&message.emit()), Ok(message));
+    }
+}
+
+fn envelope(bytes: &[u8]) {
+    if let Ok(kind) = Kind::of_message(bytes) {
+        assert_eq!(bytes.first(), Some(&(kind as u8)));
+    }
+    if let Ok(header) = Header::parse(bytes) {
+        let mut written = header.emit();
+        // Flags are not kept: a receiver ignores them.
+        written[3] = bytes[3];
+        assert_eq!(bytes.get(..written.len()), Some(&written[..]));
+    }
+}
+
+/// However a stream is cut by the network, the same messages come out of it.
+fn stream(bytes: &[u8]) {
+    let read = |piece: usize| {
+        let (mut frames, mut messages) = (Frames::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            frames.handle_bytes(piece);
+            loop {
+                match frames.poll_message() {
+                    Ok(Some(message)) => messages.push(message.to_vec()),
+                    Ok(None) => break,
+                    Err(_) => return messages,
+                }
+            }
+        }
+        messages
+    };
+    assert_eq!(read(1), read(bytes.len().max(1)));
+}
+
+/// Chunks lie inside the plaintext and are read again from what their headers write.
+fn chunk(bytes: &[u8]) {
+    let mut plaintext = bytes.to_vec();
+    let mut total = 0;
+    for chunk in Chunks::new(&mut plaintext).map_while(Result::ok) {
+        total += chunk.bytes.len();
+        let (header, body) = (chunk.header, chunk.frame().to_vec());
+        let mut written = vec![0; chunk.bytes.len()];
+        if header.emit(body.len(), &mut written).is_some() {
+            written[header.header_bytes()..].copy_from_slice(&body);
+            let again = Chunks::new(&mut written)
+                .next()
+                .and_then(Result::ok)
+                .map(|chunk| (chunk.header, chunk.frame().to_vec()));
+            assert_eq!(again, Some((header, body)));
+        }
+        frame(chunk.frame());
+    }
+    assert!(total <= bytes.len());
+}
+
+fn frame(bytes: &[u8]) {
+    if let Some(frame) = Frame::parse(bytes) {
+        assert_eq!(frame.bytes(), bytes);
+        let _ = (frame.source(), frame.destination(), frame.content());
+    }
+}
+
+fn request(line: &[u8]) {
+    if let Ok(request) = control_api::server::parse_request(line) {
+        let text = serde_json::to_vec(&request).unwrap_or_default();
+        assert_eq!(control_api::server::parse_request(&text).ok(), Some(request));
+    }
+}

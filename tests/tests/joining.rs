@@ -1,0 +1,143 @@
+//! Who is let in, and how both sides hear why somebody is not.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tests::{Cluster, Container, JoinBy, Router, Stage, Underlay, pass, password_file, peer, until};
+
+fn stage(hosts: u8) -> Result<Stage> {
+    Stage::build(Underlay { hosts, mtu_bytes: 1500 })
+}
+
+/// The first host alone, and its router.
+fn first(stage: &Stage, words: &[&str]) -> Result<Router> {
+    stage.host(1)?.raddle(&[&["init"], words].concat())?.ok()?;
+    Router::start(stage.host(1)?, words)
+}
+
+/// A refused join says why, here and in the log of the router that refused, and leaves no half-joined host.
+fn refused(stage: &Stage, router: &Router, join: &[&str], reason: &[&str]) -> Result<()> {
+    let host = stage.host(2)?;
+    let entrance = peer(stage.host(1)?);
+    let (code, said) = host.raddle(&[&["join"], join, &[&entrance]].concat())?.refused()?;
+    ensure!(code == 1, "{said}");
+    for word in reason {
+        ensure!(said.to_lowercase().contains(word), "no {word:?} in: {said}");
+    }
+    router.until_logs(reason)?;
+    let (code, said) = host.raddle(&["router"])?.refused()?;
+    ensure!(code == 1 && said.contains("join"), "a router without a cluster says what to do: {said}");
+    Ok(())
+}
+
+#[test]
+fn a_token_of_nobody_is_refused() -> Result<()> {
+    let stage = stage(2)?;
+    let router = first(&stage, &[])?;
+    let token = router.token(&[])?;
+    // One character in the middle is another: the token reads well and is not one that was given out.
+    let middle = token.len() / 2;
+    let wrong: String = token
+        .char_indices()
+        .map(|(at, letter)| match (at == middle, letter) {
+            (true, 'a') => 'b',
+            (true, 'A') => 'B',
+            (true, letter) if letter.is_ascii_lowercase() => 'a',
+            (true, _) => 'A',
+            (false, letter) => letter,
+        })
+        .collect();
+    let host = stage.host(2)?;
+    let (code, said) = host.raddle(&["join", &wrong, &peer(stage.host(1)?)])?.refused()?;
+    ensure!(said.to_lowercase().contains("token"), "{code} {said}");
+    // The right one still works: nothing was used up.
+    host.raddle(&["join", &token, &peer(stage.host(1)?)])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_token_is_good_for_one() -> Result<()> {
+    let stage = stage(3)?;
+    let router = first(&stage, &[])?;
+    let token = router.token(&[])?;
+    stage.host(3)?.raddle(&["join", &token, &peer(stage.host(1)?)])?.ok()?;
+    refused(&stage, &router, &[&token], &["token", "used"])
+}
+
+#[test]
+fn a_token_expires() -> Result<()> {
+    let stage = stage(2)?;
+    let router = first(&stage, &[])?;
+    let token = router.token(&["--ttl", "1s"])?;
+    pass(Duration::from_millis(1500));
+    refused(&stage, &router, &[&token], &["token", "expired"])
+}
+
+#[test]
+fn a_token_of_another_cluster_is_refused() -> Result<()> {
+    let stage = stage(3)?;
+    let router = first(&stage, &[])?;
+    stage.host(3)?.raddle(&["init"])?.ok()?;
+    let other = Router::start(stage.host(3)?, &[])?;
+    let token = other.token(&[])?;
+    refused(&stage, &router, &[&token], &["cluster"])
+}
+
+#[test]
+fn a_wrong_password_is_refused() -> Result<()> {
+    let stage = stage(2)?;
+    let right = password_file(stage.host(1)?, tests::PASSWORD)?;
+    let router = first(&stage, &["--password-file", &right])?;
+    let wrong = password_file(stage.host(2)?, "correct horse battery stable")?;
+    refused(&stage, &router, &["--password-file", &wrong], &["password"])
+}
+
+/// Two clusters that were made apart never become one, whatever they are told.
+#[test]
+fn a_router_of_another_cluster_is_refused() -> Result<()> {
+    let stage = stage(2)?;
+    let router = first(&stage, &[])?;
+    stage.host(2)?.raddle(&["init"])?.ok()?;
+    let other = Router::start(stage.host(2)?, &[&peer(stage.host(1)?)])?;
+    router.until_logs(&["cluster"])?;
+    other.until_logs(&["cluster"])?;
+    for router in [&router, &other] {
+        let status = router.status()?;
+        ensure!(status.pointer("/peers/connected").and_then(Value::as_u64) == Some(0), "{status}");
+    }
+    Ok(())
+}
+
+/// The third is told of the first alone. That it talks to the second directly is shown by cutting it off the first.
+#[test]
+fn a_third_router_learns_of_the_second() -> Result<()> {
+    let stage = stage(3)?;
+    let cluster = Cluster::form(&stage)?;
+    let names = |router: &Router| -> Result<Vec<(String, String)>> {
+        let field = |peer: &Value, name: &str| peer[name].as_str().unwrap_or_default().to_owned();
+        Ok(router.peers()?.iter().map(|peer| (field(peer, "name"), field(peer, "path"))).collect())
+    };
+    until("host3 has direct paths to both", Duration::from_secs(20), || {
+        let mut seen = names(cluster.router(3)?)?;
+        seen.sort();
+        let direct = |name: &str| (name.to_owned(), String::from("direct"));
+        Ok((seen == [direct("host1"), direct("host2")]).then_some(()))
+    })?;
+    let two = Container::start(stage.host(2)?, "two", None)?;
+    let three = Container::start(stage.host(3)?, "three", None)?;
+    three.until_reaches(two.address()?)?;
+    stage.cut(stage.host(1)?, stage.host(3)?)?;
+    stage.cut(stage.host(1)?, stage.host(2)?)?;
+    three.run(&["ping", "-c", "5", "-i", "0.2", "-W", "1", &two.address()?.to_string()])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_password_alone_forms_a_mesh() -> Result<()> {
+    let stage = stage(3)?;
+    let _cluster = Cluster::form_by(&stage, JoinBy::Password, &[])?;
+    let two = Container::start(stage.host(2)?, "two", None)?;
+    let three = Container::start(stage.host(3)?, "three", None)?;
+    three.until_reaches(two.address()?)
+}

@@ -1,0 +1,97 @@
+//! One simulated host: a real ledger, a disk that holds what was synced, and the containers that run there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use ed25519_dalek::SigningKey;
+use ipam::{Attachment, Claim, Config, Ipam, Place, Table, Write};
+use wire::{Genesis, Identity, Network, NetworkId, Pool, Slot};
+
+/// A host, running or dead.
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    /// None while it is dead.
+    pub(crate) ipam: Option<Ipam>,
+    disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// Containers that run here, with the slot they were given; they outlive their router.
+    pub(crate) running: BTreeMap<String, Running>,
+    /// Containers that ended while the router was dead: their releases wait in the spool.
+    pub(crate) spool: Vec<String>,
+    /// Hosts this one has a session with.
+    pub(crate) sessions: BTreeSet<usize>,
+}
+
+/// A container that has an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub(crate) slot: Slot,
+    pub(crate) workload: String,
+}
+
+impl Host {
+    pub(crate) fn new(config: Config, stored: &[Write], now: Instant) -> Result<Self> {
+        let mut host = Self {
+            config,
+            ipam: None,
+            disk: BTreeMap::new(),
+            running: BTreeMap::new(),
+            spool: Vec::new(),
+            sessions: BTreeSet::new(),
+        };
+        host.sync(stored);
+        host.start(now)?;
+        Ok(host)
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.config.identity
+    }
+
+    /// Starts the router on what the disk holds.
+    pub(crate) fn start(&mut self, now: Instant) -> Result<()> {
+        let row = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| Write {
+            table: *table,
+            key: key.clone(),
+            value: Some(value.clone()),
+        };
+        let rows: Vec<_> = self.disk.iter().map(row).collect();
+        self.ipam =
+            Some(Ipam::new(self.config.clone(), &rows, now).context("a router that does not start on its own disk")?);
+        Ok(())
+    }
+
+    /// Makes a batch durable.
+    pub(crate) fn sync(&mut self, batch: &[Write]) {
+        for write in batch {
+            let key = (write.table, write.key.clone());
+            match &write.value {
+                Some(value) => self.disk.insert(key, value.clone()),
+                None => self.disk.remove(&key),
+            };
+        }
+    }
+}
+
+/// The signing key of the host with this number.
+pub(crate) fn signing_key(number: usize) -> SigningKey {
+    SigningKey::from_bytes(&[u8::try_from(number).unwrap_or(u8::MAX).wrapping_add(1); 32])
+}
+
+/// A small pool in small blocks: space runs short, and gifts are asked for all the time.
+pub(crate) fn genesis() -> Genesis {
+    let pool = Pool { base: [10, 32, 0, 0].into(), prefix: 25 };
+    let network = Network { id: NetworkId::DEFAULT, name: String::from("raddle"), pool, pool6: None };
+    let first = Identity(signing_key(0).verifying_key().to_bytes());
+    Genesis { networks: vec![network], block_slots: 8, first, authority: [9; 32], nonce: [7; 16] }
+}
+
+pub(crate) fn attachment(container: &str) -> Attachment {
+    Attachment { network: NetworkId::DEFAULT, container_id: container.to_owned(), ifname: String::from("eth0") }
+}
+
+pub(crate) fn claim(container: &str, workload: Option<String>) -> Claim {
+    Claim { attachment: attachment(container), workload, address: None, hold: None, mac: None, place: Place::default() }
+}

@@ -1,0 +1,122 @@
+//! What must never happen, whatever befalls the hosts.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ipam::{LeaseState, REST};
+use wire::{Epoch, NetworkId, Range, Slot};
+
+use crate::host::{Host, Running, attachment};
+
+/// Whether a workload came back to the address it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It was nowhere before.
+    New,
+    /// It has the address it had.
+    Same,
+    /// It has another.
+    Another,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    /// Who had a slot last, and until when.
+    last: BTreeMap<Slot, (String, Instant)>,
+    /// Where a workload was last, and until when.
+    places: BTreeMap<String, (Slot, Instant)>,
+    /// The highest epoch each host has known of a range.
+    epochs: BTreeMap<(usize, Range), Epoch>,
+}
+
+impl Rules {
+    /// I7: an address that is given belongs to nobody who runs, and has rested since somebody else had it.
+    pub(crate) fn ensure_free(&self, at: usize, new: &Running, hosts: &[Host], now: Instant) -> Result<Kept> {
+        for (number, host) in hosts.iter().enumerate() {
+            for (container, running) in &host.running {
+                let same = running.slot == new.slot;
+                ensure!(
+                    !same || is_fenced(host, container),
+                    "{new:?} given on {at}, and {container} has {running:?} on {number}"
+                );
+            }
+        }
+        if let Some((workload, ended)) = self.last.get(&new.slot) {
+            let rested = now.duration_since(*ended);
+            ensure!(workload == &new.workload || rested >= REST, "{new:?} given {rested:?} after {workload}");
+        }
+        Ok(match self.places.get(&new.workload) {
+            Some((slot, ended)) if now.duration_since(*ended) < HELD && *slot == new.slot => Kept::Same,
+            Some((_, ended)) if now.duration_since(*ended) < HELD => Kept::Another,
+            Some(_) | None => Kept::New,
+        })
+    }
+
+    /// A container ended.
+    pub(crate) fn note_stopped(&mut self, running: &Running, now: Instant) {
+        self.last.insert(running.slot, (running.workload.clone(), now));
+        self.places.insert(running.workload.clone(), (running.slot, now));
+    }
+
+    /// I2, I7: a router that comes back has the lease of every container that still runs.
+    pub(crate) fn ensure_kept(&self, number: usize, host: &Host) -> Result<()> {
+        let ipam = host.ipam.as_ref().context("dead")?;
+        for (container, running) in &host.running {
+            let lease = ipam.lease_of(&attachment(container));
+            ensure!(
+                lease.is_some_and(|lease| lease.slot == running.slot),
+                "host {number} forgot {running:?}: {lease:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Everything that can be said at any moment.
+    pub(crate) fn check(&mut self, hosts: &[Host]) -> Result<()> {
+        for (number, host) in hosts.iter().enumerate() {
+            let Some(ipam) = &host.ipam else { continue };
+            // I4: a range's epoch rises and never falls, restarts included.
+            for owned in ipam.table() {
+                let highest = self.epochs.entry((number, owned.range)).or_insert(owned.epoch);
+                ensure!(owned.epoch >= *highest, "host {number} went back from {highest:?} to {owned:?}");
+                *highest = owned.epoch;
+            }
+            // I1: who runs a container that is not fenced owns its slot.
+            for (container, running) in &host.running {
+                let owner = ipam.owner(NetworkId::DEFAULT, running.slot);
+                let own = owner == Some(host.identity()) || is_fenced(host, container);
+                ensure!(own, "host {number} runs {container} on {running:?}, which belongs to {owner:?}");
+            }
+        }
+        one_owner(hosts)
+    }
+}
+
+/// I1: no slot has two hosts that each believe it to be theirs.
+fn one_owner(hosts: &[Host]) -> Result<()> {
+    let mut owners: BTreeMap<u32, usize> = BTreeMap::new();
+    for (number, host) in hosts.iter().enumerate() {
+        let Some(ipam) = &host.ipam else { continue };
+        for slot in 0..SLOTS {
+            if ipam.owner(NetworkId::DEFAULT, Slot(slot)) == Some(host.identity()) {
+                let other = owners.insert(slot, number);
+                ensure!(other.is_none(), "slot {slot} belongs to host {number} and to host {other:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_fenced(host: &Host, container: &str) -> bool {
+    let lease = host.ipam.as_ref().and_then(|ipam| ipam.lease_of(&attachment(container)));
+    lease.is_some_and(|lease| lease.state == LeaseState::Fenced)
+}
+
+/// A /25.
+const SLOTS: u32 = 128;
+/// Well below the ten minutes that an address is held, so that a hold is not mistaken for over.
+const HELD: Duration = Duration::from_secs(540);

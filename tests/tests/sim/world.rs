@@ -1,0 +1,431 @@
+//! The clock, the links and what befalls the hosts.
+//!
+//! Decides by dice what happens next; what must never happen is in `rules`.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ipam::{Config, Event, RequestId, To, adopt_snapshot, found};
+
+use crate::{
+    dice::Dice,
+    host::{Host, Running, attachment, claim, genesis, signing_key},
+    rules::Rules,
+};
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// Nothing: messages take their time, that is all.
+    None,
+    /// Messages are lost and doubled, links break, hosts die between a decision and its sync.
+    All,
+}
+
+/// What happened in a run, to see that something did.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Told {
+    pub(crate) given: usize,
+    pub(crate) refused: usize,
+    pub(crate) moved: usize,
+    pub(crate) crashes: usize,
+    /// Workloads that came back to another address than the one held for them.
+    pub(crate) strayed: usize,
+}
+
+/// All of it.
+pub(crate) struct World {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) now: Instant,
+    faults: Faults,
+    dice: Dice,
+    /// Messages under way, by arrival; the second number keeps those of one instant in order.
+    letters: BTreeMap<(Instant, u64), Letter>,
+    /// Which side of a partition each host is on.
+    sides: Vec<usize>,
+    /// Claims that are not answered yet.
+    asked: BTreeMap<RequestId, Asked>,
+    rules: Rules,
+    told: Told,
+    counter: u64,
+}
+
+struct Letter {
+    from: usize,
+    to: usize,
+    bytes: Vec<u8>,
+}
+
+struct Asked {
+    host: usize,
+    container: String,
+}
+
+impl World {
+    /// Hosts that joined one after the other.
+    pub(crate) fn new(seed: u64, hosts: usize, faults: Faults) -> Result<Self> {
+        let now = Instant::now();
+        let mut world = Self {
+            hosts: Vec::new(),
+            now,
+            faults,
+            dice: Dice::new(seed),
+            letters: BTreeMap::new(),
+            sides: vec![0; hosts],
+            asked: BTreeMap::new(),
+            rules: Rules::default(),
+            told: Told::default(),
+            counter: 0,
+        };
+        for number in 0..hosts {
+            world.join(number, seed)?;
+        }
+        world.reconnect();
+        world.pass(Duration::from_secs(5))?;
+        Ok(world)
+    }
+
+    fn join(&mut self, number: usize, seed: u64) -> Result<()> {
+        let mut config = Config::new(signing_key(number), genesis());
+        config.seed = seed.wrapping_mul(31).wrapping_add(number as u64);
+        let stored = if number == 0 {
+            found(&config)
+        } else {
+            let snapshot = self.grant(&config)?;
+            adopt_snapshot(&config, &snapshot, self.now)?
+        };
+        self.hosts.push(Host::new(config, &stored, self.now)?);
+        // What the mesh does when certificates are exchanged.
+        let identities: Vec<_> = self.hosts.iter().map(Host::identity).collect();
+        for host in &mut self.hosts {
+            let Some(ipam) = &mut host.ipam else { continue };
+            identities.iter().for_each(|identity| ipam.admit(*identity, None, self.now));
+        }
+        Ok(())
+    }
+
+    /// The first host sponsors everybody.
+    fn grant(&mut self, config: &Config) -> Result<Vec<u8>> {
+        let sponsor = self.hosts.first_mut().context("nobody to join")?;
+        let ipam = sponsor.ipam.as_mut().context("the sponsor is dead")?;
+        ipam.grant_join(config.identity, None, self.now);
+        let batch = ipam.poll_store().context("a gift that is not written down")?;
+        sponsor.sync(&batch);
+        let ipam = sponsor.ipam.as_mut().context("the sponsor is dead")?;
+        ipam.handle_stored(self.now);
+        while let Some(event) = ipam.poll_event() {
+            if let Event::JoinGranted { snapshot, .. } = event {
+                return Ok(snapshot);
+            }
+        }
+        bail!("no snapshot for a joiner")
+    }
+
+    /// One thing happens, then some time passes.
+    pub(crate) fn step(&mut self) -> Result<()> {
+        let host = self.dice.below(self.hosts.len());
+        match self.dice.below(100) {
+            0..30 => self.start_container(host, None),
+            30..55 => {
+                let workload = format!("work-{}", self.dice.below(WORKLOADS));
+                self.start_container(host, Some(workload));
+            }
+            55..85 => self.stop_container(host),
+            85..90 => self.crash(host),
+            90..95 => self.restart(host)?,
+            95..97 => self.part(),
+            97..99 => self.heal(),
+            _ => self.pass(Duration::from_secs(200))?,
+        }
+        let time = Duration::from_millis(self.dice.below(3000) as u64);
+        self.pass(time)
+    }
+
+    fn start_container(&mut self, host: usize, workload: Option<String>) {
+        self.counter += 1;
+        let (container, request) = (format!("c{}", self.counter), RequestId(self.counter));
+        let wish = claim(&container, workload);
+        let now = self.now;
+        // A dead router answers nothing: the plugin tells its runtime to try again later.
+        if let Some(ipam) = self.hosts.get_mut(host).and_then(|host| host.ipam.as_mut()) {
+            ipam.claim(request, wish, now);
+            self.asked.insert(request, Asked { host, container });
+        }
+    }
+
+    fn stop_container(&mut self, number: usize) {
+        let which = self.hosts.get(number).map_or(0, |host| host.running.len());
+        let which = self.dice.below(which);
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        let Some(container) = host.running.keys().nth(which).cloned() else { return };
+        if let Some(running) = host.running.remove(&container) {
+            self.rules.note_stopped(&running, self.now);
+        }
+        self.counter += 1;
+        match &mut host.ipam {
+            Some(ipam) => ipam.release(RequestId(self.counter), &attachment(&container), self.now),
+            None => host.spool.push(container),
+        }
+    }
+
+    fn crash(&mut self, number: usize) {
+        if self.faults == Faults::None {
+            return;
+        }
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        if host.ipam.take().is_none() {
+            return;
+        }
+        self.told.crashes += 1;
+        // The plugin was not answered: its runtime gives up on these containers and says DEL, which waits in the spool.
+        let lost: Vec<_> =
+            self.asked.iter().filter(|(_, asked)| asked.host == number).map(|(request, _)| *request).collect();
+        for request in lost {
+            host.spool.extend(self.asked.remove(&request).map(|asked| asked.container));
+        }
+        host.sessions.clear();
+        let identity = host.identity();
+        for other in &mut self.hosts {
+            if other.sessions.remove(&number)
+                && let Some(ipam) = &mut other.ipam
+            {
+                ipam.handle_peer_down(identity, self.now);
+            }
+        }
+    }
+
+    fn restart(&mut self, number: usize) -> Result<()> {
+        let Some(host) = self.hosts.get_mut(number) else { return Ok(()) };
+        if host.ipam.is_some() {
+            return Ok(());
+        }
+        host.start(self.now)?;
+        // The spool is read before anything is served.
+        let Some(ipam) = &mut host.ipam else { return Ok(()) };
+        for container in std::mem::take(&mut host.spool) {
+            self.counter += 1;
+            ipam.release(RequestId(self.counter), &attachment(&container), self.now);
+        }
+        self.rules.ensure_kept(number, host)?;
+        self.reconnect();
+        Ok(())
+    }
+
+    /// A new cut through the hosts.
+    fn part(&mut self) {
+        if self.faults == Faults::None {
+            return;
+        }
+        for side in &mut self.sides {
+            *side = self.dice.below(2);
+        }
+        for one in 0..self.hosts.len() {
+            for other in 0..self.hosts.len() {
+                if self.sides.get(one) != self.sides.get(other) {
+                    self.disconnect(one, other);
+                }
+            }
+        }
+        self.reconnect();
+    }
+
+    fn heal(&mut self) {
+        self.sides.fill(0);
+        self.reconnect();
+    }
+
+    fn disconnect(&mut self, one: usize, other: usize) {
+        let Some(identity) = self.hosts.get(other).map(Host::identity) else { return };
+        let Some(host) = self.hosts.get_mut(one) else { return };
+        if host.sessions.remove(&other)
+            && let Some(ipam) = &mut host.ipam
+        {
+            ipam.handle_peer_down(identity, self.now);
+        }
+    }
+
+    /// Everybody who can reach one another has a session.
+    fn reconnect(&mut self) {
+        let alive: Vec<usize> =
+            (0..self.hosts.len()).filter(|at| self.hosts.get(*at).is_some_and(|host| host.ipam.is_some())).collect();
+        for &one in &alive {
+            for &other in &alive {
+                if one == other || self.sides.get(one) != self.sides.get(other) {
+                    continue;
+                }
+                let Some(identity) = self.hosts.get(other).map(Host::identity) else { continue };
+                let Some(host) = self.hosts.get_mut(one) else { continue };
+                if host.sessions.insert(other)
+                    && let Some(ipam) = &mut host.ipam
+                {
+                    ipam.admit(identity, None, self.now);
+                    ipam.handle_peer_up(identity, self.now);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass; everything that is due happens in order.
+    pub(crate) fn pass(&mut self, time: Duration) -> Result<()> {
+        let end = self.now + time;
+        loop {
+            self.drain()?;
+            let letter = self.letters.keys().next().map(|(at, _)| *at);
+            let timers = self.hosts.iter().filter_map(|host| Some(host.ipam.as_ref()?.poll_timeout()?.0));
+            let Some(next) = timers.chain(letter).min().filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            self.deliver();
+            for ipam in self.hosts.iter_mut().filter_map(|host| host.ipam.as_mut()) {
+                if ipam.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                    ipam.handle_timeout(self.now);
+                }
+            }
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.letters.first_entry() {
+            if entry.key().0 > self.now {
+                return;
+            }
+            let letter = entry.remove();
+            let Some(from) = self.hosts.get(letter.from).map(Host::identity) else { continue };
+            let Some(host) = self.hosts.get_mut(letter.to).filter(|host| host.sessions.contains(&letter.from)) else {
+                continue;
+            };
+            if let Some(ipam) = &mut host.ipam {
+                ipam.handle_message(from, &letter.bytes, self.now);
+            }
+        }
+    }
+
+    /// Takes everything that the ledgers have to say, and syncs their disks.
+    fn drain(&mut self) -> Result<()> {
+        let mut again = true;
+        while std::mem::take(&mut again) {
+            for number in 0..self.hosts.len() {
+                again |= self.drain_host(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drain_host(&mut self, number: usize) -> Result<bool> {
+        let dies = self.faults == Faults::All && self.dice.below(2000) == 0;
+        let host = self.hosts.get_mut(number).context("no such host")?;
+        let Some(ipam) = &mut host.ipam else { return Ok(false) };
+        let mut busy = false;
+        if let Some(batch) = ipam.poll_store() {
+            // Dead before the sync, or after it and before anybody heard: both must be harmless.
+            let before = dies && self.dice.chance(50);
+            if !before {
+                host.sync(&batch);
+            }
+            if dies {
+                self.crash(number);
+                return Ok(true);
+            }
+            let ipam = host.ipam.as_mut().context("dead")?;
+            ipam.handle_stored(self.now);
+            busy = true;
+        }
+        let Some(ipam) = &mut host.ipam else { return Ok(false) };
+        let mut letters = VecDeque::new();
+        while let Some(letter) = ipam.poll_transmit() {
+            letters.push_back(letter);
+        }
+        let mut events = Vec::new();
+        while let Some(event) = ipam.poll_event() {
+            events.push(event);
+        }
+        busy |= !letters.is_empty() || !events.is_empty();
+        letters.into_iter().for_each(|(to, bytes)| self.post(number, to, &bytes));
+        for event in events {
+            self.react(number, event)?;
+        }
+        Ok(busy)
+    }
+
+    fn post(&mut self, from: usize, to: To, bytes: &[u8]) {
+        let Some(sessions) = self.hosts.get(from).map(|host| host.sessions.clone()) else { return };
+        for other in sessions {
+            let identity = self.hosts.get(other).map(Host::identity);
+            if !(to == To::AllPeers || identity.map(To::Peer) == Some(to)) {
+                continue;
+            }
+            let copies = match self.faults {
+                Faults::None => 1,
+                Faults::All if self.dice.chance(5) => 0,
+                Faults::All if self.dice.chance(5) => 2,
+                Faults::All => 1,
+            };
+            for _ in 0..copies {
+                self.counter += 1;
+                let arrival = self.now + Duration::from_millis(1 + self.dice.below(50) as u64);
+                self.letters.insert((arrival, self.counter), Letter { from, to: other, bytes: bytes.to_vec() });
+            }
+        }
+    }
+
+    fn react(&mut self, number: usize, event: Event) -> Result<()> {
+        let Event::Claimed { request, result } = event else { return Ok(()) };
+        // Not asked any more: its plugin went with the router that died.
+        let Some(Asked { container, .. }) = self.asked.remove(&request) else { return Ok(()) };
+        match result {
+            Ok(lease) => {
+                let running = Running { slot: lease.slot, workload: lease.workload.clone() };
+                let kept = self.rules.ensure_free(number, &running, &self.hosts, self.now)?;
+                self.told.strayed += usize::from(kept == crate::rules::Kept::Another);
+                self.told.moved += usize::from(kept == crate::rules::Kept::Same);
+                self.told.given += 1;
+                let host = self.hosts.get_mut(number).context("no such host")?;
+                ensure!(lease.attachment == attachment(&container), "an answer to somebody else's question: {lease:?}");
+                host.running.insert(container, running);
+            }
+            Err(_) => self.told.refused += 1,
+        }
+        Ok(())
+    }
+
+    /// Ends all faults and gives everybody time to hear of everything.
+    pub(crate) fn mend(&mut self, time: Duration) -> Result<()> {
+        self.faults = Faults::None;
+        for number in 0..self.hosts.len() {
+            self.restart(number)?;
+        }
+        self.heal();
+        self.pass(time)
+    }
+
+    /// The rules that hold at every moment.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.rules.check(&self.hosts)
+    }
+
+    /// Everybody knows the same owners.
+    pub(crate) fn ensure_equal(&self) -> Result<()> {
+        let table = |host: &Host| {
+            let owned = host.ipam.iter().flat_map(ipam::Ipam::table);
+            let mut rows: Vec<_> = owned.map(|owned| (owned.range, owned.owner, owned.epoch)).collect();
+            rows.sort_unstable();
+            rows
+        };
+        let first = self.hosts.first().map(table);
+        for (number, host) in self.hosts.iter().enumerate() {
+            ensure!(Some(table(host)) == first, "host {number} knows other owners than host 0");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn told(&self) -> &Told {
+        &self.told
+    }
+}
+
+/// Few enough for every one of them to be wanted on two hosts at once, again and again.
+const WORKLOADS: usize = 8;
