@@ -1,0 +1,116 @@
+//! The verbs that ask a running router: one connection, one question, one answer printed.
+//!
+//! Owns which question a verb is and how its answer is drawn. Knows nothing of how the router answers.
+
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use control_api::{Client, Done, Revoked, TokenCreated};
+use serde::Serialize;
+
+use super::failure::{CliError, PATIENCE, report};
+use super::{ClientVerb, Globals, Output, PeerAddress, TokenVerb, leases, peers, print, ps, status};
+
+/// Carries out a client verb and says how it went.
+pub(crate) fn run(globals: &Globals, verb: &ClientVerb) -> ExitCode {
+    match answer(globals, verb, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough: `raddle leases | head`.
+        Err(CliError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, error.remedy().as_deref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Write) -> Result<(), CliError> {
+    let connect = || Client::connect(&globals.control_socket, PATIENCE);
+    let output = globals.output;
+    match verb {
+        ClientVerb::Version => show(output, out, &Version { version: env!("CARGO_PKG_VERSION") }, version),
+        ClientVerb::Token(TokenVerb::Create(args)) => {
+            show(output, out, &connect()?.token_create(args.ttl, args.uses)?, token)
+        }
+        ClientVerb::Status => show(output, out, &connect()?.status()?, status::text),
+        ClientVerb::Peers => {
+            let mut answer = connect()?.peers()?;
+            answer.peers.sort_by(|a, b| (&a.name, &a.identity).cmp(&(&b.name, &b.identity)));
+            show(output, out, &answer, peers::text)
+        }
+        ClientVerb::Ps => {
+            let mut answer = connect()?.ps()?;
+            answer.containers.sort_by(|a, b| (&a.network, a.address).cmp(&(&b.network, b.address)));
+            show(output, out, &answer, ps::text)
+        }
+        ClientVerb::Leases => {
+            let mut answer = connect()?.leases()?;
+            answer.leases.sort_by(|a, b| (&a.network, a.address).cmp(&(&b.network, b.address)));
+            show(output, out, &answer, leases::text)
+        }
+        ClientVerb::Connect(args) => {
+            connect()?.connect_peers(written(&args.addresses))?;
+            show(output, out, &Done {}, nothing)
+        }
+        ClientVerb::Forget(args) => {
+            connect()?.forget_peers(written(&args.addresses))?;
+            show(output, out, &Done {}, nothing)
+        }
+        ClientVerb::Release(args) => {
+            connect()?.release_workload(args.network.clone(), args.workload.clone())?;
+            show(output, out, &Done {}, nothing)
+        }
+        ClientVerb::Revoke(args) => show(output, out, &connect()?.revoke(args.names.clone())?, revoked),
+    }
+}
+
+#[derive(Serialize)]
+struct Version {
+    version: &'static str,
+}
+
+fn show<T: Serialize>(
+    output: Output,
+    out: &mut dyn io::Write,
+    answer: &T,
+    text: impl FnOnce(&T) -> String,
+) -> Result<(), CliError> {
+    let printed = match output {
+        Output::Text => text(answer),
+        Output::Json => print::json(answer).map_err(CliError::Print)?,
+    };
+    out.write_all(printed.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Print)
+}
+
+fn version(version: &Version) -> String {
+    format!("raddle {}\n", version.version)
+}
+
+/// The token alone: it is made to be read by a script or a person's clipboard.
+fn token(created: &TokenCreated) -> String {
+    format!("{}\n", created.token)
+}
+
+fn nothing(_: &Done) -> String {
+    String::new()
+}
+
+fn revoked(answer: &Revoked) -> String {
+    let mut text = String::new();
+    for name in &answer.revoked {
+        let _ = writeln!(text, "{} is revoked, its addresses have passed on", print::plain(name));
+    }
+    for name in &answer.pending {
+        let _ = writeln!(text, "{} is refused, its addresses do not pass on yet", print::plain(name));
+    }
+    if !answer.waiting_for.is_empty() {
+        let names: Vec<_> = answer.waiting_for.iter().map(|name| print::plain(name)).collect();
+        let _ = writeln!(text, "waiting for the promise of {}", names.join(", "));
+    }
+    text
+}
+
+fn written(addresses: &[PeerAddress]) -> Vec<String> {
+    addresses.iter().map(PeerAddress::to_string).collect()
+}

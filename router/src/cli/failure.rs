@@ -1,0 +1,69 @@
+//! What a person reads when a verb could not be carried out.
+//!
+//! Owns the remedy for every way to fail. Knows nothing of how it came about.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use control_api::ClientError;
+
+/// Why a client verb was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("the answer cannot be printed")]
+    Print(#[source] io::Error),
+}
+
+impl CliError {
+    /// What to do about it.
+    pub(super) fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Client(ClientError::Unreachable { source, .. }) => Some(unreachable(source.kind()).to_owned()),
+            Self::Client(ClientError::TimedOut { .. }) => Some("it is stuck or overloaded; see its log".to_owned()),
+            Self::Client(ClientError::Protocol { .. }) => Some(
+                "use the raddle of the same release as the router, or name the right socket: --control-socket PATH"
+                    .to_owned(),
+            ),
+            Self::Client(ClientError::RequestTooLong { .. }) => Some("give fewer operands at a time".to_owned()),
+            Self::Client(ClientError::Refused(refusal)) => refusal.remedy.clone(),
+            Self::Print(_) => None,
+        }
+    }
+}
+
+fn unreachable(kind: io::ErrorKind) -> &'static str {
+    if kind == io::ErrorKind::PermissionDenied {
+        return "run this as root or as a member of the group raddle";
+    }
+    if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe].contains(&kind) {
+        return "the router stopped in the middle; see its log, then try again";
+    }
+    "start it: raddle router (or name the socket of one that runs: --control-socket PATH)"
+}
+
+/// Writes an error, everything it came from, and what to do about it, to standard error.
+pub(crate) fn report(error: &dyn Error, remedy: Option<&str>) {
+    // There is nowhere left to say that standard error is gone.
+    let _ = io::stderr().lock().write_all(explain(error, remedy).as_bytes());
+}
+
+/// `raddle: what: why: why` and, on the next line, the remedy.
+pub(super) fn explain(error: &dyn Error, remedy: Option<&str>) -> String {
+    let mut text = format!("raddle: {error}");
+    let mut cause = error.source();
+    while let Some(because) = cause {
+        text.push_str(&format!(": {because}"));
+        cause = because.source();
+    }
+    text.push('\n');
+    if let Some(remedy) = remedy {
+        text.push_str(&format!("  {remedy}\n"));
+    }
+    text
+}
+
+/// Every question is answered from memory: a router that needs longer is stuck.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);

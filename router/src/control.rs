@@ -1,0 +1,186 @@
+//! The control loop: the one place where the mesh and the ledger meet.
+//!
+//! Owns both cores, the store and every deadline. Whatever comes in is given to a core; then everything the cores have to
+//! say is drained, until nothing is left. A batch is on the disk before what rests on it is said.
+//!
+//! ```text
+//!   control socket ─┐                        ┌─▶ store (fsync)
+//!   UDP, TCP ───────┼─▶ Mesh ◀─react─▶ Ipam ─┤
+//!   data reports ───┤                        └─▶ replies
+//!   deadlines ──────┘     └──▶ Forwarding ──▶ data threads
+//! ```
+
+mod announcements;
+mod forwarding;
+mod inputs;
+mod react;
+mod reconcile;
+mod requests;
+mod targets;
+mod tokens;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipam::{Ipam, RequestId};
+use mesh::Mesh;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use wire::{ClusterId, Identity, Network, PeerName};
+
+pub(crate) use announcements::Announcements;
+pub(crate) use inputs::Inputs;
+pub(crate) use views::pools;
+pub(crate) use targets::{TARGETS, Targets};
+pub(crate) use tokens::Tokens;
+
+use crate::data::DataPlane;
+use crate::storage::Storage;
+use crate::streams::Streams;
+use forwarding::Arrivals;
+use requests::Waiting;
+
+/// Everything the daemon owns.
+pub(crate) struct Control {
+    mesh: Mesh,
+    ipam: Ipam,
+    parts: Parts,
+    about: About,
+    waiting: BTreeMap<RequestId, Waiting>,
+    next_request: u64,
+    connected: BTreeSet<Identity>,
+    joining: BTreeMap<Identity, mesh::Application>,
+    deadlines: Deadlines,
+    forwarding_changed: bool,
+    arrivals: Arrivals,
+    traffic: BTreeMap<Identity, Traffic>,
+    alarms: BTreeSet<String>,
+}
+
+/// What the cores speak through.
+pub(crate) struct Parts {
+    pub(crate) storage: Storage,
+    pub(crate) data: DataPlane,
+    pub(crate) streams: Streams,
+    pub(crate) udp: Arc<UdpSocket>,
+    pub(crate) tokens: Tokens,
+    pub(crate) targets: Targets,
+    pub(crate) announcements: Announcements,
+    pub(crate) resolved: mpsc::Sender<Vec<SocketAddr>>,
+}
+
+/// What never changes while the router runs.
+pub(crate) struct About {
+    pub(crate) identity: Identity,
+    pub(crate) name: PeerName,
+    pub(crate) cluster: ClusterId,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) bridge: String,
+    pub(crate) tap: String,
+    pub(crate) inner_mtu_bytes: u32,
+    pub(crate) spool: PathBuf,
+    pub(crate) started: Instant,
+}
+
+/// Bytes of sealed datagrams to and from one peer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+/// The deadlines of the loop itself; the cores have their own.
+struct Deadlines {
+    token: Option<Instant>,
+    resolve: Instant,
+}
+
+impl Control {
+    /// Puts the parts together. Nothing is said to anybody until the loop runs.
+    pub(crate) fn new(mesh: Mesh, ipam: Ipam, parts: Parts, about: About) -> Self {
+        let now = about.started;
+        Self {
+            mesh,
+            ipam,
+            parts,
+            about,
+            waiting: BTreeMap::new(),
+            next_request: 0,
+            joining: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            deadlines: Deadlines { token: None, resolve: now },
+            forwarding_changed: true,
+            arrivals: Arrivals::default(),
+            traffic: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until told to stop. What was decided is durable when this returns.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) {
+        let now = Instant::now();
+        self.tokens_changed(now);
+        self.reconcile(now);
+        self.settle(now);
+        tracing::info!(name = %self.about.name, listen = %self.about.listen, "the router is up");
+        while let Some(input) = inputs.next(self.next_deadline(Instant::now())).await {
+            let now = Instant::now();
+            self.handle(input, now);
+            // Whatever else has come in shares one fsync.
+            for _ in 0..BATCH {
+                match inputs.try_next() {
+                    Some(input) => self.handle(input, now),
+                    None => break,
+                }
+            }
+            self.handle_timeouts(now);
+            self.settle(now);
+        }
+        self.settle(Instant::now());
+        tracing::info!("the router stops");
+    }
+
+    /// When something is due.
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let cores = [self.mesh.poll_timeout(now), self.ipam.poll_timeout().map(|(at, _)| at)];
+        let announcements = self.parts.announcements.poll_timeout();
+        let own = [self.deadlines.token, Some(self.deadlines.resolve), self.arrivals.poll_timeout(), announcements];
+        cores.into_iter().chain(own).flatten().min()
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.mesh.poll_timeout(now)) {
+            self.mesh.handle_timeout(now);
+        }
+        if due(self.ipam.poll_timeout().map(|(at, _)| at)) {
+            self.ipam.handle_timeout(now);
+        }
+        self.parts.announcements.handle_timeout(now);
+        if due(self.deadlines.token) {
+            self.tokens_changed(now);
+        }
+        if self.arrivals.handle_timeout(now) {
+            self.forwarding_changed = true;
+        }
+        if due(Some(self.deadlines.resolve)) {
+            self.deadlines.resolve = now + targets::RESOLVE;
+            self.resolve_targets();
+        }
+    }
+
+    /// Drains the cores until nothing is left to be said, then publishes what the data threads follow.
+    fn settle(&mut self, now: Instant) {
+        while self.store_ledger(now) | self.react_ledger(now) | self.react_mesh(now) {}
+        self.transmit(now);
+        self.publish(now);
+    }
+}
+
+/// Inputs taken in one turn: enough to group a burst of ADDs, few enough that deadlines are kept.
+const BATCH: usize = 256;

@@ -1,0 +1,97 @@
+//! Everything that can wake the control loop.
+//!
+//! Owns the receiving ends. Knows nothing of what an input means.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::UdpSocket;
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+
+use crate::api::Call;
+use crate::data::Report;
+use crate::streams::StreamEvent;
+
+/// The receiving ends.
+pub(crate) struct Inputs {
+    calls: mpsc::Receiver<Call>,
+    streams: mpsc::Receiver<StreamEvent>,
+    reports: mpsc::Receiver<Report>,
+    resolved: mpsc::Receiver<Vec<SocketAddr>>,
+    udp: Arc<UdpSocket>,
+    stop: [Signal; 2],
+    buffer: Vec<u8>,
+}
+
+/// One thing that happened.
+pub(crate) enum Input {
+    Call(Call),
+    Stream(StreamEvent),
+    Report(Report),
+    Resolved(Vec<SocketAddr>),
+    Datagram { from: SocketAddr, bytes: Vec<u8> },
+    Deadline,
+}
+
+impl Inputs {
+    /// Puts the receiving ends together. Any of the signals stops the router.
+    pub(crate) fn new(
+        calls: mpsc::Receiver<Call>,
+        streams: mpsc::Receiver<StreamEvent>,
+        reports: mpsc::Receiver<Report>,
+        resolved: mpsc::Receiver<Vec<SocketAddr>>,
+        udp: Arc<UdpSocket>,
+        stop: [Signal; 2],
+    ) -> Self {
+        Self { calls, streams, reports, resolved, udp, stop, buffer: vec![0; DATAGRAM] }
+    }
+
+    /// Waits for something to happen, at most until the deadline. None = the router is told to stop.
+    pub(crate) async fn next(&mut self, deadline: Option<Instant>) -> Option<Input> {
+        let [terminate, interrupt] = &mut self.stop;
+        let sleep = async move {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(call) = self.calls.recv() => Some(Input::Call(call)),
+            Some(event) = self.streams.recv() => Some(Input::Stream(event)),
+            Some(report) = self.reports.recv() => Some(Input::Report(report)),
+            Some(addresses) = self.resolved.recv() => Some(Input::Resolved(addresses)),
+            received = self.udp.recv_from(self.buffer.as_mut_slice()) => Some(datagram(self.buffer.as_slice(), received)),
+            () = sleep => Some(Input::Deadline),
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+        }
+    }
+
+    /// Takes what is there without waiting.
+    pub(crate) fn try_next(&mut self) -> Option<Input> {
+        if let Ok(call) = self.calls.try_recv() {
+            return Some(Input::Call(call));
+        }
+        if let Ok(event) = self.streams.try_recv() {
+            return Some(Input::Stream(event));
+        }
+        if let Ok(report) = self.reports.try_recv() {
+            return Some(Input::Report(report));
+        }
+        let received = self.udp.try_recv_from(self.buffer.as_mut_slice());
+        received.is_ok().then(|| datagram(self.buffer.as_slice(), received))
+    }
+}
+
+fn datagram(buffer: &[u8], received: std::io::Result<(usize, SocketAddr)>) -> Input {
+    match received {
+        Ok((length, from)) => Input::Datagram { from, bytes: buffer.get(..length).unwrap_or_default().to_vec() },
+        // An ICMP error to something sent earlier: the peer's silence says the same.
+        Err(_) => Input::Deadline,
+    }
+}
+
+/// A control datagram is smaller than any path MTU; a larger one is cut and fails to open.
+const DATAGRAM: usize = 65_535;

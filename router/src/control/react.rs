@@ -1,0 +1,219 @@
+//! What each core says, told to the other.
+//!
+//! Decides every cross-effect between mesh and ledger, on one page. Owns nothing.
+
+use std::time::Instant;
+
+use hostnet::veth::Port;
+use ipam::To;
+use mesh::{Carrier, Delivery, DownReason, Origin, StreamId, Topic};
+
+use super::Control;
+use super::inputs::Input;
+use wire::Identity;
+
+use crate::data::Report;
+use crate::storage::Change;
+use crate::streams::{Sent, StreamEvent};
+
+impl Control {
+    pub(super) fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Call(call) => self.handle_call(call, now),
+            Input::Stream(event) => self.handle_stream(event, now),
+            Input::Report(report) => self.handle_report(report, now),
+            Input::Resolved(addresses) => self.handle_resolved(&addresses, now),
+            Input::Datagram { from, bytes } => self.mesh.handle_datagram(from, &bytes, now),
+            Input::Deadline => {}
+        }
+    }
+
+    fn handle_stream(&mut self, event: StreamEvent, now: Instant) {
+        match event {
+            StreamEvent::Accepted { stream, socket, from } => {
+                self.parts.streams.open(stream, socket);
+                self.mesh.handle_stream_opened(StreamId(stream), Origin::Accepted(from), now);
+            }
+            StreamEvent::Dialled { stream, socket, peer } => {
+                self.parts.streams.open(stream, socket);
+                self.mesh.handle_stream_opened(StreamId(stream), Origin::Dialed(peer), now);
+            }
+            StreamEvent::NotDialled { peer } => self.mesh.handle_dial_failed(peer, now),
+            StreamEvent::Bytes { stream, bytes } => self.mesh.handle_stream_bytes(StreamId(stream), &bytes, now),
+            StreamEvent::Closed { stream } => {
+                self.parts.streams.close(stream);
+                self.mesh.handle_stream_closed(StreamId(stream), now);
+            }
+        }
+    }
+
+    fn handle_report(&mut self, report: Report, now: Instant) {
+        match report {
+            Report::Roamed { peer, session, address } => self.mesh.handle_roamed(peer, session, address, now),
+            Report::Traffic { peer, sent_bytes, received_bytes } => {
+                if let Some(identity) = self.mesh.identity_of(peer) {
+                    let traffic = self.traffic.entry(identity).or_default();
+                    traffic.sent_bytes += sent_bytes;
+                    traffic.received_bytes += received_bytes;
+                }
+            }
+            Report::Stray { from, datagram } => self.mesh.handle_datagram(from, &datagram, now),
+            Report::Failing { source } => self.raise(&format!("the data path gives errors: {source}")),
+        }
+    }
+
+    /// Writes what the ledger has decided. Returns whether there was anything.
+    pub(super) fn store_ledger(&mut self, now: Instant) -> bool {
+        let Some(batch) = self.ipam.poll_store() else { return false };
+        let changes: Vec<Change> = batch.into_iter().map(crate::memory::ledger_change).collect();
+        match self.parts.storage.commit(&changes) {
+            Ok(()) => self.ipam.handle_stored(now),
+            Err(error) => {
+                tracing::error!(%error, "the store failed: no address is given until the router is restarted");
+                self.ipam.handle_store_failed(now);
+            }
+        }
+        true
+    }
+
+    /// Carries out what the ledger says. Returns whether it said anything.
+    pub(super) fn react_ledger(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some((to, bytes)) = self.ipam.poll_transmit() {
+            any = true;
+            match to {
+                To::Peer(peer) => self.tell(peer, &bytes, now),
+                To::AllPeers => self.connected.clone().into_iter().for_each(|peer| self.tell(peer, &bytes, now)),
+            }
+        }
+        while let Some(event) = self.ipam.poll_event() {
+            any = true;
+            self.react_ledger_event(event, now);
+        }
+        any
+    }
+
+    fn tell(&mut self, peer: Identity, message: &[u8], now: Instant) {
+        if let Err(error) = self.mesh.send(peer, Topic::LEDGER, message, Delivery::Reliable, now) {
+            // What was lost is asked for again, or found by the next exchange of digests.
+            tracing::debug!(peer = %self.ipam.label(peer), %error, "a message of the ledger's was not sent");
+        }
+    }
+
+    fn react_ledger_event(&mut self, event: ipam::Event, now: Instant) {
+        match event {
+            ipam::Event::Claimed { request, result } => self.answer_claim(request, result, now),
+            ipam::Event::Released { request, .. } => self.answer_release(request),
+            ipam::Event::JoinGranted { identity, snapshot } => self.finish_join(identity, snapshot),
+            ipam::Event::RevokeDone { request, result } => self.answer_revoke(request, result),
+            ipam::Event::Revoked { identities } => {
+                for identity in identities {
+                    tracing::warn!(peer = %self.ipam.label(identity), "revoked: its frames and handshakes are refused");
+                    self.mesh.revoke(identity, now);
+                }
+            }
+            ipam::Event::RevokedHere => tracing::error!("the others have revoked this router; its containers are cut off"),
+            ipam::Event::TableChanged => self.forwarding_changed = true,
+            ipam::Event::Fenced { lease } => self.switch_port(&lease, Port::Fenced),
+            ipam::Event::Unfenced { lease } => {
+                self.switch_port(&lease, Port::Open);
+                self.announce(&lease, now);
+            }
+            ipam::Event::Alarm(alarm) => self.raise(&alarm),
+        }
+    }
+
+    fn raise(&mut self, alarm: &impl std::fmt::Display) {
+        tracing::error!(%alarm, "alarm");
+        if self.alarms.len() < ALARMS {
+            self.alarms.insert(alarm.to_string());
+        }
+    }
+
+    /// Carries out what the mesh says. Returns whether it said anything.
+    pub(super) fn react_mesh(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(event) = self.mesh.poll_event() {
+            any = true;
+            self.react_mesh_event(event, now);
+        }
+        any
+    }
+
+    fn react_mesh_event(&mut self, event: mesh::Event, now: Instant) {
+        match event {
+            mesh::Event::PeerUp { peer, address, .. } => {
+                tracing::info!(peer = %self.ipam.label(peer), %address, "connected");
+                self.connected.insert(peer);
+                self.ipam.handle_peer_up(peer, now);
+            }
+            mesh::Event::PeerDown { peer, reason } => {
+                tracing::info!(peer = %self.ipam.label(peer), reason = down(reason), "no longer connected");
+                self.connected.remove(&peer);
+                self.ipam.handle_peer_down(peer, now);
+            }
+            mesh::Event::MemberAdmitted { member, .. } => self.remember_member(&member, now),
+            mesh::Event::Message { from, topic: Topic::LEDGER, payload } => self.ipam.handle_message(from, &payload, now),
+            mesh::Event::Message { from, topic, .. } => {
+                tracing::debug!(peer = %self.ipam.label(from), ?topic, "a message about something only newer routers know");
+            }
+            mesh::Event::OpenStream { peer, address } => self.parts.streams.dial(peer, address),
+            mesh::Event::CloseStream { stream } => {
+                // What was said before goodbye is sent before it.
+                self.transmit(now);
+                self.parts.streams.close(stream.0);
+            }
+            mesh::Event::PlanChanged => self.forwarding_changed = true,
+            mesh::Event::JoinRequested(application) => self.handle_join(*application, now),
+            mesh::Event::JoinRefused { from, reason } => tracing::warn!(%from, %reason, "refused to let a router join"),
+            mesh::Event::Alarm(alarm) => self.raise(&mesh_alarm(&alarm)),
+        }
+    }
+
+    /// Writes a member down and tells the ledger, whose rules count every identity ever admitted (invariant I6).
+    fn remember_member(&mut self, member: &mesh::Member, now: Instant) {
+        let title = &member.certificate.title;
+        self.ipam.admit(title.identity, Some(title.name.clone()), now);
+        let change = crate::memory::member_change(member);
+        if let Err(error) = self.parts.storage.commit(&[change]) {
+            tracing::error!(%error, "a member cannot be stored; it is learned again after a restart");
+        }
+    }
+
+    /// Sends what the mesh has sealed.
+    pub(super) fn transmit(&mut self, now: Instant) {
+        while let Some(transmit) = self.mesh.poll_transmit() {
+            match transmit.carrier {
+                // A full socket buffer or an unreachable host is a lost datagram; the mesh expects losses.
+                Carrier::Datagram(to) => drop(self.parts.udp.try_send_to(&transmit.bytes, to)),
+                Carrier::Stream(stream) => {
+                    if self.parts.streams.send(stream.0, transmit.bytes) == Sent::Closed {
+                        self.mesh.handle_stream_closed(stream, now);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Different alarms shown at a time; the log has all.
+const ALARMS: usize = 32;
+
+fn down(reason: DownReason) -> &'static str {
+    match reason {
+        DownReason::Silent => "silent",
+        DownReason::Restarted => "restarted",
+        DownReason::Revoked => "revoked",
+    }
+}
+
+fn mesh_alarm(alarm: &mesh::Alarm) -> String {
+    match alarm {
+        mesh::Alarm::NameTaken { name, holder, claimant } => {
+            format!("{claimant} wants the name {name}, which {holder} has; it is refused")
+        }
+        mesh::Alarm::NoiseKeyTaken { holder, claimant } => {
+            format!("{claimant} wants the handshake key of {holder}: somebody copied a data directory; it is refused")
+        }
+    }
+}

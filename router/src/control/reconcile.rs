@@ -1,0 +1,92 @@
+//! Makes the host and the ledger agree: after a start, after a plugin that found nobody, and when a slot is lost.
+//!
+//! Decides which ports are opened and which leases have outlived their containers. Knows nothing of addresses.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use control_api::spool::{self, Spooled};
+use hostnet::link;
+use hostnet::veth::{self, Port};
+use ipam::{Attachment, LeaseState};
+
+use super::Control;
+use super::requests::Waiting;
+
+impl Control {
+    /// After a start: leases without a container are released, ports without a lease are fenced (invariant I3).
+    pub(super) fn reconcile(&mut self, now: Instant) {
+        self.replay_spool(now);
+        let links = match link::list() {
+            Ok(links) => links,
+            Err(error) => return tracing::error!(%error, "the host's interfaces cannot be listed; its ports stay as they are"),
+        };
+        let names: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        let bridge = links.iter().find(|link| link.name == self.about.bridge).map(|link| link.index);
+        let stale: Vec<Attachment> = self
+            .ipam
+            .leases()
+            .filter(|lease| lease.state == LeaseState::Active && !names.contains(lease.place.host_interface.as_str()))
+            .filter(|lease| has_no_container(lease))
+            .map(|lease| lease.attachment.clone())
+            .collect();
+        for attachment in stale {
+            tracing::info!(container_id = attachment.container_id, "released: its container went while the router was away");
+            self.release_quietly(attachment, now);
+        }
+        let leased: BTreeSet<&str> = self.ipam.leases().map(|lease| lease.place.host_interface.as_str()).collect();
+        for port in links.iter().filter(|link| link.controller.is_some() && link.controller == bridge) {
+            if port.name != self.about.tap && !leased.contains(port.name.as_str()) {
+                tracing::warn!(interface = port.name, "fenced: the ledger has no lease for this port");
+                set_port(&port.name, Port::Fenced);
+            }
+        }
+        let fenced = self.ipam.leases().filter(|lease| lease.state == LeaseState::Fenced);
+        fenced.for_each(|lease| set_port(&lease.place.host_interface, Port::Fenced));
+    }
+
+    /// Carries out the releases that the plugin left while nobody answered.
+    pub(super) fn replay_spool(&mut self, now: Instant) {
+        let pending = match spool::pending(&self.about.spool) {
+            Ok(pending) => pending,
+            Err(error) => return tracing::error!(%error, "spooled releases cannot be read"),
+        };
+        for path in pending.unreadable {
+            tracing::warn!(path = %path.display(), "not a release that this router understands; left where it is");
+        }
+        for spooled in pending.releases {
+            match self.attachment(&spooled.release.attachment) {
+                Ok(attachment) => {
+                    let request = self.wait(Waiting::Spool(spooled));
+                    self.ipam.release(request, &attachment, now);
+                }
+                Err(_) => finish(spooled),
+            }
+        }
+    }
+
+    /// Opens or fences the port of a lease.
+    pub(super) fn switch_port(&self, lease: &ipam::Lease, port: Port) {
+        tracing::warn!(interface = lease.place.host_interface, workload = lease.workload, ?port, "a slot changed hands");
+        set_port(&lease.place.host_interface, port);
+    }
+}
+
+/// Whether nothing is left of a lease's container: its end of the pair lives in a namespace that is gone.
+pub(super) fn has_no_container(lease: &ipam::Lease) -> bool {
+    lease.place.netns.as_deref().is_none_or(|netns| hostnet::netns::is_gone(Path::new(netns)))
+}
+
+/// Removes a release that is durable from the spool.
+pub(super) fn finish(spooled: Spooled) {
+    if let Err(error) = spooled.done() {
+        tracing::warn!(%error, "a release stays in the spool; it will be repeated");
+    }
+}
+
+fn set_port(interface: &str, port: Port) {
+    if let Err(error) = veth::set_port(interface, port) {
+        tracing::error!(interface, ?port, %error, "a port cannot be switched");
+    }
+}

@@ -1,0 +1,397 @@
+//! What clients ask over the control socket, carried out on the ledger.
+//!
+//! Owns the translation of words into claims, and who still waits for an answer. Decides nothing about addresses.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use control_api::{
+    Answer, ApiError, Collected, CollectedAttachment, Done, ErrorKind, GcRequest, Lease, LeaseRequest, OwnerKind,
+    Prefixed, Reply, Request, Revoked, TokenCreated,
+};
+use control_api::spool::Spooled;
+use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, Place, RequestId, RevokeError};
+use tokio::sync::oneshot;
+use wire::{Identity, Network};
+
+use super::{Control, reconcile, views};
+use crate::api::Call;
+
+/// Who waits for which answer.
+pub(super) enum Waiting {
+    /// A claim.
+    Lease(oneshot::Sender<Reply<Answer>>),
+    /// A release, of an attachment or a workload.
+    Release(oneshot::Sender<Reply<Answer>>),
+    /// A revocation.
+    Revoke(oneshot::Sender<Reply<Answer>>),
+    /// The spool: the release is taken out of it.
+    Spool(Spooled),
+    /// Nobody: the router itself asked.
+    Nobody,
+}
+
+impl Control {
+    pub(super) fn handle_call(&mut self, call: Call, now: Instant) {
+        let Call { request, reply } = call;
+        let answer = match request {
+            Request::Lease(request) => return self.claim(&request, reply, now),
+            Request::Release(attachment) => return self.release(&attachment, reply, now),
+            Request::ReleaseWorkload { network, workload } => {
+                return self.release_workload(&network, &workload, reply, now);
+            }
+            Request::Revoke { names } => return self.revoke(&names, reply, now),
+            Request::Status => Ok(Answer::Status(Box::new(views::status(self, now)))),
+            Request::Peers => Ok(Answer::Peers(views::peers(self, now))),
+            Request::Ps => Ok(Answer::Containers(views::containers(self))),
+            Request::Leases => Ok(Answer::Leases(views::leases(self, now))),
+            Request::Check(attachment) => self.check(&attachment),
+            Request::Gc(request) => self.collect(&request, now),
+            Request::Ready => self.ready(),
+            Request::TokenCreate { ttl_s, uses } => self.create_token(Duration::from_secs(ttl_s), uses, now),
+            Request::Connect { addresses } => self.change_targets(addresses, Target::Connect),
+            Request::Forget { addresses } => self.change_targets(addresses, Target::Forget),
+        };
+        let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
+    }
+
+    /// Remembers who asked, under a number of its own.
+    pub(super) fn wait(&mut self, waiting: Waiting) -> RequestId {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.waiting.insert(request, waiting);
+        request
+    }
+
+    fn claim(&mut self, request: &LeaseRequest, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+        self.replay_spool(now);
+        match self.claim_of(request) {
+            Ok(claim) => {
+                let request = self.wait(Waiting::Lease(reply));
+                self.ipam.claim(request, claim, now);
+            }
+            Err(error) => drop(reply.send(Reply::Error(error))),
+        }
+    }
+
+    fn claim_of(&self, request: &LeaseRequest) -> Result<Claim, ApiError> {
+        let network = self.network_named(&request.network)?;
+        Ok(Claim {
+            attachment: Attachment {
+                network: network.id,
+                container_id: request.container_id.clone(),
+                ifname: request.ifname.clone(),
+            },
+            workload: request.workload.clone().filter(|_| request.sticky),
+            address: wanted_address(network, request)?,
+            hold: request.hold_s.map(|seconds| Hold::from_seconds(Some(seconds))),
+            mac: None,
+            place: Place {
+                owner_kind: owner_kind(request.owner_kind, &request.cni_network),
+                netns: request.netns.clone(),
+                host_interface: request.host_interface.clone(),
+            },
+        })
+    }
+
+    fn release(
+        &mut self,
+        attachment: &control_api::Attachment,
+        reply: oneshot::Sender<Reply<Answer>>,
+        now: Instant,
+    ) {
+        match self.attachment(attachment) {
+            Ok(attachment) => {
+                let request = self.wait(Waiting::Release(reply));
+                self.ipam.release(request, &attachment, now);
+            }
+            // What was never there is gone.
+            Err(_) => drop(reply.send(Reply::Ok(Answer::Done(Done {})))),
+        }
+    }
+
+    /// Releases on the router's own account.
+    pub(super) fn release_quietly(&mut self, attachment: Attachment, now: Instant) {
+        let request = self.wait(Waiting::Nobody);
+        self.ipam.release(request, &attachment, now);
+    }
+
+    fn release_workload(&mut self, network: &str, workload: &str, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+        match self.network_named(network).map(|network| network.id) {
+            Ok(network) => {
+                let request = self.wait(Waiting::Release(reply));
+                self.ipam.release_workload(request, network, workload, now);
+            }
+            Err(error) => drop(reply.send(Reply::Error(error))),
+        }
+    }
+
+    fn revoke(&mut self, names: &[String], reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+        let found: Result<Vec<Identity>, ApiError> = names.iter().map(|name| self.identity_named(name)).collect();
+        match found {
+            Ok(identities) => {
+                let request = self.wait(Waiting::Revoke(reply));
+                self.ipam.revoke(request, &identities, now);
+            }
+            Err(error) => drop(reply.send(Reply::Error(error))),
+        }
+    }
+
+    fn identity_named(&self, text: &str) -> Result<Identity, ApiError> {
+        let named = |(identity, name, _): &(Identity, Option<&wire::PeerName>, bool)| {
+            name.is_some_and(|name| name.as_str() == text) || identity.to_string() == text || identity.short() == text
+        };
+        let mut matching = self.ipam.members().filter(named).map(|(identity, ..)| identity);
+        match (matching.next(), matching.next()) {
+            (Some(identity), None) => Ok(identity),
+            (Some(_), Some(_)) => Err(ApiError::new(ErrorKind::Invalid, format!("{text:?} fits several routers"))
+                .with_remedy("give the whole identity; 'raddle peers --output json' has it")),
+            (None, _) => Err(ApiError::new(ErrorKind::Unknown, format!("there is no router {text:?} in this cluster"))
+                .with_remedy("'raddle peers' lists them")),
+        }
+    }
+
+    fn check(&self, attachment: &control_api::Attachment) -> Result<Answer, ApiError> {
+        let attachment = self.attachment(attachment)?;
+        let lease = self.ipam.lease_of(&attachment).ok_or_else(|| {
+            let Attachment { container_id, ifname, .. } = &attachment;
+            ApiError::new(ErrorKind::Unknown, format!("container {container_id} has no lease for {ifname} here"))
+                .with_remedy("delete the container's network and add it again")
+        })?;
+        self.lease_answer(lease)
+    }
+
+    fn collect(&mut self, request: &GcRequest, now: Instant) -> Result<Answer, ApiError> {
+        let network = self.network_named(&request.network)?.id;
+        let kind = owner_kind(OwnerKind::Cni, &request.cni_network);
+        let gone = |lease: &&ipam::Lease| match &request.valid {
+            Some(valid) => !valid.iter().any(|known| {
+                known.container_id == lease.attachment.container_id && known.ifname == lease.attachment.ifname
+            }),
+            None => reconcile::has_no_container(lease),
+        };
+        let asked_for = Duration::from_secs(request.started_ago_s);
+        let stale: Vec<_> = self
+            .ipam
+            .leases()
+            .filter(|lease| lease.attachment.network == network && lease.place.owner_kind == kind)
+            .filter(|lease| !matches!(lease.state, LeaseState::Held { .. }))
+            .filter(|lease| now.saturating_duration_since(lease.since) >= asked_for)
+            .filter(gone)
+            .map(|lease| (lease.attachment.clone(), lease.place.host_interface.clone()))
+            .collect();
+        let mut collected = Vec::new();
+        for (attachment, host_interface) in stale {
+            let Attachment { container_id, ifname, .. } = attachment.clone();
+            self.release_quietly(attachment, now);
+            collected.push(CollectedAttachment { container_id, ifname, host_interface });
+        }
+        Ok(Answer::Collected(Collected { collected }))
+    }
+
+    fn ready(&self) -> Result<Answer, ApiError> {
+        match self.ipam.health() {
+            ipam::Health::Working => Ok(Answer::Done(Done {})),
+            ipam::Health::ReadOnly => Err(read_only()),
+            ipam::Health::Revoked => Err(ApiError::new(ErrorKind::NotReady, "this router was revoked by the others")
+                .with_remedy("empty its data directory and run 'raddle join' again")),
+        }
+    }
+
+    fn create_token(&mut self, ttl: Duration, uses: u32, now: Instant) -> Result<Answer, ApiError> {
+        let cluster = self.about.cluster;
+        let token = self.parts.tokens.create(ttl, uses, &self.parts.storage).map_err(|error| {
+            ApiError::new(ErrorKind::ReadOnly, error.to_string()).with_remedy("free space on the disk of the data directory")
+        })?;
+        let text = token.text(cluster).to_string();
+        self.tokens_changed(now);
+        Ok(Answer::TokenCreated(TokenCreated { token: text, expires_s: ttl.as_secs(), uses }))
+    }
+
+    fn change_targets(&mut self, addresses: Vec<String>, target: Target) -> Result<Answer, ApiError> {
+        let changed = match target {
+            Target::Connect => self.parts.targets.add(&addresses),
+            Target::Forget => self.parts.targets.remove(&addresses),
+        };
+        let stored = self.parts.storage.commit(&[changed]);
+        stored.map_err(|error| ApiError::new(ErrorKind::ReadOnly, error.to_string()))?;
+        self.resolve_targets();
+        Ok(Answer::Done(Done {}))
+    }
+
+    pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {
+        let answer = match result {
+            Ok(lease) => {
+                self.announce(&lease, now);
+                self.lease_answer(&lease)
+            }
+            Err(error) => Err(self.claim_error(&error)),
+        };
+        if let Some(Waiting::Lease(reply)) = self.waiting.remove(&request) {
+            let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
+        }
+    }
+
+    /// Says where the lease's addresses live from now on.
+    pub(super) fn announce(&mut self, lease: &ipam::Lease, now: Instant) {
+        if let Some(network) = self.ipam.network(lease.attachment.network) {
+            let mac = lease.mac.unwrap_or_else(|| network.mac(lease.slot));
+            let ipv4 = IpAddr::from(network.address(lease.slot));
+            let addresses: Vec<_> = std::iter::once(ipv4).chain(network.address6(lease.slot).map(IpAddr::from)).collect();
+            self.parts.announcements.begin(mac.0, &addresses, now);
+        }
+    }
+
+    pub(super) fn answer_release(&mut self, request: RequestId) {
+        match self.waiting.remove(&request) {
+            Some(Waiting::Release(reply)) => drop(reply.send(Reply::Ok(Answer::Done(Done {})))),
+            Some(Waiting::Spool(spooled)) => reconcile::finish(spooled),
+            Some(Waiting::Lease(_) | Waiting::Revoke(_) | Waiting::Nobody) | None => {}
+        }
+    }
+
+    pub(super) fn answer_revoke(&mut self, request: RequestId, result: Result<Vec<Identity>, RevokeError>) {
+        let label = |identity: &Identity| self.ipam.label(*identity).to_string();
+        let answer = match &result {
+            Ok(revoked) => Ok(Answer::Revoked(Revoked {
+                revoked: revoked.iter().map(label).collect(),
+                pending: Vec::new(),
+                waiting_for: Vec::new(),
+            })),
+            Err(error) => Err(revoke_error(error)),
+        };
+        if let Some(Waiting::Revoke(reply)) = self.waiting.remove(&request) {
+            let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
+        }
+    }
+
+    fn lease_answer(&self, lease: &ipam::Lease) -> Result<Answer, ApiError> {
+        let id = lease.attachment.network;
+        let network = self.ipam.network(id).ok_or_else(|| unknown_network(&id.to_string()))?;
+        let prefix6 = network.pool6.map(|pool| pool.prefix);
+        let with_prefix6 = |address| prefix6.map(|prefix| Prefixed { address, prefix });
+        Ok(Answer::Lease(Box::new(Lease {
+            network: network.name.clone(),
+            workload: lease.workload.clone(),
+            address: Prefixed { address: network.address(lease.slot), prefix: network.pool.prefix },
+            address6: network.address6(lease.slot).and_then(with_prefix6),
+            gateway: network.address(wire::Slot::GATEWAY),
+            gateway6: network.address6(wire::Slot::GATEWAY),
+            mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
+            mtu_bytes: self.about.inner_mtu_bytes,
+            bridge: self.about.bridge.clone(),
+            host_interface: lease.place.host_interface.clone(),
+            epoch: lease.epoch.0,
+        })))
+    }
+
+    pub(super) fn attachment(&self, asked: &control_api::Attachment) -> Result<Attachment, ApiError> {
+        let network = self.network_named(&asked.network)?.id;
+        Ok(Attachment { network, container_id: asked.container_id.clone(), ifname: asked.ifname.clone() })
+    }
+
+    fn network_named(&self, name: &str) -> Result<&Network, ApiError> {
+        self.about.networks.iter().find(|network| network.name == name).ok_or_else(|| unknown_network(name))
+    }
+
+    fn claim_error(&self, error: &ClaimError) -> ApiError {
+        let (kind, remedy) = match error {
+            ClaimError::UnknownNetwork { .. } | ClaimError::Text { .. } => (ErrorKind::Invalid, None),
+            ClaimError::OutsidePool { .. } | ClaimError::Reserved { .. } => {
+                (ErrorKind::Invalid, Some(format!("ask for an address of {}", views::pools(&self.about.networks))))
+            }
+            ClaimError::Taken { .. } => (ErrorKind::Taken, Some("ask for another address, or none".to_owned())),
+            ClaimError::Resting { .. } => (ErrorKind::TryAgain, Some("try again when it has rested".to_owned())),
+            ClaimError::Duplicate { .. } => {
+                (ErrorKind::Duplicate, Some("delete the container's interface first (CNI DEL)".to_owned()))
+            }
+            ClaimError::HeldElsewhere { holder, .. } => {
+                (ErrorKind::Held, Some(format!("stop it on {holder}; its address then follows the workload here")))
+            }
+            ClaimError::HolderUnreachable { holder, .. } => {
+                (ErrorKind::Held, Some(format!("bring {holder} back, or, if it is gone for good: raddle revoke {holder}")))
+            }
+            ClaimError::Frozen { .. } => (ErrorKind::TryAgain, Some("see 'raddle status' for the alarm".to_owned())),
+            ClaimError::Exhausted { .. } => {
+                (ErrorKind::Exhausted, Some("remove containers or revoke routers that are gone; 'raddle leases' shows who has what".to_owned()))
+            }
+            ClaimError::Withdrawn => (ErrorKind::TryAgain, None),
+            ClaimError::ReadOnly => return read_only(),
+            ClaimError::RevokedHere => {
+                (ErrorKind::NotReady, Some("empty its data directory and run 'raddle join' again".to_owned()))
+            }
+        };
+        ApiError { code: kind, message: error.to_string(), remedy }
+    }
+}
+
+/// What to do with targets.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Connect,
+    Forget,
+}
+
+/// The address a request insists on, in whichever way it says so. All ways it uses must mean one slot.
+fn wanted_address(network: &Network, request: &LeaseRequest) -> Result<Option<Ipv4Addr>, ApiError> {
+    let mut wanted = request.address.map(|address| (address.to_string(), address));
+    let others = [
+        request.address6.map(|address6| (address6.to_string(), network.slot_of6(address6))),
+        request.mac.as_deref().map(|mac| (mac.to_owned(), mac.parse().ok().and_then(|mac| network.slot_of_mac(mac)))),
+    ];
+    for (text, slot) in others.into_iter().flatten() {
+        let Some(slot) = slot else { return Err(not_of_a_slot(network, &text)) };
+        let address = network.address(slot);
+        match &wanted {
+            Some((first, other)) if *other != address => {
+                let why = format!("{first} and {text} are not of one place in the pool: {text} goes with {address}");
+                return Err(ApiError::new(ErrorKind::Invalid, why).with_remedy("ask for one of them only"));
+            }
+            Some(_) => {}
+            None => wanted = Some((text, address)),
+        }
+    }
+    Ok(wanted.map(|(_, address)| address))
+}
+
+fn not_of_a_slot(network: &Network, text: &str) -> ApiError {
+    let why = format!("{text} is not an address of network {:?}", network.name);
+    let remedy = format!(
+        "ask for an address of {}; a MAC names its address here and is {} for {}",
+        views::pools(std::slice::from_ref(network)),
+        network.mac(wire::Slot(2)),
+        network.address(wire::Slot(2)),
+    );
+    ApiError::new(ErrorKind::Invalid, why).with_remedy(remedy)
+}
+
+fn owner_kind(kind: OwnerKind, cni_network: &str) -> String {
+    match kind {
+        OwnerKind::Cni => format!("cni:{cni_network}"),
+        OwnerKind::Docker => "docker".to_owned(),
+        OwnerKind::Cli => "cli".to_owned(),
+        OwnerKind::Expose => "expose".to_owned(),
+        OwnerKind::Other => "other".to_owned(),
+    }
+}
+
+fn unknown_network(name: &str) -> ApiError {
+    ApiError::new(ErrorKind::Invalid, format!("there is no network {name:?} in this cluster"))
+        .with_remedy(format!("the default one is {:?}", control_api::DEFAULT_NETWORK))
+}
+
+fn read_only() -> ApiError {
+    ApiError::new(ErrorKind::ReadOnly, "the store cannot be written, so no address is given")
+        .with_remedy("free space on the disk of the data directory, then restart the router")
+}
+
+fn revoke_error(error: &RevokeError) -> ApiError {
+    let kind = match error {
+        RevokeError::Unknown { .. } => ErrorKind::Unknown,
+        RevokeError::Itself => ErrorKind::Invalid,
+        RevokeError::Blocked { .. } => ErrorKind::TryAgain,
+        RevokeError::ReadOnly => ErrorKind::ReadOnly,
+        RevokeError::RevokedHere => ErrorKind::NotReady,
+    };
+    ApiError::new(kind, error.to_string())
+}

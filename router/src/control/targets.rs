@@ -1,0 +1,91 @@
+//! Addresses that the operator gave, to be tried beside what members say of themselves.
+//!
+//! Owns the list and its place in the store; names are looked up again and again, because they move.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::Control;
+use crate::cli::PeerAddress;
+use crate::storage::{Change, Table};
+
+/// The addresses, as they were given.
+#[derive(Default)]
+pub(crate) struct Targets {
+    stored: Vec<String>,
+    given: Vec<PeerAddress>,
+}
+
+impl Targets {
+    /// What the store remembers, and what this start's command line adds without storing it.
+    pub(crate) fn new(stored: Vec<String>, given: Vec<PeerAddress>) -> Self {
+        Self { stored, given }
+    }
+
+    /// Adds addresses; returns the change to store.
+    pub(super) fn add(&mut self, addresses: &[String]) -> Change {
+        for address in addresses {
+            if !self.stored.contains(address) {
+                self.stored.push(address.clone());
+            }
+        }
+        self.change()
+    }
+
+    /// Takes addresses out; returns the change to store.
+    pub(super) fn remove(&mut self, addresses: &[String]) -> Change {
+        self.stored.retain(|known| !addresses.contains(known));
+        self.given.retain(|known| !addresses.contains(&known.to_string()));
+        self.change()
+    }
+
+    fn all(&self) -> Vec<PeerAddress> {
+        self.stored.iter().filter_map(|text| text.parse().ok()).chain(self.given.iter().cloned()).collect()
+    }
+
+    fn change(&self) -> Change {
+        Change { table: Table::Meta, key: TARGETS.as_bytes().to_vec(), value: Some(wire::encode(VERSION, &self.stored)) }
+    }
+
+    /// Reads what [`Self::change`] stored.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<String>, wire::DecodeError> {
+        wire::decode(VERSION, bytes)
+    }
+}
+
+impl Control {
+    /// Looks all names up in the background; the answers come back as inputs of the loop.
+    pub(super) fn resolve_targets(&self) {
+        let targets = self.parts.targets.all();
+        let resolved = self.parts.resolved.clone();
+        if !targets.is_empty() {
+            tokio::spawn(resolve(targets, resolved));
+        }
+    }
+
+    pub(super) fn handle_resolved(&mut self, addresses: &[SocketAddr], now: Instant) {
+        for address in addresses {
+            self.mesh.connect(*address, now);
+        }
+    }
+}
+
+async fn resolve(targets: Vec<PeerAddress>, resolved: mpsc::Sender<Vec<SocketAddr>>) {
+    let mut found = Vec::new();
+    for target in targets {
+        match tokio::net::lookup_host((target.host.as_str(), target.port)).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => tracing::warn!(%target, %error, "a peer's name is not known"),
+        }
+    }
+    let _ = resolved.send(found).await;
+}
+
+/// The row of the store.
+pub(crate) const TARGETS: &str = "targets";
+/// The format of that row.
+const VERSION: u8 = 1;
+/// How often names are looked up again.
+pub(super) const RESOLVE: Duration = Duration::from_secs(60);

@@ -1,0 +1,179 @@
+//! What an operator sees: the router's state as the words of the control socket.
+//!
+//! Owns nothing and changes nothing. Knows every part, so that no part needs to know another.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use control_api::{
+    Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers, SlotCounts,
+    Status, StoreState,
+};
+use wire::message::EntryState;
+use wire::Network;
+
+use super::Control;
+
+pub(super) fn status(control: &Control, now: Instant) -> Status {
+    let counts = control.ipam.space();
+    let peers = control.mesh.peers(now);
+    let connected = peers.iter().filter(|peer| peer.state == mesh::PeerState::Connected).count();
+    let warnings = warnings(control);
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: control.about.cluster.to_string(),
+        name: control.about.name.to_string(),
+        identity: control.about.identity.to_string(),
+        uptime_s: now.saturating_duration_since(control.about.started).as_secs(),
+        listen: vec![control.about.listen],
+        pool: pools(&control.about.networks),
+        pool6: control.about.networks.iter().find_map(|network| network.pool6).map(|pool| format!("{}/{}", pool.base, pool.prefix)),
+        slots: SlotCounts { owned: counts.owned, allocated: counts.allocated, held: counts.held, free: counts.free },
+        peers: PeerCounts { connected: count(connected), known: count(peers.len()) },
+        store: match control.ipam.health() {
+            ipam::Health::ReadOnly => StoreState::ReadOnly,
+            ipam::Health::Working | ipam::Health::Revoked => StoreState::Ok,
+        },
+        health: match control.ipam.health() {
+            ipam::Health::Working if warnings.is_empty() => Health::Ok,
+            ipam::Health::Working => Health::Degraded,
+            ipam::Health::ReadOnly | ipam::Health::Revoked => Health::Failing,
+        },
+        warnings,
+    }
+}
+
+fn warnings(control: &Control) -> Vec<String> {
+    let mut warnings: Vec<String> = control.alarms.iter().cloned().collect();
+    match control.ipam.health() {
+        ipam::Health::Working => {}
+        ipam::Health::ReadOnly => warnings.push("the store cannot be written: no address is given".to_owned()),
+        ipam::Health::Revoked => {
+            warnings.push("this router was revoked: empty its data directory and run 'raddle join' again".to_owned());
+        }
+    }
+    warnings
+}
+
+pub(super) fn peers(control: &Control, now: Instant) -> Peers {
+    Peers { peers: control.mesh.peers(now).into_iter().map(|peer| peer_view(control, peer)).collect() }
+}
+
+fn peer_view(control: &Control, peer: mesh::PeerView) -> Peer {
+    let traffic = control.traffic.get(&peer.identity).copied().unwrap_or_default();
+    let header = if peer.address.is_some_and(|address| address.is_ipv6()) { IPV6_UDP } else { IPV4_UDP };
+    Peer {
+        name: peer.name.to_string(),
+        identity: peer.identity.to_string(),
+        address: peer.address,
+        state: match peer.state {
+            mesh::PeerState::Connecting => PeerState::Connecting,
+            mesh::PeerState::Connected => PeerState::Connected,
+            mesh::PeerState::Suspect => PeerState::Suspect,
+            mesh::PeerState::Down => PeerState::Down,
+            mesh::PeerState::Revoked => PeerState::Revoked,
+        },
+        path: match peer.route {
+            mesh::Route::Direct(_) => Some(PathKind::Direct),
+            mesh::Route::None => None,
+        },
+        via: None,
+        rtt_ms: peer.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
+        cipher: peer.suite.map(|suite| suite.name().to_owned()),
+        mtu_bytes: Some(u32::from(wire::chunk::inner_mtu(peer.mtu_bytes.saturating_sub(header)))),
+        tx_bytes: traffic.sent_bytes,
+        rx_bytes: traffic.received_bytes,
+        since_s: peer.since.as_secs(),
+    }
+}
+
+pub(super) fn containers(control: &Control) -> Containers {
+    let running = control.ipam.leases().filter(|lease| !matches!(lease.state, ipam::LeaseState::Held { .. }));
+    let containers = running.filter_map(|lease| {
+        let network = control.ipam.network(lease.attachment.network)?;
+        Some(Container {
+            network: network.name.clone(),
+            container_id: lease.attachment.container_id.clone(),
+            ifname: lease.attachment.ifname.clone(),
+            address: network.address(lease.slot),
+            address6: network.address6(lease.slot),
+            mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
+            workload: lease.workload.clone(),
+            netns: lease.place.netns.clone(),
+            host_interface: lease.place.host_interface.clone(),
+            drops: BTreeMap::new(),
+        })
+    });
+    Containers { containers: containers.collect() }
+}
+
+/// This host's leases, and the sticky ones of every other host.
+pub(super) fn leases(control: &Control, now: Instant) -> Leases {
+    let here = control.ipam.leases().filter_map(|lease| local_lease(control, lease, now));
+    let elsewhere = control.ipam.directory().filter(|entry| entry.author != control.about.identity);
+    let elsewhere = elsewhere.filter_map(|entry| {
+        let network = control.ipam.network(entry.network)?;
+        Some(LeaseView {
+            network: network.name.clone(),
+            workload: entry.workload.clone(),
+            address: network.address(entry.slot),
+            address6: network.address6(entry.slot),
+            mac: network.mac(entry.slot).to_string(),
+            owner: control.ipam.label(entry.author).to_string(),
+            epoch: entry.epoch.0,
+            state: match entry.state {
+                EntryState::Active => LeaseState::Active,
+                EntryState::Held => LeaseState::Held,
+                EntryState::Ended => return None,
+            },
+            container_id: Some(entry.container_id.clone()),
+            ifname: Some(entry.ifname.clone()),
+            since_s: 0,
+            held_for_s: None,
+        })
+    });
+    Leases { leases: here.chain(elsewhere).collect() }
+}
+
+fn local_lease(control: &Control, lease: &ipam::Lease, now: Instant) -> Option<LeaseView> {
+    let id = lease.attachment.network;
+    let network = control.ipam.network(id)?;
+    let frozen = control.ipam.is_frozen(id, lease.slot, now);
+    let (state, held_for_s) = match lease.state {
+        _ if frozen => (LeaseState::Frozen, None),
+        ipam::LeaseState::Active => (LeaseState::Active, None),
+        ipam::LeaseState::Fenced => (LeaseState::Fenced, None),
+        ipam::LeaseState::Held { until } => {
+            (LeaseState::Held, until.map(|until| until.saturating_duration_since(now).as_secs()))
+        }
+    };
+    Some(LeaseView {
+        network: network.name.clone(),
+        workload: lease.workload.clone(),
+        address: network.address(lease.slot),
+        address6: network.address6(lease.slot),
+        mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
+        owner: control.about.name.to_string(),
+        epoch: lease.epoch.0,
+        state,
+        container_id: Some(lease.attachment.container_id.clone()),
+        ifname: Some(lease.attachment.ifname.clone()),
+        since_s: now.saturating_duration_since(lease.since).as_secs(),
+        held_for_s,
+    })
+}
+
+/// The IPv4 pools as people write them.
+pub(crate) fn pools(networks: &[Network]) -> String {
+    let written: Vec<_> = networks.iter().map(|network| format!("{}/{}", network.pool.base, network.pool.prefix)).collect();
+    written.join(", ")
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// What IPv4 and UDP put in front of a datagram.
+const IPV4_UDP: u16 = 28;
+/// What IPv6 and UDP put in front of a datagram.
+const IPV6_UDP: u16 = 48;

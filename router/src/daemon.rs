@@ -1,0 +1,223 @@
+//! Starts the router: every resource in an order in which a refusal leaves nothing behind.
+//!
+//! Owns start-up. Knows nothing of what happens once the control loop runs.
+
+use std::io;
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use hostnet::link::Prefix;
+use hostnet::announce::Announcer;
+use hostnet::{bridge, route, tap, udp};
+use mesh::{Credentials, Mesh, Secret};
+use switch::GuardConfig;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use wire::{Genesis, Network, NetworkId, Slot};
+
+use crate::api::ControlSocket;
+use crate::config::Config;
+use crate::control::{About, Announcements, Control, Inputs, Parts, Targets, Tokens};
+use crate::data::{self, DataConfig};
+use crate::datadir::{DataDir, SecretFile};
+use crate::found::{Keys, stretch};
+use crate::memory::{Memory, boots_change};
+use crate::storage::Storage;
+use crate::streams::Streams;
+use crate::underlay::{self, Underlay};
+use crate::{join, random};
+
+/// Runs the router until it is told to stop.
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    let data_dir = DataDir::create(&config.data_dir)?;
+    if !data_dir.has_store() {
+        join::by_password(config, &data_dir)?;
+    }
+    let storage = Storage::open(&data_dir.store_path())?;
+    let memory = Memory::recall(&storage)?;
+    let keys = own_keys(&data_dir, &memory)?;
+    let sockets = bind(config)?;
+    let underlay = underlay::survey(config).context("the host's interfaces cannot be listed")?;
+    let edge = Edge::make(config, &memory.genesis, &underlay)?;
+    let boots = memory.boots.saturating_add(1);
+    storage.commit(&[boots_change(boots)])?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let start = Start { config, data_dir: &data_dir, storage, memory, keys, boots };
+        let (control, inputs) = start.assemble(sockets, &underlay, edge)?;
+        control.run(inputs).await;
+        Ok(())
+    })
+}
+
+/// The keys, if they and the store still belong to each other and to this disk (invariant I3).
+fn own_keys(data_dir: &DataDir, memory: &Memory) -> anyhow::Result<Keys> {
+    let keys = Keys {
+        signing: data_dir.read_secret(SecretFile::Signing)?,
+        noise: data_dir.read_secret(SecretFile::Noise)?,
+    };
+    let title = &memory.certificate.title;
+    ensure!(
+        keys.signing.identity() == title.identity && keys.noise.noise_public() == title.noise_key,
+        "the keys in {} do not belong to its store; restore the right ones, or join again with an empty --data-dir",
+        data_dir.path().display(),
+    );
+    ensure!(
+        memory.stamp == data_dir.stamp()?,
+        "{} is a copy: its store was made on another machine or as another file. An identity is one with its disk, or \
+         addresses would be held twice. Join again as a new router with an empty --data-dir; if the original is gone for \
+         good, run 'raddle revoke {}' on another router",
+        data_dir.path().display(),
+        title.name,
+    );
+    Ok(keys)
+}
+
+/// The sockets of the underlay.
+struct Sockets {
+    group: udp::UdpGroup,
+    tcp: std::net::TcpListener,
+}
+
+fn bind(config: &Config) -> anyhow::Result<Sockets> {
+    let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
+    let listen = config.listen.address();
+    let group = udp::bind_group(listen, queues)?;
+    let tcp = std::net::TcpListener::bind(group.local);
+    let tcp = tcp.with_context(|| format!("cannot listen on TCP {}; choose another port with --listen", group.local))?;
+    tcp.set_nonblocking(true)?;
+    Ok(Sockets { group, tcp })
+}
+
+/// The bridge and the tap.
+struct Edge {
+    taps: Vec<tap::TapQueue>,
+    inner_mtu_bytes: u16,
+}
+
+impl Edge {
+    fn make(config: &Config, genesis: &Genesis, underlay: &Underlay) -> anyhow::Result<Self> {
+        let network = default_network(genesis)?;
+        let addresses = gateway_addresses(network);
+        for prefix in &addresses {
+            let overlap = route::overlapping_route(*prefix, Some(&config.bridge)).context("the host's routes cannot be read")?;
+            if let Some(route::Overlap { route, interface }) = overlap {
+                anyhow::bail!(
+                    "the pool {prefix} overlaps the host's route to {route} through {interface}; remove that route, or found \
+                     the cluster with another pool (raddle init --pool)"
+                );
+            }
+        }
+        let inner_mtu_bytes = config.mtu_bytes.unwrap_or_else(|| wire::chunk::inner_mtu(underlay.datagram_bytes()));
+        let mtu_bytes = u32::from(inner_mtu_bytes);
+        let wanted = bridge::Bridge { name: config.bridge.clone(), mac: network.mac(Slot::GATEWAY).0, mtu_bytes, addresses };
+        bridge::ensure(&wanted)?;
+        let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
+        let tap = tap::open(&config.tap, queues)?;
+        bridge::enslave_tap(&config.bridge, &config.tap, mtu_bytes)?;
+        bridge::set_mtu(&config.bridge, mtu_bytes)?;
+        Ok(Self { taps: tap.queues, inner_mtu_bytes })
+    }
+}
+
+/// The gateway is the same on every host.
+fn gateway_addresses(network: &Network) -> Vec<Prefix> {
+    let ipv4 = Prefix { address: network.address(Slot::GATEWAY).into(), length: network.pool.prefix };
+    let ipv6 = network.pool6.zip(network.address6(Slot::GATEWAY));
+    let ipv6 = ipv6.map(|(pool, address)| Prefix { address: address.into(), length: pool.prefix });
+    std::iter::once(ipv4).chain(ipv6).collect()
+}
+
+fn default_network(genesis: &Genesis) -> anyhow::Result<&Network> {
+    let network = genesis.networks.iter().find(|network| network.id == NetworkId::DEFAULT);
+    network.context("the cluster has no default network: it was founded by a newer version")
+}
+
+/// What is known before the first packet.
+struct Start<'a> {
+    config: &'a Config,
+    data_dir: &'a DataDir,
+    storage: Storage,
+    memory: Memory,
+    keys: Keys,
+    boots: u32,
+}
+
+impl Start<'_> {
+    fn assemble(self, sockets: Sockets, underlay: &Underlay, edge: Edge) -> anyhow::Result<(Control, Inputs)> {
+        let psk = self.psk()?;
+        let now = Instant::now();
+        let Start { config, data_dir, storage, memory, keys, boots } = self;
+        let title = memory.certificate.title.clone();
+        let cluster = mesh::cluster_id(&memory.genesis);
+        let ipam = ipam::Config { seed: u64::from_le_bytes(random()), ..ipam::Config::new(keys.ledger_key(), memory.genesis.clone()) };
+        let mut ipam = ipam::Ipam::new(ipam, &memory.ledger, now)?;
+        for member in &memory.members {
+            ipam.admit(member.certificate.title.identity, Some(member.certificate.title.name.clone()), now);
+        }
+        ipam.admit(title.identity, Some(title.name.clone()), now);
+        let networks = memory.genesis.networks.clone();
+        let mesh = mesh::Config {
+            addresses: underlay.addresses.clone(),
+            queues: config.queues,
+            underlay_mtu_bytes: u16::try_from(underlay.mtu_bytes).unwrap_or(u16::MAX),
+            ..mesh::Config::default()
+        };
+        let credentials = Credentials {
+            certificate: memory.certificate,
+            signing_key: keys.signing,
+            noise_key: keys.noise,
+            genesis: memory.genesis,
+        };
+        let mesh = Mesh::new(mesh, credentials, memory.members, boots, random(), now);
+        let Sockets { group, tcp } = sockets;
+        let guard = GuardConfig::default();
+        let (data, reports) =
+            data::start(DataConfig { network: NetworkId::DEFAULT, taps: edge.taps, sockets: group.data, guard })?;
+        let udp = Arc::new(UdpSocket::from_std(group.control)?);
+        let (stream_events, streams) = mpsc::channel(INPUTS);
+        let (call, calls) = mpsc::channel(INPUTS);
+        let (resolving, resolved) = mpsc::channel(1);
+        tokio::spawn(Streams::accept(TcpListener::from_std(tcp)?, stream_events.clone()));
+        tokio::spawn(ControlSocket::bind(&config.control_socket)?.serve(call));
+        let parts = Parts {
+            storage,
+            data,
+            streams: Streams::new(stream_events),
+            udp: Arc::clone(&udp),
+            tokens: Tokens::new(memory.tokens, psk),
+            targets: Targets::new(memory.targets, config.peers.clone()),
+            announcements: Announcements::new(Announcer::open(&config.bridge)?),
+            resolved: resolving,
+        };
+        let about = About {
+            identity: title.identity,
+            name: title.name,
+            cluster,
+            networks,
+            listen: group.local,
+            bridge: config.bridge.clone(),
+            tap: config.tap.clone(),
+            inner_mtu_bytes: u32::from(edge.inner_mtu_bytes),
+            spool: data_dir.spool_path(),
+            started: now,
+        };
+        let inputs = Inputs::new(calls, streams, reports, resolved, udp, [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]);
+        Ok((Control::new(mesh, ipam, parts, about), inputs))
+    }
+
+    /// The key of the cluster's password: given now, or stored by the router that was made with one.
+    fn psk(&self) -> anyhow::Result<Option<Secret>> {
+        if let Some(password) = &self.config.password {
+            return Ok(Some(stretch(password, mesh::cluster_id(&self.memory.genesis)).map_err(io::Error::other)?));
+        }
+        let stored = self.data_dir.has_secret(SecretFile::Psk);
+        stored.then(|| self.data_dir.read_secret(SecretFile::Psk)).transpose().map_err(Into::into)
+    }
+}
+
+/// Inputs that may wait for the control loop.
+const INPUTS: usize = 1024;

@@ -1,0 +1,165 @@
+//! From the underlay to the tap: opens, asks the switch, joins segments, delivers.
+//!
+//! Owns what one batch of datagrams becomes. Frames leave in the order they came in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use hostnet::tap::Virtio;
+use hostnet::udp::{Message, ReceiveBatch};
+use mesh::aead::OpenError;
+use switch::{DropReason, Verdict};
+use wire::PeerIndex;
+use wire::chunk::{Chunk, ChunkHeader, Chunks, Kind, Piece, Travel};
+use wire::envelope::{self, Header};
+use wire::frame::Frame;
+
+use super::counters::Loss;
+use super::outbound::Parcel;
+use super::pieces::{HEADROOM_BYTES, Progress};
+use super::run::{Run, partial, with_virtio};
+use super::sessions::Unopened;
+use super::worker::Worker;
+
+/// Where a chunk came from.
+#[derive(Clone, Copy)]
+struct Sender {
+    peer: PeerIndex,
+    queue: u8,
+}
+
+impl Worker {
+    /// Carries what a batch has received to where it belongs.
+    pub(super) fn accept(&mut self, batch: &mut ReceiveBatch) {
+        let mut run = Run::new();
+        for message in batch.messages() {
+            let Message { from, .. } = message;
+            for datagram in message.datagrams() {
+                self.accept_datagram(from, datagram, &mut run);
+            }
+        }
+        self.flush_run(&mut run);
+    }
+
+    /// Carries one datagram that another thread received for this one.
+    pub(super) fn accept_stray(&mut self, from: SocketAddr, datagram: &mut [u8]) {
+        let mut run = Run::new();
+        self.accept_datagram(from, datagram, &mut run);
+        self.flush_run(&mut run);
+    }
+
+    fn accept_datagram<'b>(&mut self, from: SocketAddr, datagram: &'b mut [u8], run: &mut Run<'b>) {
+        let header = match Header::parse(datagram) {
+            Ok(header) if header.kind == envelope::Kind::Data => header,
+            // The kernel coalesces by size, not by type, and steers by the first datagram.
+            _ => return self.pass_to_control(from, datagram),
+        };
+        if self.thread_of(header.queue) != self.place.thread {
+            return self.pass_to_neighbour(from, header.queue, datagram);
+        }
+        let datagram_bytes = datagram.len();
+        let (peer, plaintext) = match self.outbound.sessions.open(&header, datagram) {
+            Ok(opened) => opened,
+            Err(unopened) => return self.counters.lose(loss_of(unopened), 1),
+        };
+        self.outbound.traffic.received(peer, datagram_bytes);
+        if self.outbound.sessions.has_roamed(peer, from) {
+            self.report_roamed(peer, header.receiver, from);
+        }
+        let sender = Sender { peer, queue: header.queue };
+        for chunk in Chunks::new(plaintext) {
+            match chunk {
+                Ok(chunk) => self.accept_chunk(sender, chunk, run),
+                Err(_) => self.counters.lose(Loss::Chunk, 1),
+            }
+        }
+    }
+
+    fn accept_chunk<'b>(&mut self, sender: Sender, chunk: Chunk<'b>, run: &mut Run<'b>) {
+        // A segment that continues a run has been decided about with the run's first.
+        let Some(chunk) = run.append(sender.peer, chunk) else {
+            return;
+        };
+        self.flush_run(run);
+        if let Kind::Piece(piece) = chunk.header.kind {
+            return self.accept_piece(sender, piece, &chunk);
+        }
+        if !self.decide(sender.peer, &chunk.header, chunk.frame()) {
+            return;
+        }
+        if let Some(Chunk { header, bytes }) = run.begin(sender.peer, chunk) {
+            self.deliver(&header, bytes, header.header_bytes());
+        }
+    }
+
+    fn accept_piece(&mut self, sender: Sender, piece: Piece, chunk: &Chunk<'_>) {
+        // Taken out for the call: the frame lies in it while the rest of the worker carries the frame on.
+        let mut pieces = std::mem::take(&mut self.pieces);
+        match pieces.accept(sender.peer, sender.queue, piece, chunk.frame(), Instant::now()) {
+            Progress::Whole(bytes) => {
+                if self.decide(sender.peer, &chunk.header, bytes.get(HEADROOM_BYTES..).unwrap_or_default()) {
+                    self.deliver(&chunk.header, bytes, HEADROOM_BYTES);
+                }
+            }
+            Progress::Waiting => {}
+            Progress::Displaced => self.counters.lose(Loss::Pieces, 1),
+            Progress::Malformed => self.counters.lose(Loss::Chunk, 1),
+        }
+        self.pieces = pieces;
+    }
+
+    /// Asks the switch. Whether the frame is for the tap; otherwise it has gone where it belongs.
+    fn decide(&mut self, peer: PeerIndex, header: &ChunkHeader, bytes: &[u8]) -> bool {
+        let Some(frame) = Frame::parse(bytes) else {
+            self.counters.drop_frame(DropReason::Malformed);
+            return false;
+        };
+        if header.network != self.place.network {
+            self.counters.drop_frame(DropReason::UnknownNetwork);
+            return false;
+        }
+        match self.table.inbound(peer, header.travel, header.network, frame) {
+            Verdict::Deliver => return true,
+            Verdict::Send(owner) => {
+                let virtio = Virtio { checksum: header.checksum.map(partial), cut: None };
+                let parcel = Parcel { frame: bytes, network: header.network, travel: Travel::Forwarded, virtio };
+                self.outbound.transmit(owner, parcel);
+            }
+            // The switch replicates what comes from the bridge only.
+            Verdict::Replicate => {}
+            Verdict::Drop(reason) => self.counters.drop_frame(reason),
+        }
+        false
+    }
+
+    fn deliver(&mut self, header: &ChunkHeader, bytes: &mut [u8], frame_start: usize) {
+        let virtio = Virtio { checksum: header.checksum.map(partial), cut: None };
+        if let Some(frame) = with_virtio(bytes, frame_start, virtio) {
+            let written = self.tap.send(frame);
+            self.note_delivery(&written);
+        }
+    }
+
+    fn flush_run(&mut self, run: &mut Run<'_>) {
+        if let Some(written) = run.flush(&mut self.tap) {
+            self.note_delivery(&written);
+        }
+    }
+
+    fn note_delivery(&mut self, written: &io::Result<Option<usize>>) {
+        match written {
+            Ok(Some(_)) => self.has_delivered = true,
+            Ok(None) => self.counters.lose(Loss::TapFull, 1),
+            Err(_) => self.counters.lose(Loss::TapRefused, 1),
+        }
+    }
+}
+
+fn loss_of(unopened: Unopened) -> Loss {
+    match unopened {
+        Unopened::UnknownSession => Loss::UnknownSession,
+        Unopened::Refused(OpenError::Replayed { .. }) => Loss::Replayed,
+        Unopened::Refused(OpenError::Forged | OpenError::Malformed) => Loss::Forged,
+    }
+}

@@ -1,0 +1,224 @@
+//! One data thread: sleeps, reads, forwards, reports.
+//!
+//! Owns everything its frames touch: a tap queue, a socket, keys, counters. A frame runs from one end to the other on the
+//! thread that was woken for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use hostnet::ready::{Ready, Waker, wait};
+use hostnet::tap::{MAX_READ_BYTES, TapQueue, VIRTIO_BYTES, Virtio};
+use hostnet::udp::{ReceiveBatch, Received, UdpQueue};
+use switch::{Admission, DropReason, Guard, GuardConfig, Table, Verdict};
+use tokio::sync::mpsc;
+use wire::chunk::Travel;
+use wire::frame::Frame;
+use wire::{NetworkId, PeerIndex};
+
+use std::os::fd::AsFd;
+
+use super::counters::{Counters, Loss};
+use super::outbound::{Outbound, Parcel};
+use super::pieces::Pieces;
+use super::publication::Publication;
+use super::sessions::Sessions;
+use super::{Forwarding, Report, Stray};
+
+/// Where a thread stands among the others.
+pub(super) struct Place {
+    /// Its number, which is that of its queues.
+    pub(super) thread: u8,
+    pub(super) network: NetworkId,
+    pub(super) publication: Arc<Publication>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) waker: Waker,
+    pub(super) strays: Receiver<Stray>,
+    /// The inbox and waker of every thread, in order.
+    pub(super) neighbours: Arc<[(SyncSender<Stray>, Waker)]>,
+    pub(super) reports: mpsc::Sender<Report>,
+}
+
+/// One thread's possessions.
+pub(super) struct Worker {
+    pub(super) place: Place,
+    pub(super) tap: TapQueue,
+    pub(super) outbound: Outbound,
+    pub(super) table: Arc<Table>,
+    pub(super) pieces: Pieces,
+    pub(super) counters: Arc<Counters>,
+    /// Whether the tap was written to since it was last read: its answer may be there already.
+    pub(super) has_delivered: bool,
+    guard: Guard,
+    seen: u64,
+}
+
+/// Bytes put together before they are sent: one super-frame with its envelopes, so that the receiver begins while the
+/// next is being sealed.
+const FLUSH_BYTES: usize = 64 << 10;
+
+/// Frames read before the socket gets its turn. Small frames leave in one batch; super-frames fill theirs sooner.
+const FRAMES_A_TURN: usize = 64;
+
+/// What an interface that is gone is given to come back, so that its errors do not become a busy loop.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+impl Worker {
+    pub(super) fn new(
+        place: Place,
+        tap: TapQueue,
+        socket: UdpQueue,
+        guard: GuardConfig,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let threads = u8::try_from(place.neighbours.len()).unwrap_or(u8::MAX);
+        let sessions = Sessions::new(place.thread, threads);
+        let outbound = Outbound::new(socket, sessions, Arc::clone(&counters));
+        Self {
+            place,
+            tap,
+            outbound,
+            table: Arc::default(),
+            pieces: Pieces::default(),
+            counters,
+            has_delivered: false,
+            guard: Guard::new(guard, Instant::now()),
+            seen: 0,
+        }
+    }
+
+    /// Works until the plane is stopped.
+    pub(super) fn run(mut self) {
+        let mut frame = vec![0; MAX_READ_BYTES];
+        let mut batch = ReceiveBatch::new();
+        while !self.place.stopping.load(Ordering::Acquire) {
+            if let Err(source) = self.turn(&mut frame, &mut batch) {
+                self.report(Report::Failing { source });
+                std::thread::sleep(AFTER_FAILURE);
+            }
+        }
+    }
+
+    fn turn(&mut self, frame: &mut [u8], batch: &mut ReceiveBatch) -> io::Result<()> {
+        let patience = self.outbound.traffic.patience(Instant::now());
+        let ready = wait(self.tap.as_fd(), self.outbound.socket().as_fd(), &self.place.waker, patience)?;
+        self.follow();
+        self.receive_ready(ready, batch)?;
+        // What the container says to a frame is often there before the write has returned.
+        if ready.tap || std::mem::take(&mut self.has_delivered) {
+            self.forward_frames(frame)?;
+        }
+        self.report_traffic();
+        Ok(())
+    }
+
+    fn receive_ready(&mut self, ready: Ready, batch: &mut ReceiveBatch) -> io::Result<()> {
+        if ready.udp && self.outbound.socket().receive(batch)? != Received::Nothing {
+            self.accept(batch);
+        }
+        if ready.woken {
+            while let Ok(Stray { from, mut datagram }) = self.place.strays.try_recv() {
+                self.accept_stray(from, &mut datagram);
+            }
+        }
+        // Stragglers that were passed on.
+        self.outbound.flush();
+        Ok(())
+    }
+
+    fn forward_frames(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..FRAMES_A_TURN {
+            let received = self.tap.receive(buffer);
+            let Ok(Some(bytes)) = received else {
+                self.outbound.flush();
+                return received.map(|_| ());
+            };
+            self.forward(buffer.get(..bytes).unwrap_or_default());
+            if self.outbound.waiting_bytes() >= FLUSH_BYTES {
+                self.outbound.flush();
+            }
+        }
+        self.outbound.flush();
+        Ok(())
+    }
+
+    /// Carries one frame from the bridge to where it belongs.
+    fn forward(&mut self, bytes: &[u8]) {
+        let virtio = Virtio::parse(bytes);
+        let frame = bytes.get(VIRTIO_BYTES..).and_then(Frame::parse);
+        let (Some(virtio), Some(frame)) = (virtio, frame) else {
+            return self.counters.drop_frame(DropReason::Malformed);
+        };
+        let network = self.place.network;
+        let parcel = Parcel { frame: frame.bytes(), network, travel: Travel::Direct, virtio };
+        match self.table.outbound(network, frame) {
+            Verdict::Send(peer) => self.outbound.transmit(peer, parcel),
+            Verdict::Replicate => self.replicate(parcel),
+            Verdict::Drop(reason) => self.counters.drop_frame(reason),
+            // The switch delivers only what comes from a peer.
+            Verdict::Deliver => {}
+        }
+    }
+
+    fn replicate(&mut self, parcel: Parcel<'_>) {
+        if self.guard.admit(Instant::now()) == Admission::Refuse {
+            return self.counters.drop_frame(DropReason::Rate);
+        }
+        for &peer in self.table.replicas() {
+            self.outbound.transmit(peer, parcel);
+        }
+    }
+
+    fn follow(&mut self) {
+        if let Some(Forwarding { plan, table }) = self.place.publication.newer(&mut self.seen) {
+            self.outbound.sessions.follow(&plan);
+            self.outbound.traffic.resize(self.outbound.sessions.peers());
+            self.table = table;
+        }
+    }
+
+    /// The thread that a peer's queue belongs to.
+    pub(super) fn thread_of(&self, queue: u8) -> u8 {
+        let threads = u8::try_from(self.place.neighbours.len()).unwrap_or(u8::MAX);
+        queue.checked_rem(threads).unwrap_or_default()
+    }
+
+    pub(super) fn pass_to_neighbour(&mut self, from: SocketAddr, queue: u8, datagram: &[u8]) {
+        let Some((inbox, waker)) = self.place.neighbours.get(usize::from(self.thread_of(queue))) else {
+            return;
+        };
+        match inbox.try_send(Stray { from, datagram: datagram.to_vec() }) {
+            Ok(()) => waker.wake(),
+            Err(_) => self.counters.lose(Loss::StraysFull, 1),
+        }
+    }
+
+    pub(super) fn pass_to_control(&mut self, from: SocketAddr, datagram: &[u8]) {
+        self.report(Report::Stray { from, datagram: datagram.to_vec() });
+    }
+
+    pub(super) fn report_roamed(&mut self, peer: PeerIndex, session: u32, address: SocketAddr) {
+        self.report(Report::Roamed { peer, session, address });
+    }
+
+    fn report_traffic(&mut self) {
+        let Some(sums) = self.outbound.traffic.take(Instant::now()) else {
+            return;
+        };
+        for (peer, sums) in sums {
+            let report = Report::Traffic { peer, sent_bytes: sums.sent_bytes, received_bytes: sums.received_bytes };
+            if self.place.reports.try_send(report).is_err() {
+                self.counters.lose(Loss::ReportsFull, 1);
+            }
+        }
+    }
+
+    fn report(&self, report: Report) {
+        if self.place.reports.try_send(report).is_err() {
+            self.counters.lose(Loss::ReportsFull, 1);
+        }
+    }
+}

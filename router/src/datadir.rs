@@ -1,0 +1,168 @@
+//! The data directory: who this router is, on which disk.
+//!
+//! Owns the directory's layout, its permissions and the proof that an identity and its disk are still together
+//! (invariant I3). Knows nothing of what the store keeps.
+//!
+//! ```text
+//!   DIR/            0700
+//!     signing.key   0600   Ed25519 secret, 32 bytes
+//!     noise.key     0600   X25519 secret, 32 bytes
+//!     cluster.psk   0600   Argon2id(password), only where a mesh is formed by password
+//!     ledger.redb   0600   genesis, certificate, members, ledger, leases, tokens
+//!     spool/               releases that raddle-cni could not deliver
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use mesh::Secret;
+use zeroize::Zeroizing;
+
+/// A data directory that exists with the right permissions.
+#[derive(Debug, Clone)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+}
+
+/// The files of secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretFile {
+    /// Signs this router's records.
+    Signing,
+    /// Its static key in handshakes.
+    Noise,
+    /// What a password was stretched to.
+    Psk,
+}
+
+impl SecretFile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Signing => "signing.key",
+            Self::Noise => "noise.key",
+            Self::Psk => "cluster.psk",
+        }
+    }
+}
+
+impl DataDir {
+    /// Makes the directory if it is not there.
+    pub(crate) fn create(path: &Path) -> Result<Self, DataDirError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| DataDirError::Create { path: path.to_owned(), source })?;
+        Self::open(path)
+    }
+
+    /// Takes a directory that is there, if nobody but its owner can look inside.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let metadata = fs::metadata(path).map_err(|source| DataDirError::Missing { path: path.to_owned(), source })?;
+        if !metadata.is_dir() {
+            return Err(DataDirError::NotADirectory { path: path.to_owned() });
+        }
+        refuse_if_open_to_others(path, &metadata, "0700")?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the store lives.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.path.join("ledger.redb")
+    }
+
+    /// Where undelivered releases lie.
+    pub(crate) fn spool_path(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    /// Whether `raddle init` or `raddle join` has been here.
+    pub(crate) fn has_store(&self) -> bool {
+        self.store_path().exists()
+    }
+
+    /// Reads a secret; its file must be readable by its owner alone.
+    pub(crate) fn read_secret(&self, file: SecretFile) -> Result<Secret, DataDirError> {
+        let path = self.path.join(file.name());
+        let unreadable = |source| DataDirError::Unreadable { path: path.clone(), source };
+        let mut opened = File::open(&path).map_err(unreadable)?;
+        let metadata = opened.metadata().map_err(unreadable)?;
+        refuse_if_open_to_others(&path, &metadata, "0600")?;
+        if metadata.len() != 32 {
+            return Err(DataDirError::NotAKey { path, length: metadata.len() });
+        }
+        let mut secret = Zeroizing::new([0; 32]);
+        opened.read_exact(secret.as_mut()).map_err(unreadable)?;
+        Ok(Secret::new(*secret))
+    }
+
+    /// Writes a secret durably. Never replaces one.
+    pub(crate) fn write_secret(&self, file: SecretFile, secret: &Secret) -> Result<(), DataDirError> {
+        let path = self.path.join(file.name());
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut opened| {
+            opened.write_all(secret.bytes())?;
+            opened.sync_all()
+        });
+        written.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
+    }
+
+    /// Whether the secret's file is there.
+    pub(crate) fn has_secret(&self, file: SecretFile) -> bool {
+        self.path.join(file.name()).exists()
+    }
+
+    /// Takes back a half-made store. The keys stay: the next attempt uses them.
+    pub(crate) fn clear(&self) {
+        let _ = fs::remove_file(self.path.join(SecretFile::Psk.name()));
+        let _ = fs::remove_file(self.store_path());
+    }
+
+    /// What ties the store to this disk: the machine's id and the store file's inode, both of which a copy changes.
+    pub(crate) fn stamp(&self) -> Result<String, DataDirError> {
+        let path = self.store_path();
+        let metadata = fs::metadata(&path).map_err(|source| DataDirError::Unreadable { path, source })?;
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        Ok(format!("{} {}", machine.trim(), metadata.ino()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn refuse_if_open_to_others(path: &Path, metadata: &fs::Metadata, wanted: &'static str) -> Result<(), DataDirError> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(DataDirError::OpenToOthers { path: path.to_owned(), mode, wanted })
+}
+
+/// Why the data directory cannot be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    #[error("cannot make the data directory {}: {source}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("no data directory {}: {source}; run 'raddle init' or 'raddle join' first", path.display())]
+    Missing { path: PathBuf, source: io::Error },
+    #[error("{} is not a directory; name another one with --data-dir", path.display())]
+    NotADirectory { path: PathBuf },
+    #[error("{} has mode {mode:04o}, so others than its owner can read it; run 'chmod {wanted} {}'", path.display(), path.display())]
+    OpenToOthers { path: PathBuf, mode: u32, wanted: &'static str },
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{} has {length} bytes where a key has 32; restore it, or start anew with another --data-dir", path.display())]
+    NotAKey { path: PathBuf, length: u64 },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! What may be read by others is refused; what is written comes back.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn directory() -> (tempfile::TempDir, DataDir) {
+    let temporary = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::create(&temporary.path().join("raddle")).unwrap();
+    (temporary, data_dir)
+}
+
+#[test]
+fn a_secret_is_readable_by_its_owner_alone_and_never_replaced() {
+    let (_temporary, data_dir) = directory();
+    let secret = Secret::new([7; 32]);
+    data_dir.write_secret(SecretFile::Signing, &secret).unwrap();
+    assert_eq!(data_dir.read_secret(SecretFile::Signing).unwrap().bytes(), secret.bytes());
+    assert_eq!(fs::metadata(data_dir.path().join("signing.key")).unwrap().mode() & 0o777, 0o600);
+    assert!(matches!(data_dir.write_secret(SecretFile::Signing, &secret), Err(DataDirError::Write { .. })));
+}
+
+#[test]
+fn keys_and_directories_open_to_others_are_refused_with_the_remedy() {
+    let (_temporary, data_dir) = directory();
+    data_dir.write_secret(SecretFile::Noise, &Secret::new([7; 32])).unwrap();
+    let key = data_dir.path().join("noise.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let message = data_dir.read_secret(SecretFile::Noise).unwrap_err().to_string();
+    assert!(message.contains("mode 0644") && message.contains("chmod 0600"), "{message}");
+    fs::set_permissions(data_dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let message = DataDir::open(data_dir.path()).unwrap_err().to_string();
+    assert!(message.contains("chmod 0700"), "{message}");
+}

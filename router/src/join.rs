@@ -1,0 +1,169 @@
+//! Becoming a member: calls a sponsor, proves a secret, and keeps what it grants.
+//!
+//! Owns the connection and its patience. The conversation itself is the mesh's.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use mesh::{Candidate, Joined, Joiner, Progress, Token};
+use wire::PeerName;
+use zeroize::Zeroizing;
+
+use crate::cli::{Globals, InitArgs, JoinArgs, JoinSecret, PeerAddress};
+use crate::config::{Config, host_name};
+use crate::datadir::DataDir;
+use crate::found::{self, Keys, Membership};
+use crate::{random, refuse_to_begin_twice, say};
+
+/// `raddle join`.
+pub(crate) fn by_command(globals: &Globals, args: &JoinArgs) -> anyhow::Result<()> {
+    let name = args.name.clone().map_or_else(host_name, Ok)?;
+    let secret = args.read_secret()?;
+    if let JoinSecret::Token(text) = &secret {
+        text.parse::<Token>()?;
+    }
+    let data_dir = DataDir::create(&globals.data_dir)?;
+    refuse_to_begin_twice(&data_dir)?;
+    let cluster = join(&data_dir, &name, &secret, &args.addresses())?;
+    let text = format!("{name} is a member of cluster {}\n\nnext:\n  raddle router            run it (or: systemctl start raddle)\n", cluster.short());
+    say(globals, &text, &serde_json::json!({ "cluster": cluster.to_string(), "name": name.to_string() }))
+}
+
+/// `raddle router --password-file` on a new host: joins whoever is named, or begins a cluster if nobody is.
+pub(crate) fn by_password(config: &Config, data_dir: &DataDir) -> anyhow::Result<()> {
+    let Some(password) = &config.password else {
+        bail!(
+            "{} holds no router yet; run 'raddle init' for a new cluster, 'raddle join TOKEN HOST' to become a member, or \
+             give --password-file",
+            data_dir.path().display(),
+        );
+    };
+    let name = host_name()?;
+    if config.peers.is_empty() {
+        tracing::info!(%name, "nobody to join was named: beginning a cluster");
+        return crate::begin_cluster(data_dir, &InitArgs::for_password(name), Some(password)).map(drop);
+    }
+    let secret = JoinSecret::Password(password.clone());
+    loop {
+        match join(data_dir, &name, &secret, &config.peers) {
+            Ok(cluster) => {
+                tracing::info!(%name, cluster = %cluster.short(), "joined");
+                return Ok(());
+            }
+            // Hosts that start together find each other in any order; a refusal stays one.
+            Err(error) if error.downcast_ref::<Unreachable>().is_some() => {
+                tracing::warn!("{error:#}; trying again");
+                std::thread::sleep(AGAIN);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Tries each address until one answers.
+fn join(
+    data_dir: &DataDir,
+    name: &PeerName,
+    secret: &JoinSecret,
+    peers: &[PeerAddress],
+) -> anyhow::Result<wire::ClusterId> {
+    // On the disk before the first byte is sent: a lost answer can be asked for again by the same identity.
+    let keys = Keys::prepare(data_dir)?;
+    let mut unreachable = Vec::new();
+    for peer in peers {
+        match resolve(peer).and_then(|addresses| dial(&addresses)) {
+            Ok(stream) => {
+                let membership = converse(stream, &keys, name, secret).with_context(|| format!("cannot join at {peer}"))?;
+                let cluster = mesh::cluster_id(&membership.genesis);
+                found::settle(data_dir, membership)?;
+                return Ok(cluster);
+            }
+            Err(error) => unreachable.push(format!("{peer}: {error}")),
+        }
+    }
+    Err(anyhow!(Unreachable { tried: unreachable.join("; ") }))
+}
+
+/// Nobody answered. Trying again may help.
+#[derive(Debug, thiserror::Error)]
+#[error("no router answers ({tried}); is 'raddle router' running there, and TCP and UDP port 6783 open?")]
+struct Unreachable {
+    tried: String,
+}
+
+fn resolve(peer: &PeerAddress) -> std::io::Result<Vec<SocketAddr>> {
+    Ok((peer.host.as_str(), peer.port).to_socket_addrs()?.collect())
+}
+
+fn dial(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::from(ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpStream::connect_timeout(address, DIAL) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSecret) -> anyhow::Result<Membership> {
+    let candidate = Candidate {
+        signing_key: keys.signing.clone(),
+        noise_key: keys.noise.clone(),
+        name: name.clone(),
+        // Where it listens is known to the router that starts later, and told then.
+        addresses: Vec::new(),
+    };
+    let mut joiner = match secret {
+        JoinSecret::Token(text) => Joiner::with_token(candidate, &text.parse()?, random()),
+        JoinSecret::Password(_) => Joiner::with_password(candidate, random()),
+    };
+    let until = Instant::now() + ANSWER;
+    let mut psk = None;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        while let Some(bytes) = joiner.poll_transmit() {
+            stream.write_all(&bytes)?;
+        }
+        match (joiner.poll_progress(), secret) {
+            (Some(Progress::Joined(joined)), _) => return adopt(keys, *joined, psk),
+            (Some(Progress::Failed(error)), _) => return Err(error.into()),
+            (Some(Progress::PasswordKeyWanted { cluster }), JoinSecret::Password(password)) => {
+                let key = stretch(password, cluster)?;
+                joiner.handle_password_key(&key);
+                psk = Some(key);
+                continue;
+            }
+            (Some(Progress::PasswordKeyWanted { .. }) | None, _) => {}
+        }
+        stream.set_read_timeout(Some(until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => joiner.handle_closed(),
+            Ok(length) => joiner.handle_bytes(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                bail!("the router there does not answer within {} s; see its log", ANSWER.as_secs());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn stretch(password: &Zeroizing<String>, cluster: wire::ClusterId) -> anyhow::Result<mesh::Secret> {
+    Ok(found::stretch(password, cluster).map_err(std::io::Error::other)?)
+}
+
+fn adopt(keys: &Keys, joined: Joined, psk: Option<mesh::Secret>) -> anyhow::Result<Membership> {
+    let Joined { genesis, certificate, members, ledger } = joined;
+    let ledger = found::adopt(keys, &genesis, &ledger)?;
+    Ok(Membership { genesis, certificate, members, ledger, psk })
+}
+
+/// A host that is there answers within a few round trips.
+const DIAL: Duration = Duration::from_secs(3);
+/// The sponsor stretches the password, asks its ledger and may have to find a block first.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Between two rounds over all peers.
+const AGAIN: Duration = Duration::from_secs(1);

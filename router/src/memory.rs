@@ -1,0 +1,109 @@
+//! What a router remembers between two starts, as values.
+//!
+//! Owns the rows of the store and their encodings. Knows nothing of files.
+
+use mesh::Member;
+use wire::{CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis};
+
+use crate::control::{TARGETS, Targets};
+use crate::storage::{Change, Storage, StorageError, Table};
+use crate::token::IssuedToken;
+
+/// The content of a store.
+pub(crate) struct Memory {
+    pub(crate) genesis: Genesis,
+    pub(crate) certificate: Certificate,
+    /// How often the router has started.
+    pub(crate) boots: u32,
+    /// Machine and file the store was made for.
+    pub(crate) stamp: String,
+    pub(crate) members: Vec<Member>,
+    pub(crate) tokens: Vec<IssuedToken>,
+    pub(crate) targets: Vec<String>,
+    pub(crate) ledger: Vec<ipam::Write>,
+}
+
+impl Memory {
+    /// Reads everything.
+    pub(crate) fn recall(storage: &Storage) -> Result<Self, RecallError> {
+        let (mut genesis, mut certificate, mut boots, mut stamp) = (None, None, 0, String::new());
+        let (mut members, mut tokens, mut targets, mut ledger) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for Change { table, key, value } in storage.load()? {
+            let value = value.unwrap_or_default();
+            let damaged = |source| RecallError::Damaged { row: String::from_utf8_lossy(&key).into_owned(), source };
+            match table {
+                Table::Meta => match key.as_slice() {
+                    b"genesis" => genesis = Some(wire::decode(GENESIS_VERSION, &value).map_err(damaged)?),
+                    b"certificate" => certificate = Some(wire::decode(CERTIFICATE_VERSION, &value).map_err(damaged)?),
+                    b"boots" => boots = wire::decode(META_VERSION, &value).map_err(damaged)?,
+                    b"stamp" => stamp = String::from_utf8_lossy(&value).into_owned(),
+                    key if key == TARGETS.as_bytes() => targets = Targets::decode(&value).map_err(damaged)?,
+                    _ => {}
+                },
+                Table::Members => members.push(wire::decode(MEMBER_VERSION, &value).map_err(damaged)?),
+                Table::Tokens => tokens.push(IssuedToken::decode(&value).map_err(damaged)?),
+                Table::Ledger(number) => ledger.extend(ledger_row(number, key, value)),
+            }
+        }
+        let genesis = genesis.ok_or(RecallError::Unfinished)?;
+        let certificate = certificate.ok_or(RecallError::Unfinished)?;
+        Ok(Self { genesis, certificate, boots, stamp, members, tokens, targets, ledger })
+    }
+}
+
+/// How the cluster began.
+pub(crate) fn genesis_change(genesis: &Genesis) -> Change {
+    meta("genesis", wire::encode(GENESIS_VERSION, genesis))
+}
+
+/// Which member this is.
+pub(crate) fn certificate_change(certificate: &Certificate) -> Change {
+    meta("certificate", wire::encode(CERTIFICATE_VERSION, certificate))
+}
+
+/// How often it has started.
+pub(crate) fn boots_change(boots: u32) -> Change {
+    meta("boots", wire::encode(META_VERSION, &boots))
+}
+
+/// For which machine and file.
+pub(crate) fn stamp_change(stamp: &str) -> Change {
+    meta("stamp", stamp.as_bytes().to_vec())
+}
+
+/// Somebody in the cluster.
+pub(crate) fn member_change(member: &Member) -> Change {
+    let key = member.certificate.title.identity.0.to_vec();
+    Change { table: Table::Members, key, value: Some(wire::encode(MEMBER_VERSION, member)) }
+}
+
+/// A row of the ledger's.
+pub(crate) fn ledger_change(write: ipam::Write) -> Change {
+    Change { table: Table::Ledger(write.table as u8), key: write.key, value: write.value }
+}
+
+/// Rows of tables that this version does not know are a newer version's, and stay where they are.
+fn ledger_row(number: u8, key: Vec<u8>, value: Vec<u8>) -> Option<ipam::Write> {
+    let table = ipam::Table::ALL.into_iter().find(|table| *table as u8 == number)?;
+    Some(ipam::Write { table, key, value: Some(value) })
+}
+
+fn meta(key: &str, value: Vec<u8>) -> Change {
+    Change { table: Table::Meta, key: key.as_bytes().to_vec(), value: Some(value) }
+}
+
+/// Why a store cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecallError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the store's row {row:?} is damaged: {source}; this identity is lost: join again with an empty --data-dir")]
+    Damaged { row: String, source: DecodeError },
+    #[error("'raddle init' or 'raddle join' was interrupted here; remove the directory and run it again")]
+    Unfinished,
+}
+
+/// The format of single facts.
+const META_VERSION: u8 = 1;
+/// The format of a stored member.
+const MEMBER_VERSION: u8 = 1;

@@ -1,0 +1,140 @@
+//! TCP streams: the carrier for what must arrive whole and in order.
+//!
+//! Owns the sockets and a bounded queue to each. Knows nothing of what flows: that a stream belongs to a peer is known
+//! only to the mesh, and only after the first envelope on it has opened.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use wire::Identity;
+
+/// What happened on a stream.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// Somebody dialled us.
+    Accepted { stream: u64, socket: TcpStream, from: SocketAddr },
+    /// The call we made went through.
+    Dialled { stream: u64, socket: TcpStream, peer: Identity },
+    /// It did not.
+    NotDialled { peer: Identity },
+    /// Bytes came in.
+    Bytes { stream: u64, bytes: Vec<u8> },
+    /// It ended, from whichever side.
+    Closed { stream: u64 },
+}
+
+/// All streams of this router.
+pub(crate) struct Streams {
+    events: mpsc::Sender<StreamEvent>,
+    writers: BTreeMap<u64, mpsc::Sender<Vec<u8>>>,
+    next: u64,
+}
+
+impl Streams {
+    /// No streams yet; what happens to them will be sent to `events`.
+    pub(crate) fn new(events: mpsc::Sender<StreamEvent>) -> Self {
+        // Accepted streams have odd numbers, dialled ones even: the two counters never meet.
+        Self { events, writers: BTreeMap::new(), next: 0 }
+    }
+
+    /// Accepts for ever. Which streams may stay is for the mesh to say.
+    pub(crate) async fn accept(listener: TcpListener, events: mpsc::Sender<StreamEvent>) {
+        let mut stream = 1;
+        loop {
+            match listener.accept().await {
+                Ok((socket, from)) => {
+                    if events.send(StreamEvent::Accepted { stream, socket, from }).await.is_err() {
+                        return;
+                    }
+                    stream += 2;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the TCP listener did not accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Starts a call.
+    pub(crate) fn dial(&mut self, peer: Identity, address: SocketAddr) {
+        self.next += 2;
+        let stream = self.next;
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = match timeout(DIAL, TcpStream::connect(address)).await {
+                Ok(Ok(socket)) => StreamEvent::Dialled { stream, socket, peer },
+                Ok(Err(_)) | Err(_) => StreamEvent::NotDialled { peer },
+            };
+            let _ = events.send(event).await;
+        });
+    }
+
+    /// Starts reading and writing.
+    pub(crate) fn open(&mut self, stream: u64, socket: TcpStream) {
+        let _ = socket.set_nodelay(true);
+        let (reader, writer) = socket.into_split();
+        let (queue, queued) = mpsc::channel(QUEUE);
+        self.writers.insert(stream, queue);
+        tokio::spawn(write(writer, queued));
+        tokio::spawn(read(stream, reader, self.events.clone()));
+    }
+
+    /// Queues bytes. A stream whose queue is full is closed: what it owed is repaired by the next exchange of digests.
+    pub(crate) fn send(&mut self, stream: u64, bytes: Vec<u8>) -> Sent {
+        match self.writers.get(&stream).map(|queue| queue.try_send(bytes)) {
+            Some(Ok(())) => Sent::Queued,
+            Some(Err(_)) => {
+                self.close(stream);
+                Sent::Closed
+            }
+            None => Sent::Closed,
+        }
+    }
+
+    /// Ends a stream after what is queued. No event follows from this side.
+    pub(crate) fn close(&mut self, stream: u64) {
+        self.writers.remove(&stream);
+    }
+}
+
+/// What became of bytes given to [`Streams::send`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Queued,
+    Closed,
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut queued: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(bytes) = queued.recv().await {
+        writer.write_all(&bytes).await?;
+    }
+    writer.shutdown().await
+}
+
+async fn read(stream: u64, mut reader: OwnedReadHalf, events: mpsc::Sender<StreamEvent>) {
+    let mut buffer = vec![0; READ_BYTES];
+    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+        if events.send(StreamEvent::Bytes { stream, bytes }).await.is_err() {
+            return;
+        }
+    }
+    let _ = events.send(StreamEvent::Closed { stream }).await;
+}
+
+/// A host that is there answers within a few round trips; one that is not is tried again later.
+const DIAL: Duration = Duration::from_secs(3);
+/// Messages waiting for one peer; a snapshot is sent in far fewer.
+const QUEUE: usize = 1024;
+/// One read of the socket.
+const READ_BYTES: usize = 64 * 1024;
+/// Out of file descriptors passes; spinning on it does not help.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,69 @@
+//! The host's own network: at which addresses other routers reach this one, and what fits there.
+//!
+//! Decides which interfaces count. Knows nothing of peers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hostnet::NetlinkError;
+use hostnet::link::{self, Link, LinkKind, LinkState};
+
+use crate::config::{Config, Listen};
+
+/// What the host offers the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Underlay {
+    /// Where other routers can reach this one, best first.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The smallest MTU of the interfaces with these addresses.
+    pub(crate) mtu_bytes: u32,
+}
+
+impl Underlay {
+    /// The largest UDP payload that fits: less an IP header of the family that is tried first, and 8 bytes of UDP.
+    pub(crate) fn datagram_bytes(&self) -> u16 {
+        let header = if self.addresses.first().is_none_or(SocketAddr::is_ipv4) { 28 } else { 48 };
+        u16::try_from(self.mtu_bytes.saturating_sub(header)).unwrap_or(u16::MAX)
+    }
+}
+
+/// Looks at the host's interfaces.
+pub(crate) fn survey(config: &Config) -> Result<Underlay, NetlinkError> {
+    Ok(choose(config, &link::list()?))
+}
+
+fn choose(config: &Config, links: &[Link]) -> Underlay {
+    let port = config.listen.port();
+    let ours = |link: &Link| link.name == config.bridge || link.name == config.tap || link.name.starts_with("rd");
+    let listens = |address: IpAddr| match config.listen {
+        Listen::Anywhere { .. } => !is_local(address),
+        Listen::At(at) => at.ip() == address || (at.ip().is_unspecified() && at.is_ipv4() == address.is_ipv4()),
+    };
+    let counts = |link: &&Link| link.state == LinkState::Up && !ours(link);
+    let mut found: Vec<(&Link, IpAddr)> = Vec::new();
+    for link in links.iter().filter(counts) {
+        let wanted = link.addresses.iter().map(|prefix| prefix.address).filter(|address| listens(*address));
+        found.extend(wanted.filter(|_| link.kind != LinkKind::Loopback || config.listen != Listen::Anywhere { port }).map(|address| (link, address)));
+    }
+    // IPv4 first: its header is the smaller one, so more of every datagram is the container's.
+    found.sort_by_key(|(_, address)| address.is_ipv6());
+    let mtu_bytes = found.iter().map(|(link, _)| link.mtu_bytes).min().unwrap_or(ETHERNET_MTU);
+    let addresses = if config.advertise.is_empty() {
+        found.iter().map(|(_, address)| SocketAddr::new(*address, port)).take(ADDRESSES).collect()
+    } else {
+        config.advertise.iter().map(|address| address.or_port(port)).collect()
+    };
+    Underlay { addresses, mtu_bytes }
+}
+
+/// Whether an address means something else on every host.
+fn is_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified(),
+    }
+}
+
+/// What Ethernet carries when nothing better is known.
+const ETHERNET_MTU: u32 = 1500;
+/// A host with more addresses than this is reached at its first ones.
+const ADDRESSES: usize = 8;
