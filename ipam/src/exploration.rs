@@ -51,7 +51,8 @@ pub(crate) enum Loss {
 /// How an exploration ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    Nothing { states: usize, exhausted: bool },
+    /// No history of up to `depth` steps, nor any of the states seen beyond.
+    Nothing { states: usize, depth: usize },
     Duplicate { states: usize, history: Vec<String> },
 }
 
@@ -140,7 +141,7 @@ impl Explorer {
                 return Found::Duplicate { states: next + 1, history: self.history(&before, next) };
             }
             if next >= self.plan.limit {
-                return Found::Nothing { states: next, exhausted: false };
+                return Found::Nothing { states: next, depth: self.history(&before, next).len() - 1 };
             }
             for (host, step, after) in self.successors(&world) {
                 if !seen.contains(&after) {
@@ -152,8 +153,7 @@ impl Explorer {
             }
             next += 1;
         }
-        println!("{} cores, {} parcels, {} steps", self.cores.len(), self.parcels.len(), self.steps.len());
-        Found::Nothing { states: next, exhausted: true }
+        Found::Nothing { states: next, depth: usize::MAX }
     }
 
     fn history(&self, before: &[(usize, usize, Step)], last: usize) -> Vec<String> {
@@ -214,7 +214,7 @@ impl Explorer {
     fn steps_of(&mut self, world: &World, host: usize) -> Vec<Step> {
         let core = &self.cores[world.cores[host] as usize];
         let (me, newest) = (identity(core.key), core.newest_epoch);
-        let mut steps = vec![Step::Claim, Step::Release];
+        let mut steps = vec![if core.in_use.is_empty() { Step::Claim } else { Step::Release }];
         for (number, parcel) in self.parcels.iter().enumerate() {
             let sent = world.sent.get(number / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1);
             let spends = newest >= self.plan.epochs && self.requests[number];
@@ -351,9 +351,9 @@ impl Explorer {
             Message::Digest(_)
             | Message::Compare(_)
             | Message::Want(_)
-            | Message::WantRange(_)
-            | Message::SpaceDeny { .. } => {}
+            | Message::WantRange(_) => {}
             Message::SpaceRequest(_)
+            | Message::SpaceDeny { .. }
             | Message::MovePrepare(_)
             | Message::MoveOffer { .. }
             | Message::MoveReady { .. }

@@ -118,27 +118,25 @@ impl Roster {
 
     /// Admits as many of a list as possible, whatever its order. What is new, and what could not be.
     pub(crate) fn admit_all(&mut self, members: Vec<Member>) -> (Vec<(Member, MemberChange)>, Vec<AdmitError>) {
-        let (mut waiting, mut new) = (members, Vec::new());
+        let (mut waiting, mut new, mut refused) = (members, Vec::new(), Vec::new());
         loop {
-            let (mut stranded, mut errors, before) = (Vec::new(), Vec::new(), waiting.len());
+            let (before, mut stranded) = (waiting.len(), Vec::new());
             for member in waiting {
                 let identity = member.identity();
                 match self.admit(member.clone()) {
-                    Ok(Some(change)) => new.extend(self.members.get(&identity).map(|member| (member.clone(), change))),
-                    Ok(None) => {}
-                    Err(error) => {
-                        if matches!(error, AdmitError::UnknownIssuer { .. }) {
-                            stranded.push(member);
-                        }
-                        errors.push(error);
+                    Ok(change) => new.extend(self.members.get(&identity).cloned().zip(change)),
+                    Err(AdmitError::UnknownIssuer { issuer }) => {
+                        stranded.push((member, AdmitError::UnknownIssuer { issuer }))
                     }
+                    Err(error) => refused.push(error),
                 }
             }
-            // Only the stranded can gain by another round, and only if somebody was admitted meanwhile.
+            // The stranded gain by another round only if somebody was admitted meanwhile.
             if stranded.is_empty() || stranded.len() == before {
-                return (new, errors);
+                refused.extend(stranded.into_iter().map(|(_, error)| error));
+                return (new, refused);
             }
-            waiting = stranded;
+            waiting = stranded.into_iter().map(|(member, _)| member).collect();
         }
     }
 

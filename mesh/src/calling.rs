@@ -28,20 +28,21 @@ impl Calling {
         self.next
     }
 
-    /// Notes a call that was made. The pause grows after every address had its turn. Returns the number of a forgotten one.
+    /// Notes a call that was made. The pause grows after every address had its turn, and is
+    /// stretched by a random part so that two sides do not keep step. Returns the number of a forgotten one.
     pub(crate) fn handle_called(
         &mut self,
         call: Call,
         choices: usize,
         times: &PeerTimes,
-        jitter: Duration,
+        stretch: f64,
         now: Instant,
     ) -> Option<u32> {
         let rounds =
             i32::try_from(usize::try_from(self.tries).unwrap_or_default() / choices.max(1)).unwrap_or(i32::MAX).min(30);
         let pause = times.retry.mul_f64(PAUSE_GROWTH.powi(rounds)).min(times.retry_most);
         self.tries = self.tries.saturating_add(1);
-        self.next = Some(now + pause + jitter);
+        self.next = Some(now + pause.mul_f64(1.0 + stretch));
         self.last = Some(now);
         self.open.push_back(call);
         if self.open.len() > CALLS_MOST { self.open.pop_front().map(|call| call.index) } else { None }

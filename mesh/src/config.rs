@@ -62,7 +62,7 @@ impl Default for SessionTimes {
 pub struct PeerTimes {
     /// The pause after the first unanswered handshake; each further one is half as long again.
     pub retry: Duration,
-    /// The longest such pause: what an unreachable peer costs in the long run.
+    /// The longest such pause, which is also how long the end of a partition may go unnoticed.
     pub retry_most: Duration,
     /// A peer that has not been heard for this long is asked whether it is there.
     pub keepalive: Duration,
@@ -76,7 +76,7 @@ impl Default for PeerTimes {
     fn default() -> Self {
         Self {
             retry: Duration::from_millis(250),
-            retry_most: Duration::from_secs(15),
+            retry_most: Duration::from_secs(5),
             keepalive: Duration::from_secs(2),
             suspect: Duration::from_secs(5),
             silence: Duration::from_secs(10),

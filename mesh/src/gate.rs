@@ -40,6 +40,13 @@ pub(crate) enum Verdict {
     Challenge(Vec<u8>),
 }
 
+/// Whether an address is one of a member's: then it is charged alone, or one host could shut out its whole LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Known,
+    Unknown,
+}
+
 /// The gate of one router.
 pub(crate) struct Gate {
     limits: GateLimits,
@@ -64,15 +71,27 @@ impl Gate {
         Self { limits, mac1_key, cookie_key, sources: BTreeMap::new(), total, secret: rng.bytes(), secret_since: now }
     }
 
-    /// Judges an initiation or response: its last 32 bytes are mac1 and mac2.
-    pub(crate) fn judge(&mut self, from: SocketAddr, message: &[u8], rng: &mut Rng, now: Instant) -> Verdict {
-        let Some((body, &mac1, mac2)) = split(message) else {
+    /// Whether a handshake message has a valid mac1. Enough for a response: its owner expects it, and expects few.
+    pub(crate) fn recognises(&self, message: &[u8]) -> bool {
+        split(message).is_some_and(|(body, mac1, _)| equal(&mac16(&self.mac1_key, &[body]), mac1))
+    }
+
+    /// Judges an initiation: its last 32 bytes are mac1 and mac2.
+    pub(crate) fn judge(
+        &mut self,
+        from: SocketAddr,
+        source: Source,
+        message: &[u8],
+        rng: &mut Rng,
+        now: Instant,
+    ) -> Verdict {
+        let Some((_, &mac1, mac2)) = split(message).filter(|_| self.recognises(message)) else {
             return Verdict::Drop;
         };
-        if !equal(&mac16(&self.mac1_key, &[body]), &mac1) {
-            return Verdict::Drop;
-        }
-        let source = block_of(from.ip());
+        let source = match source {
+            Source::Known => from.ip(),
+            Source::Unknown => block_of(from.ip()),
+        };
         if self.is_loaded(source, now) && !self.has_cookie(from, message, mac2, rng, now) {
             return self.challenge(from, message, &mac1, rng);
         }

@@ -144,14 +144,14 @@ pub(crate) struct Callee<'a> {
 
 impl Call {
     /// Reads the answer. On failure the call still waits: anybody can send garbage.
-    pub(crate) fn finish(mut self, response: &Response<'_>) -> Result<(Answer, Keys), Self> {
+    pub(crate) fn finish(mut self, response: &Response<'_>) -> Result<(Answer, Keys), Box<Self>> {
         let mut payload = vec![0; response.noise.len()];
         let Ok(length) = self.noise.read_message(response.noise, &mut payload) else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         match payload.get(..length).and_then(Answer::parse) {
             Some(answer) => Ok((answer, Keys::of(self.noise))),
-            None => Err(self),
+            None => Err(Box::new(self)),
         }
     }
 }

@@ -20,7 +20,6 @@ mod handshake;
 mod identity;
 mod join;
 mod liveness;
-#[expect(clippy::module_inception, reason = "the crate is named after its one state machine")]
 mod mesh;
 mod noise;
 mod path;

@@ -10,6 +10,7 @@ mod membership;
 mod service;
 mod streams;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -310,7 +311,7 @@ impl Mesh {
             state,
             route,
             round_trip: peer.liveness.round_trip().filter(|_| peer.is_up()),
-            suite: peer.sessions.current().filter(|_| peer.is_up()).map(|session| session.data.suite),
+            suite: peer.sessions.carrying().filter(|_| peer.is_up()).map(|session| session.data.suite),
             mtu_bytes: peer.path.datagram_bytes(self.config.underlay_mtu_bytes).saturating_add(headers),
             since,
             dropped_messages: peer.channel.dropped(),
@@ -332,8 +333,8 @@ impl Mesh {
     fn new_index(&mut self, identity: Identity) -> u32 {
         loop {
             let index = self.rng.number();
-            if !self.indexes.contains_key(&index) {
-                self.indexes.insert(index, identity);
+            if let Entry::Vacant(free) = self.indexes.entry(index) {
+                free.insert(identity);
                 return index;
             }
         }

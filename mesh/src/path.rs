@@ -82,6 +82,11 @@ impl Path {
         self.mtu_bytes.unwrap_or(underlay_mtu_bytes).saturating_sub(headers)
     }
 
+    /// Whether the peer is, or may be, on this host.
+    pub(crate) fn has(&self, host: IpAddr) -> bool {
+        self.endpoint.iter().chain(&self.listed).any(|address| address.ip() == host)
+    }
+
     fn candidates(&self, named: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut candidates = Vec::new();
         for address in self.endpoint.iter().chain(&self.listed).chain(&self.seen).chain(named) {

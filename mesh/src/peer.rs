@@ -110,7 +110,7 @@ impl Peer {
             identity: self.identity,
             endpoint: self.path.endpoint(),
             datagram_bytes: self.path.datagram_bytes(config.underlay_mtu_bytes),
-            send: self.sessions.current().filter(|_| self.is_up()).map(|session| session.data.clone()),
+            send: self.sessions.carrying().filter(|_| self.is_up()).map(|session| session.data.clone()),
             receive: self.sessions.data(),
         }
     }

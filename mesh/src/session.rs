@@ -3,10 +3,11 @@
 //! Owns the control keys and the choice of the session to send under. Knows neither addresses nor messages.
 //!
 //! ```text
-//!   we called:      response ──▶ confirmed ─┐
-//!   we were called: initiation ─▶ unconfirmed ──first authentic envelope──▶ confirmed ─┐
-//!                                                            ┌──────────────────────────┘
-//!                        the newest confirmed one sends ◀────┘      all open until they are too old
+//!   we called:      response ───▶ usable ──first authentic envelope──▶ confirmed
+//!   we were called: initiation ─▶ silent ──first authentic envelope──▶ confirmed
+//!
+//!   control seals under the newest that is usable or confirmed; data under the newest confirmed one, because only then
+//!   have the peer's data threads certainly been told. All open until they are too old.
 //! ```
 
 use std::sync::Arc;
@@ -23,6 +24,17 @@ use crate::plan::{DataSession, SessionHead};
 pub(crate) enum Role {
     Caller,
     Called,
+}
+
+/// What may be sealed under a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trust {
+    /// Nothing: the call may have been a recording.
+    Silent,
+    /// Control envelopes: the peer has the keys.
+    Usable,
+    /// Everything: the peer uses them.
+    Confirmed,
 }
 
 /// What an authentic envelope said about its session.
@@ -42,7 +54,7 @@ pub(crate) struct Session {
     pub(crate) since: Instant,
     pub(crate) renew: Instant,
     pub(crate) data: Arc<DataSession>,
-    confirmed: bool,
+    trust: Trust,
     sealer: Sealer,
     opener: Opener,
 }
@@ -62,16 +74,8 @@ impl Session {
         let opener = Opener::new(crate::aead::Suite::ChaCha20Poly1305, &keys.control_receive);
         let data = Arc::new(DataSession::new(head, keys.data_send, keys.data_receive));
         let Birth { role, boot, since, renew } = *birth;
-        Self {
-            local_index: head.local_index,
-            boot,
-            since,
-            renew,
-            data,
-            confirmed: role == Role::Caller,
-            sealer,
-            opener,
-        }
+        let trust = if role == Role::Caller { Trust::Usable } else { Trust::Silent };
+        Self { local_index: head.local_index, boot, since, renew, data, trust, sealer, opener }
     }
 
     /// A control envelope of a plaintext. `None` when the key is used up.
@@ -82,6 +86,13 @@ impl Session {
         envelope.resize(plaintext.len() + HEADER_BYTES + TAG_BYTES, 0);
         self.sealer.seal(&mut envelope).ok()?;
         Some(envelope)
+    }
+
+    fn confirm(&mut self) -> Confirmation {
+        match std::mem::replace(&mut self.trust, Trust::Confirmed) {
+            Trust::Confirmed => Confirmation::Known,
+            Trust::Silent | Trust::Usable => Confirmation::First,
+        }
     }
 
     fn is_worn(&self) -> bool {
@@ -121,15 +132,13 @@ impl Sessions {
             self.list.iter_mut().find(|session| session.local_index == local_index).ok_or(OpenError::Forged)?;
         let newest = session.opener.is_newest(counter);
         let plaintext = session.opener.open(envelope)?.to_vec();
-        let confirmation =
-            if std::mem::replace(&mut session.confirmed, true) { Confirmation::Known } else { Confirmation::First };
-        Ok(Opened { plaintext, confirmation, newest, boot: session.boot })
+        Ok(Opened { plaintext, confirmation: session.confirm(), newest, boot: session.boot })
     }
 
     /// The session of this number was confirmed by a data envelope.
-    pub(crate) fn confirm(&mut self, local_index: u32) -> Option<Confirmation> {
+    pub(crate) fn confirm(&mut self, local_index: u32) -> Option<(Confirmation, u32)> {
         let session = self.list.iter_mut().find(|session| session.local_index == local_index)?;
-        Some(if std::mem::replace(&mut session.confirmed, true) { Confirmation::Known } else { Confirmation::First })
+        Some((session.confirm(), session.boot))
     }
 
     /// Drops those too old to be used. Returns their numbers.
@@ -147,14 +156,19 @@ impl Sessions {
         self.drop_where(|_| true)
     }
 
-    /// The session to send under: the newest confirmed one.
+    /// The session for control envelopes.
     pub(crate) fn sending(&mut self) -> Option<&mut Session> {
-        self.list.iter_mut().find(|session| session.confirmed)
+        self.list.iter_mut().find(|session| session.trust >= Trust::Usable)
     }
 
     /// The same, to look at.
     pub(crate) fn current(&self) -> Option<&Session> {
-        self.list.iter().find(|session| session.confirmed)
+        self.list.iter().find(|session| session.trust >= Trust::Usable)
+    }
+
+    /// The session for data envelopes.
+    pub(crate) fn carrying(&self) -> Option<&Session> {
+        self.list.iter().find(|session| session.trust == Trust::Confirmed).or_else(|| self.current())
     }
 
     /// Whether a new handshake is due.
@@ -178,12 +192,12 @@ impl Sessions {
         dropped
     }
 
-    /// The one to make room: the oldest unconfirmed one but the newest, else the oldest. Never the one that sends.
+    /// The one to make room: the oldest that is neither the newest nor one that seals.
     fn least_useful(&self) -> usize {
+        let kept = [self.current(), self.carrying()].map(|session| session.map(|session| session.local_index));
         let mut older = self.list.iter().enumerate().skip(1);
-        older
-            .rfind(|(_, session)| !session.confirmed)
-            .map_or(self.list.len().saturating_sub(1), |(position, _)| position)
+        let useless = older.rfind(|(_, session)| !kept.contains(&Some(session.local_index)));
+        useless.map_or(self.list.len().saturating_sub(1), |(position, _)| position)
     }
 }
 

@@ -30,8 +30,14 @@ pub(crate) struct Sponsor {
 
 enum Step {
     Doubting(Box<HandshakeState>),
-    Judging { sealer: Sealer, applicant: Applicant },
+    Judging(Box<Judging>),
     Done,
+}
+
+/// An applicant to be judged, and what seals the verdict.
+struct Judging {
+    sealer: Sealer,
+    applicant: Applicant,
 }
 
 /// An applicant that has proven its keys and its secret.
@@ -87,21 +93,22 @@ impl Sponsor {
         }
         let key = derive(&Split::of(*noise).send, &[b"raddle grant"]);
         let sealer = Sealer::new(Suite::ChaCha20Poly1305, &key, Kind::JoinGrant, 0, 0);
-        self.step = Step::Judging { sealer, applicant: Applicant { identity, noise_key, name, addresses } };
+        self.step =
+            Step::Judging(Box::new(Judging { sealer, applicant: Applicant { identity, noise_key, name, addresses } }));
         self.applicant().ok_or(RefuseReason::BadProof)
     }
 
     /// Who it is, once that is proven and until it has been answered.
     pub(crate) fn applicant(&self) -> Option<&Applicant> {
         match &self.step {
-            Step::Judging { applicant, .. } => Some(applicant),
+            Step::Judging(judging) => Some(&judging.applicant),
             Step::Doubting(_) | Step::Done => None,
         }
     }
 
     /// Seals the answer, in as many messages as it takes.
     pub(crate) fn answer(&mut self, verdict: &Verdict) -> Vec<Vec<u8>> {
-        let Step::Judging { mut sealer, .. } = std::mem::replace(&mut self.step, Step::Done) else {
+        let Step::Judging(mut judging) = std::mem::replace(&mut self.step, Step::Done) else {
             return Vec::new();
         };
         let bytes = wire::encode(CONTACT_VERSION, verdict);
@@ -110,7 +117,7 @@ impl Sponsor {
         for (number, piece) in (1..).zip(&pieces) {
             let last = u8::from(number == pieces.len());
             let mut sealed = [&[0; HEADER_BYTES][..], &[last], piece, &[0; TAG_BYTES]].concat();
-            if sealer.seal(&mut sealed).is_ok() {
+            if judging.sealer.seal(&mut sealed).is_ok() {
                 messages.push(sealed);
             }
         }

@@ -32,6 +32,9 @@ pub(crate) use failure::report;
 pub(crate) use pool::PoolChoice6;
 pub(crate) use secret::{JoinSecret, SecretError, read_password};
 
+/// The bridge of a router that is not told otherwise.
+pub(crate) const DEFAULT_BRIDGE: &str = "raddle0";
+
 /// The command line. Made by [`parse`].
 #[derive(Parser)]
 #[command(name = "raddle", version, about = help::ABOUT, after_help = help::ROOT, max_term_width = 100)]
@@ -190,7 +193,7 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "ADDRESS[:PORT]", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) advertise: Vec<UnderlayAddress>,
     /// The bridge that containers are attached to; made when missing
-    #[arg(long, value_name = "NAME", default_value = "raddle0", value_parser = address::parse_interface)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_BRIDGE, value_parser = address::parse_interface)]
     pub(crate) bridge: String,
     /// The router's own port on that bridge
     #[arg(long, value_name = "NAME", default_value = "raddle-tap", value_parser = address::parse_interface)]
@@ -204,6 +207,9 @@ pub(crate) struct RouterArgs {
     /// Also let routers join that know the password in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// What to call this router if it is new [default: the host name]
+    #[arg(long, requires = "password_file")]
+    pub(crate) name: Option<PeerName>,
 }
 
 /// Operands of `token create`.

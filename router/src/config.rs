@@ -25,6 +25,8 @@ pub(crate) struct Config {
     /// The containers' MTU; none = the largest that fits the underlay.
     pub(crate) mtu_bytes: Option<u16>,
     pub(crate) password: Option<Zeroizing<String>>,
+    /// What a router that is made by password is called; none = the host's name.
+    pub(crate) name: Option<PeerName>,
 }
 
 /// Where to listen.
@@ -75,6 +77,7 @@ impl TryFrom<(&Globals, &RouterArgs)> for Config {
             tap: args.tap.clone(),
             queues: args.queues.unwrap_or_else(queues),
             mtu_bytes: args.mtu,
+            name: args.name.clone(),
             password: args.password_file.as_deref().map(read_password).transpose()?,
         })
     }

@@ -63,7 +63,8 @@ pub(crate) struct Forwarding {
 /// What a data thread has to say.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// Authentic datagrams of the peer come from another address than its plan says.
+    /// The newest envelope of a session (by its local index) came from an address that none before it came from: the
+    /// peer has moved, or it has begun to use the session.
     Roamed { peer: PeerIndex, session: u32, address: SocketAddr },
     /// What went to and came from a peer since the last report of the same thread, envelopes included.
     Traffic { peer: PeerIndex, sent_bytes: u64, received_bytes: u64 },

@@ -88,14 +88,14 @@ pub(crate) fn found(plan: &Plan, keys: &Keys) -> Membership {
     Membership { genesis, certificate, members: Vec::new(), ledger, psk: None }
 }
 
-/// Refuses a pool that the host already reaches by some other way.
-pub(crate) fn refuse_overlap(pool: Pool, pool6: Option<PoolChoice6>) -> Result<(), FoundError> {
+/// Refuses a pool that the host already reaches by some other way than a bridge that an earlier router left.
+pub(crate) fn refuse_overlap(pool: Pool, pool6: Option<PoolChoice6>, bridge: &str) -> Result<(), FoundError> {
     let mut prefixes = vec![Prefix { address: pool.base.into(), length: pool.prefix }];
     if let Some(PoolChoice6::Given(pool6)) = pool6 {
         prefixes.push(Prefix { address: pool6.base.into(), length: pool6.prefix });
     }
     for pool in prefixes {
-        let overlap = hostnet::route::overlapping_route(pool, None).map_err(|source| FoundError::Routes { source })?;
+        let overlap = hostnet::route::overlapping_route(pool, Some(bridge)).map_err(|source| FoundError::Routes { source })?;
         if let Some(overlap) = overlap {
             let hostnet::route::Overlap { route, interface } = overlap;
             return Err(FoundError::Overlap { pool, route, interface });

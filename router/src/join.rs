@@ -40,10 +40,10 @@ pub(crate) fn by_password(config: &Config, data_dir: &DataDir) -> anyhow::Result
             data_dir.path().display(),
         );
     };
-    let name = host_name()?;
+    let name = config.name.clone().map_or_else(host_name, Ok)?;
     if config.peers.is_empty() {
         tracing::info!(%name, "nobody to join was named: beginning a cluster");
-        return crate::begin_cluster(data_dir, &InitArgs::for_password(name), Some(password)).map(drop);
+        return crate::begin_cluster(data_dir, &InitArgs::for_password(name), Some(password), &config.bridge).map(drop);
     }
     let secret = JoinSecret::Password(password.clone());
     loop {

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 fn begin(globals: &Globals, args: &InitArgs) -> anyhow::Result<()> {
     let password = args.password_file.as_deref().map(cli::read_password).transpose()?;
     let data_dir = DataDir::create(&globals.data_dir)?;
-    let Title { name, identity, cluster, pools } = begin_cluster(&data_dir, args, password.as_ref())?;
+    let Title { name, identity, cluster, pools } = begin_cluster(&data_dir, args, password.as_ref(), cli::DEFAULT_BRIDGE)?;
     let text = format!(
         "{name} is the first router of cluster {}, pool {pools}\n\n\
          next:\n  raddle router            run it (or: systemctl start raddle)\n  \
@@ -80,10 +80,11 @@ pub(crate) fn begin_cluster(
     data_dir: &DataDir,
     args: &InitArgs,
     password: Option<&Zeroizing<String>>,
+    bridge: &str,
 ) -> anyhow::Result<Title> {
     let name = args.name.clone().map_or_else(config::host_name, Ok)?;
     refuse_to_begin_twice(data_dir)?;
-    found::refuse_overlap(args.pool, args.pool6)?;
+    found::refuse_overlap(args.pool, args.pool6, bridge)?;
     let plan = found::Plan { name: name.clone(), pool: args.pool, pool6: args.pool6, block_slots: args.block_size };
     let keys = found::Keys::prepare(data_dir)?;
     let mut membership = found::found(&plan, &keys);

@@ -166,6 +166,7 @@ impl Packet {
             (Some(NetSlice::Ipv6(_)), Some(TransportSlice::Icmpv6(message))) => {
                 matches!(message.type_u8(), 130..=137 | 143)
             }
+            (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Igmp(_))) => is_underlay(ip.header().source_addr().into()),
             _ => false,
         })
     }

@@ -141,6 +141,6 @@ fn a_copied_data_directory_is_refused() -> Result<()> {
     let archive = stage.directory().join("copy.tar").display().to_string();
     stage.host(1)?.run(&["tar", "-C", "/var/lib", "-cf", &archive, "raddle"])?.ok()?;
     stage.host(2)?.run(&["tar", "-C", "/var/lib", "-xf", &archive])?.ok()?;
-    says(stage.host(2)?, &["router"], 1, &[DATA, "raddle join"])?;
+    says(stage.host(2)?, &["router"], 1, &[DATA, "copy", "--data-dir", "raddle revoke host1"])?;
     cluster.router_mut(1)?.start_again()
 }

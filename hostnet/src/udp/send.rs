@@ -152,6 +152,7 @@ impl SendBatch {
                         }
                     }
                     Some(libc::EINTR) => return messages,
+                    Some(libc::EAGAIN) => return sent.give_up(messages),
                     _ => sent.count(refused, &error),
                 }
                 rest
@@ -172,6 +173,7 @@ impl SendBatch {
                     left = left.get(taken.max(1)..).unwrap_or_default();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => left = sent.give_up(left),
                 Err(error) => {
                     let (refused, others) = left.split_at(1);
                     sent.count(refused, &error);
@@ -248,6 +250,13 @@ impl SegmentControl {
 }
 
 impl Sent {
+    /// Counts everything that is left: the kernel had no room in all the time a send waits, and will not have it sooner
+    /// for the next.
+    fn give_up(&mut self, messages: &[Grouped]) -> &'static [Grouped] {
+        self.refused += messages.iter().map(Grouped::count).sum::<u64>();
+        &[]
+    }
+
     fn count(&mut self, refused: &[Grouped], error: &io::Error) {
         let datagrams = refused.iter().map(Grouped::count).sum::<u64>();
         if error.raw_os_error() == Some(libc::EMSGSIZE) {

@@ -27,11 +27,11 @@ fn nothing_passes_without_mac1() {
     let (mut gate, mut rng) = gate(GateLimits::default(), now);
     let from = "192.0.2.1:1".parse().unwrap();
     let (mut good, _) = message(None);
-    assert_eq!(gate.judge(from, &good, &mut rng, now), Verdict::Pass);
+    assert_eq!(gate.judge(from, Source::Unknown, &good, &mut rng, now), Verdict::Pass);
     good[8] ^= 1;
-    assert_eq!(gate.judge(from, &good, &mut rng, now), Verdict::Drop);
+    assert_eq!(gate.judge(from, Source::Unknown, &good, &mut rng, now), Verdict::Drop);
     for length in 0..64 {
-        assert_eq!(gate.judge(from, &vec![0; length], &mut rng, now), Verdict::Drop);
+        assert_eq!(gate.judge(from, Source::Unknown, &vec![0; length], &mut rng, now), Verdict::Drop);
     }
 }
 
@@ -40,7 +40,8 @@ fn a_source_has_its_budget_and_a_block_is_one_source() {
     let now = start();
     let (mut gate, mut rng) = gate(GateLimits::default(), now);
     let (message, _) = message(None);
-    let mut passed = |from: &str, now| gate.judge(from.parse().unwrap(), &message, &mut rng, now) == Verdict::Pass;
+    let mut passed =
+        |from: &str, now| gate.judge(from.parse().unwrap(), Source::Unknown, &message, &mut rng, now) == Verdict::Pass;
     assert_eq!((0..50).filter(|_| passed("192.0.2.1:1", now)).count(), 5);
     assert!(passed("192.0.2.2:1", now));
     assert_eq!((0..50).filter(|number| passed(&format!("[2001:db8::{number}]:1"), now)).count(), 5);
@@ -55,19 +56,21 @@ fn under_load_a_cookie_is_asked_for_and_helps() {
     let (plain, mac1) = message(None);
     for number in 0..6 {
         let from = SocketAddr::from(([10, 0, 0, number], 1));
-        assert_eq!(gate.judge(from, &plain, &mut rng, now), Verdict::Pass);
+        assert_eq!(gate.judge(from, Source::Unknown, &plain, &mut rng, now), Verdict::Pass);
     }
     let from = "192.0.2.1:1".parse().unwrap();
-    let Verdict::Challenge(reply) = gate.judge(from, &plain, &mut rng, now) else { panic!("no challenge") };
+    let Verdict::Challenge(reply) = gate.judge(from, Source::Unknown, &plain, &mut rng, now) else {
+        panic!("no challenge")
+    };
     assert!(reply.len() <= 108, "an answer longer than the question amplifies");
     assert_eq!(cookie_reply_index(&reply), Some(7));
     assert_eq!(open_cookie(&reply, &CLUSTER, &KEY, &[0; 16]), None);
     let cookie = open_cookie(&reply, &CLUSTER, &KEY, &mac1).unwrap();
     let (with_cookie, _) = message(Some(&cookie));
-    assert_eq!(gate.judge(from, &with_cookie, &mut rng, now), Verdict::Pass);
+    assert_eq!(gate.judge(from, Source::Unknown, &with_cookie, &mut rng, now), Verdict::Pass);
     let elsewhere = "192.0.2.9:1".parse().unwrap();
     assert!(
-        matches!(gate.judge(elsewhere, &with_cookie, &mut rng, now), Verdict::Challenge(_)),
+        matches!(gate.judge(elsewhere, Source::Unknown, &with_cookie, &mut rng, now), Verdict::Challenge(_)),
         "a cookie is for one address"
     );
 }
@@ -77,7 +80,9 @@ fn more_sources_than_fit_must_show_cookies() {
     let now = start();
     let (mut gate, mut rng) = gate(GateLimits { sources: 3, ..GateLimits::default() }, now);
     let (message, _) = message(None);
-    let mut judge = |number: u8, now| gate.judge(SocketAddr::from(([10, 0, 0, number], 1)), &message, &mut rng, now);
+    let mut judge = |number: u8, now| {
+        gate.judge(SocketAddr::from(([10, 0, 0, number], 1)), Source::Unknown, &message, &mut rng, now)
+    };
     assert!((0..3).all(|number| judge(number, now) == Verdict::Pass));
     assert!(matches!(judge(3, now), Verdict::Challenge(_)));
     assert_eq!(judge(3, now + Duration::from_secs(1)), Verdict::Pass, "idle sources make room");

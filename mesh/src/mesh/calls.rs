@@ -8,7 +8,7 @@ use wire::Identity;
 use super::Mesh;
 use crate::aead::Suite;
 use crate::event::Carrier;
-use crate::gate::{Verdict, cookie_reply_index, open_cookie};
+use crate::gate::{Source, Verdict, cookie_reply_index, open_cookie};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
 use crate::plan::SessionHead;
 use crate::session::{Birth, Role, Session};
@@ -17,7 +17,7 @@ impl Mesh {
     /// Calls a peer at the next of its addresses.
     pub(super) fn place_call(&mut self, identity: Identity, now: Instant) {
         let seed = self.rng.bytes();
-        let jitter = self.rng.up_to(self.config.peer.retry / 4);
+        let stretch = self.rng.up_to(Duration::from_millis(250)).as_secs_f64();
         let index = self.new_index(identity);
         self.me.calls += 1;
         let greeting = Greeting {
@@ -36,7 +36,7 @@ impl Mesh {
             self.indexes.remove(&index);
             return;
         };
-        let forgotten = peer.calling.handle_called(call, choices, &self.config.peer, jitter, now);
+        let forgotten = peer.calling.handle_called(call, choices, &self.config.peer, stretch, now);
         self.forget_indexes(forgotten);
         self.transmit(Carrier::Datagram(address), message);
     }
@@ -108,7 +108,8 @@ impl Mesh {
             self.out.counters.unopened += 1;
             return;
         };
-        if !self.passes_gate(from, bytes, now) {
+        if !self.gate.recognises(bytes) {
+            self.out.counters.gated += 1;
             return;
         }
         let Some(peer) = self.peers.get_mut(&identity) else { return };
@@ -117,7 +118,7 @@ impl Mesh {
         let (answer, keys) = match call.finish(&response) {
             Ok(finished) => finished,
             Err(call) => {
-                peer.calling.put_back(call);
+                peer.calling.put_back(*call);
                 self.out.counters.malformed += 1;
                 return;
             }
@@ -131,6 +132,7 @@ impl Mesh {
         let forgotten = peer.calling.stop();
         peer.path.follow(from);
         peer.path.restart();
+        peer.liveness.ask_now(now);
         let head = SessionHead {
             peer: peer.index,
             local_index: response.receiver,
@@ -178,8 +180,14 @@ impl Mesh {
         }
     }
 
+    /// Whether a member is, or says it listens, at this address.
+    fn is_known(&self, from: SocketAddr) -> bool {
+        self.peers.values().any(|peer| peer.path.has(from.ip()))
+    }
+
     fn passes_gate(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> bool {
-        match self.gate.judge(from, bytes, &mut self.rng, now) {
+        let source = if self.is_known(from) { Source::Known } else { Source::Unknown };
+        match self.gate.judge(from, source, bytes, &mut self.rng, now) {
             Verdict::Pass => true,
             Verdict::Drop => {
                 self.out.counters.gated += 1;

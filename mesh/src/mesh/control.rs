@@ -43,8 +43,7 @@ impl Mesh {
     /// A data thread heard the peer.
     pub(super) fn handle_data_heard(&mut self, identity: Identity, local_index: u32, from: SocketAddr, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        let Some(confirmation) = peer.sessions.confirm(local_index) else { return };
-        let boot = peer.sessions.current().map_or(0, |session| session.boot);
+        let Some((confirmation, boot)) = peer.sessions.confirm(local_index) else { return };
         let opened = Opened { plaintext: Vec::new(), confirmation, newest: true, boot };
         self.note_authentic(identity, Carrier::Datagram(from), &opened, now);
     }
@@ -90,7 +89,6 @@ impl Mesh {
         let index = peer.index;
         self.touch_plan();
         self.out.events.push_back(Event::PeerUp { peer: identity, index, address });
-        self.tell_members(identity, now);
     }
 
     /// The peer is not there any more, or not the same.

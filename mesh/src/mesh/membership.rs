@@ -1,4 +1,4 @@
-//! How membership spreads: whole lists to whoever comes up, news to everybody, and repair when digests differ.
+//! How membership spreads: news to everybody at once, whole lists where digests differ (each question carries one).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -90,9 +90,7 @@ impl Mesh {
             .filter_map(|peer| Some((peer.identity, peer.address()?)))
             .take(SEEN_MOST)
             .collect();
-        for (part, members) in members.chunks(MEMBERS_A_MESSAGE).enumerate() {
-            self.gossip(identity, members, if part == 0 { seen.clone() } else { Vec::new() }, now);
-        }
+        self.gossip(identity, &members, seen, now);
     }
 
     /// Repairs what a lost message or a partition left apart.
@@ -111,19 +109,20 @@ impl Mesh {
         let members = members.into_iter().map(|member| Member { revoked: false, ..member }).collect();
         self.admit(members, Some(from), now);
         for (identity, address) in seen.into_iter().take(SEEN_MOST) {
-            let peer = self.peers.get_mut(&identity).filter(|peer| !peer.is_up());
-            if let Some(peer) = peer.filter(|peer| peer.wants_call(now)) {
-                if peer.path.hint(address) {
-                    peer.calling.hurry(now);
-                }
+            let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_up()) else { continue };
+            if peer.wants_call(now) && peer.path.hint(address) {
+                peer.calling.hurry(now);
             }
         }
     }
 
     fn gossip(&mut self, to: Identity, members: &[Member], seen: Vec<(Identity, SocketAddr)>, now: Instant) {
         let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_up()) else { return };
-        let payload = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: members.to_vec(), seen });
-        peer.channel.push(Control::Message { topic: Topic::MEMBERS, payload: &payload }.emit(), now);
+        for (part, members) in members.chunks(MEMBERS_A_MESSAGE).enumerate() {
+            let seen = if part == 0 { seen.clone() } else { Vec::new() };
+            let payload = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: members.to_vec(), seen });
+            peer.channel.push(Control::Message { topic: Topic::MEMBERS, payload: &payload }.emit(), now);
+        }
         self.flush_channel(to, now);
     }
 

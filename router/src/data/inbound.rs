@@ -19,7 +19,7 @@ use super::counters::Loss;
 use super::outbound::Parcel;
 use super::pieces::{HEADROOM_BYTES, Progress};
 use super::run::{Run, partial, with_virtio};
-use super::sessions::Unopened;
+use super::sessions::{News, Opened, Unopened};
 use super::worker::Worker;
 
 /// Where a chunk came from.
@@ -59,13 +59,13 @@ impl Worker {
             return self.pass_to_neighbour(from, header.queue, datagram);
         }
         let datagram_bytes = datagram.len();
-        let (peer, plaintext) = match self.outbound.sessions.open(&header, datagram) {
+        let Opened { peer, plaintext, news } = match self.outbound.sessions.open(from, &header, datagram) {
             Ok(opened) => opened,
             Err(unopened) => return self.counters.lose(loss_of(unopened), 1),
         };
         self.outbound.traffic.received(peer, datagram_bytes);
-        if self.outbound.sessions.has_roamed(peer, from) {
-            self.report_roamed(peer, header.receiver, from);
+        if news == News::Address {
+            self.report_heard(peer, header.receiver, from);
         }
         let sender = Sender { peer, queue: header.queue };
         for chunk in Chunks::new(plaintext) {

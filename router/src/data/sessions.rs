@@ -17,25 +17,41 @@ pub(super) struct Sessions {
     threads: u8,
     /// Sorted by the session's local index.
     keys: Vec<Keys>,
-    /// A path at the position of its peer's index, if there is one.
-    paths: Vec<Peer>,
+    /// At the position of each peer's index, the path to it, if there is one.
+    paths: Vec<Option<Path>>,
 }
 
 /// One session's keys, made when they are needed and kept while the plan has the session.
 struct Keys {
     session: Arc<DataSession>,
     sealer: Option<Sealer>,
-    /// The opener of the peer's queue thread + n × threads at position n.
-    openers: Vec<Option<Opener>>,
+    /// What opens the peer's queue thread + n × threads, at position n.
+    openers: Vec<Option<Ear>>,
+    /// Where its newest envelope came from.
+    heard_from: Option<SocketAddr>,
 }
 
-/// What this thread knows of one peer.
-#[derive(Default)]
-struct Peer {
-    path: Option<Path>,
-    endpoint: Option<SocketAddr>,
-    /// The address last reported, so that it is reported once.
-    roamed: Option<SocketAddr>,
+/// What opens one queue of the peer's.
+struct Ear {
+    opener: Opener,
+    /// One more than the greatest counter that was opened.
+    next: u64,
+}
+
+/// An envelope that was opened.
+pub(super) struct Opened<'a> {
+    pub(super) peer: PeerIndex,
+    pub(super) plaintext: &'a mut [u8],
+    pub(super) news: News,
+}
+
+/// Whether an envelope says something about where its peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is the newest of its queue, and those of its session before came from elsewhere, or there were none.
+    Address,
+    /// Nothing that is not known.
+    None,
 }
 
 /// Where a peer's datagrams go.
@@ -71,16 +87,10 @@ impl Sessions {
         sessions.dedup_by_key(|session| session.local_index);
         let mut old = std::mem::take(&mut self.keys);
         self.keys = sessions.into_iter().map(|session| take(&mut old, session)).collect();
-        self.paths.resize_with(plan.peers.len(), Peer::default);
-        for (position, peer) in plan.peers.iter().enumerate() {
+        self.paths.clear();
+        for peer in &plan.peers {
             let path = self.path_to(peer);
-            if let Some(known) = self.paths.get_mut(position) {
-                *known = Peer {
-                    path,
-                    endpoint: peer.endpoint,
-                    roamed: known.roamed.filter(|_| known.endpoint == peer.endpoint),
-                };
-            }
+            self.paths.push(path);
         }
     }
 
@@ -100,7 +110,7 @@ impl Sessions {
 
     /// The way to a peer, and what seals on it.
     pub(super) fn path(&mut self, peer: PeerIndex) -> Option<(Path, &mut Sealer)> {
-        let path = self.paths.get(usize::try_from(peer.0).ok()?)?.path?;
+        let path = (*self.paths.get(usize::try_from(peer.0).ok()?)?)?;
         let sealer = self.keys.get_mut(path.position)?.sealer.as_mut()?;
         Some((path, sealer))
     }
@@ -108,36 +118,40 @@ impl Sessions {
     /// Opens an envelope of one of this thread's queues.
     pub(super) fn open<'a>(
         &mut self,
+        from: SocketAddr,
         header: &Header,
         datagram: &'a mut [u8],
-    ) -> Result<(PeerIndex, &'a mut [u8]), Unopened> {
+    ) -> Result<Opened<'a>, Unopened> {
         let position = self.keys.binary_search_by_key(&header.receiver, |keys| keys.session.local_index);
         let keys = position.ok().and_then(|position| self.keys.get_mut(position)).ok_or(Unopened::UnknownSession)?;
-        // Nobody outside the session can make us derive keys for queues the peer does not have.
-        if header.queue >= keys.session.remote_queues {
-            return Err(Unopened::UnknownSession);
-        }
-        let peer = keys.session.peer;
-        let position = usize::from(header.queue / self.threads);
-        if keys.openers.len() <= position {
-            keys.openers.resize_with(position + 1, || None);
-        }
-        let opener = keys.openers.get_mut(position).ok_or(Unopened::UnknownSession)?;
-        let opener = opener.get_or_insert_with(|| keys.session.opener(header.queue));
-        let plaintext = opener.open(datagram).map_err(Unopened::Refused)?;
-        Ok((peer, plaintext))
-    }
-
-    /// Notes where an authentic datagram came from. Whether that is news.
-    pub(super) fn has_roamed(&mut self, peer: PeerIndex, from: SocketAddr) -> bool {
-        let Some(known) = usize::try_from(peer.0).ok().and_then(|position| self.paths.get_mut(position)) else {
-            return false;
+        let ear = keys.ear(header.queue, self.threads).ok_or(Unopened::UnknownSession)?;
+        let plaintext = ear.opener.open(datagram).map_err(Unopened::Refused)?;
+        let is_newest = header.counter >= ear.next;
+        ear.next = ear.next.max(header.counter.saturating_add(1));
+        // A late datagram says where the peer was.
+        let news = if is_newest && keys.heard_from != Some(from) {
+            keys.heard_from = Some(from);
+            News::Address
+        } else {
+            News::None
         };
-        if known.endpoint == Some(from) || known.roamed == Some(from) {
-            return false;
+        Ok(Opened { peer: keys.session.peer, plaintext, news })
+    }
+}
+
+impl Keys {
+    /// What opens a queue of the peer's, if the peer has that queue: nobody outside the session can make us derive keys
+    /// for others.
+    fn ear(&mut self, queue: u8, threads: u8) -> Option<&mut Ear> {
+        if queue >= self.session.remote_queues {
+            return None;
         }
-        known.roamed = Some(from);
-        true
+        let position = usize::from(queue.checked_div(threads)?);
+        if self.openers.len() <= position {
+            self.openers.resize_with(position + 1, || None);
+        }
+        let session = &self.session;
+        Some(self.openers.get_mut(position)?.get_or_insert_with(|| Ear { opener: session.opener(queue), next: 0 }))
     }
 }
 
@@ -146,6 +160,6 @@ fn take(old: &mut Vec<Keys>, session: &Arc<DataSession>) -> Keys {
     let is_it = |keys: &Keys| Arc::ptr_eq(&keys.session, session);
     match old.iter().position(is_it) {
         Some(position) => old.swap_remove(position),
-        None => Keys { session: Arc::clone(session), sealer: None, openers: Vec::new() },
+        None => Keys { session: Arc::clone(session), sealer: None, openers: Vec::new(), heard_from: None },
     }
 }

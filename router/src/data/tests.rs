@@ -177,7 +177,7 @@ fn an_envelope_opens_once_and_only_if_it_is_true() {
     assert!(b.is_silent());
     assert_eq!(b.losses(), [("unknown-session", 2), ("replayed", 1), ("forged", 1)]);
     let roamed = b.report(|report| match report {
-        Report::Roamed { peer, address } => Some((*peer, *address)),
+        Report::Roamed { peer, session: _, address } => Some((*peer, *address)),
         _ => None,
     });
     assert_eq!(roamed, Some((PeerIndex(0), proxy.local_addr().unwrap())));

@@ -200,7 +200,7 @@ impl Worker {
         self.report(Report::Stray { from, datagram: datagram.to_vec() });
     }
 
-    pub(super) fn report_roamed(&mut self, peer: PeerIndex, session: u32, address: SocketAddr) {
+    pub(super) fn report_heard(&mut self, peer: PeerIndex, session: u32, address: SocketAddr) {
         self.report(Report::Roamed { peer, session, address });
     }
 

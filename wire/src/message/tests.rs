@@ -1,1 +1,159 @@
+//! Whatever was emitted parses to itself, and anything else to an error.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::RecordBody;
+
+fn identity() -> impl Strategy<Value = Identity> {
+    any::<[u8; 32]>().prop_map(Identity)
+}
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash)
+}
+
+fn signature() -> impl Strategy<Value = Signature> {
+    any::<([u8; 32], [u8; 32])>().prop_map(|(left, right)| {
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&left);
+        bytes[32..].copy_from_slice(&right);
+        Signature(bytes)
+    })
+}
+
+fn range() -> impl Strategy<Value = Range> {
+    any::<[u32; 3]>().prop_map(|[network, start, length]| Range { network: NetworkId(network), start: Slot(start), length })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    (range(), identity(), any::<u64>(), identity(), hash(), signature()).prop_map(|(range, owner, epoch, author, previous, signature)| {
+        Record { body: RecordBody { range, owner, epoch: Epoch(epoch), author, previous }, signature }
+    })
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-z/.-]{0,80}"
+}
+
+fn move_key() -> impl Strategy<Value = MoveKey> {
+    (any::<[u32; 2]>(), any::<u64>())
+        .prop_map(|([network, slot], epoch)| MoveKey { network: NetworkId(network), slot: Slot(slot), epoch: Epoch(epoch) })
+}
+
+fn moved_lease() -> impl Strategy<Value = Option<MovedLease>> {
+    let mac = proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac));
+    let lease = (text(), text(), text(), mac, any::<Option<u64>>())
+        .prop_map(|(workload, ifname, container_id, mac, hold_s)| MovedLease { workload, ifname, container_id, mac, hold_s });
+    proptest::option::of(lease)
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let state = prop_oneof![Just(EntryState::Active), Just(EntryState::Held), Just(EntryState::Ended)];
+    (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, signature()).prop_map(
+        |(workload, ifname, container_id, (network, slot, epoch, version), author, state, signature)| {
+            let (network, slot, epoch) = (NetworkId(network), Slot(slot), Epoch(epoch));
+            Entry { body: EntryBody { network, workload, ifname, slot, epoch, version, author, state, container_id }, signature }
+        },
+    )
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    (vec(identity(), 0..4), vec(identity(), 0..4), vec(hash(), 0..4), vec(hash(), 0..4), identity())
+        .prop_map(|(victims, members, earlier, known, asker)| Ask { victims, members, earlier, known, asker })
+}
+
+fn promise() -> impl Strategy<Value = Promise> {
+    (hash(), identity(), vec(hash(), 0..4), vec(identity(), 0..4), signature())
+        .prop_map(|(ask, promiser, beyond, members, signature)| Promise { body: PromiseBody { ask, promiser, beyond, members }, signature })
+}
+
+fn refusal() -> impl Strategy<Value = MoveRefusal> {
+    prop_oneof![
+        text().prop_map(|container_id| MoveRefusal::Active { container_id }),
+        (text(), text()).prop_map(|(workload, container_id)| MoveRefusal::Taken { workload, container_id }),
+        Just(MoveRefusal::Resting),
+        Just(MoveRefusal::Unknown),
+        Just(MoveRefusal::Frozen),
+        Just(MoveRefusal::NotOwner),
+        Just(MoveRefusal::Unable),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let records = || vec(record(), 0..4);
+    let network = || any::<u32>().prop_map(NetworkId);
+    let need = prop_oneof![Just(Need::Spare), Just(Need::Waiting)];
+    let wish = prop_oneof![Just(Wish::Workload), Just(Wish::Address)];
+    let commit = (ask(), vec(promise(), 0..3)).prop_map(|(ask, promises)| Commit { ask, promises });
+    prop_oneof![
+        records().prop_map(Message::Records),
+        vec(entry(), 0..3).prop_map(Message::Entries),
+        vec(any::<u64>(), DIGEST_BUCKETS).prop_map(Message::Digest),
+        vec((any::<u8>(), vec(hash(), 0..4)).prop_map(|(number, hashes)| Bucket { number, hashes }), 0..4).prop_map(Message::Compare),
+        vec(hash(), 0..9).prop_map(Message::Want),
+        range().prop_map(Message::WantRange),
+        (network(), any::<u32>(), need).prop_map(|(network, have, need)| Message::SpaceRequest(SpaceRequest { network, have, need })),
+        (network(), records()).prop_map(|(network, records)| Message::SpaceGrant { network, records }),
+        (network(), proptest::option::of(identity())).prop_map(|(network, hint)| Message::SpaceDeny { network, hint }),
+        (move_key(), text(), text(), wish)
+            .prop_map(|(key, workload, ifname, wish)| Message::MovePrepare(MovePrepare { key, workload, ifname, wish })),
+        (move_key(), moved_lease()).prop_map(|(key, lease)| Message::MoveOffer { key, lease }),
+        move_key().prop_map(|key| Message::MoveReady { key }),
+        (move_key(), records(), moved_lease()).prop_map(|(key, records, lease)| Message::MoveCommit { key, records, lease }),
+        move_key().prop_map(|key| Message::MoveAbort { key }),
+        (move_key(), refusal()).prop_map(|(key, reason)| Message::MoveRefused { key, reason }),
+        (ask(), records()).prop_map(|(ask, records)| Message::RevokeAsk { ask, records }),
+        (promise(), records()).prop_map(|(promise, records)| Message::RevokePromise { promise, records }),
+        (commit, records()).prop_map(|(commit, records)| Message::RevokeCommit { commit, records }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_message_survives_its_encoding(message in message()) {
+        prop_assert_eq!(Message::parse(&message.emit()), Ok(message));
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in vec(any::<u8>(), 0..600)) {
+        let _ = Message::parse(&bytes);
+        let mut versioned = vec![MESSAGE_VERSION];
+        versioned.extend(bytes);
+        let _ = Message::parse(&versioned);
+    }
+
+    #[test]
+    fn a_damaged_message_is_a_message_or_an_error(message in message(), at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
+        let mut bytes = message.emit();
+        let index = at.index(bytes.len());
+        bytes[index] ^= 1 << bit;
+        let _ = Message::parse(&bytes);
+        let _ = Message::parse(&bytes[..cut.index(bytes.len())]);
+    }
+}
+
+#[test]
+fn a_message_beyond_the_limit_is_refused_unread() {
+    let bytes = vec![MESSAGE_VERSION; MESSAGE_BYTES_MAX + 1];
+    assert_eq!(Message::parse(&bytes), Err(ParseMessageError::TooLong { bytes: MESSAGE_BYTES_MAX + 1 }));
+}
+
+#[test]
+fn texts_and_lists_have_limits() {
+    let key = MoveKey { network: NetworkId(0), slot: Slot(2), epoch: Epoch(1) };
+    let prepare = |length| Message::MovePrepare(MovePrepare { key, workload: "x".repeat(length), ifname: String::new(), wish: Wish::Workload });
+    assert!(Message::parse(&prepare(TEXT_BYTES_MAX).emit()).is_ok());
+    assert_eq!(Message::parse(&prepare(TEXT_BYTES_MAX + 1).emit()), Err(ParseMessageError::Limits));
+    assert_eq!(Message::parse(&Message::Digest(vec![0; DIGEST_BUCKETS + 1]).emit()), Err(ParseMessageError::Limits));
+    assert_eq!(Message::parse(&Message::Digest(Vec::new()).emit()), Err(ParseMessageError::Limits));
+}
+
+#[test]
+fn the_numbers_of_the_kinds_are_part_of_the_format() {
+    let range = Range { network: NetworkId(0), start: Slot(0), length: 1 };
+    assert_eq!(Message::Records(Vec::new()).emit(), [1, 0, 0]);
+    assert_eq!(Message::WantRange(range).emit(), [1, 5, 0, 0, 1]);
+    assert_eq!(Message::SpaceDeny { network: NetworkId(3), hint: None }.emit(), [1, 8, 3, 0]);
+}

@@ -279,10 +279,9 @@ impl Sim {
                 }
             }
             Carrier::Stream(stream) => {
-                if let Some(&(node, stream)) = self.links.get(&(at, stream)) {
-                    if !self.cuts.contains(&(at.min(node), at.max(node))) {
-                        self.post(Parcel::Bytes { node, stream, bytes }, self.weather.delay);
-                    }
+                let Some(&(node, stream)) = self.links.get(&(at, stream)) else { return };
+                if !self.cuts.contains(&(at.min(node), at.max(node))) {
+                    self.post(Parcel::Bytes { node, stream, bytes }, self.weather.delay);
                 }
             }
         }
@@ -300,7 +299,13 @@ impl Sim {
                     self.post(Parcel::Closed { node, stream }, self.weather.delay);
                 }
             }
-            _ => {}
+            Event::PeerUp { .. }
+            | Event::PeerDown { .. }
+            | Event::Message { .. }
+            | Event::PlanChanged
+            | Event::JoinRequested(_)
+            | Event::JoinRefused { .. }
+            | Event::Alarm(_) => {}
         }
         self.nodes[at].events.push((self.now, event));
     }

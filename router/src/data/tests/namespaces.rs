@@ -5,8 +5,7 @@
 //! ```
 
 use std::num::NonZeroU8;
-use std::process::{Command, Output};
-use std::thread;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use hostnet::netns::Netns;
@@ -107,10 +106,15 @@ impl Pair {
         ip(&format!("-n {container} link set eth0 up"));
     }
 
+    fn command(&self, side: usize, command: &str) -> Command {
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", &self.space("cont", side)]).args(command.split(' '));
+        inside
+    }
+
     /// Runs a command in a container.
     fn run(&self, side: usize, command: &str) -> Output {
-        let space = self.space("cont", side);
-        Command::new("ip").args(["netns", "exec", &space]).args(command.split(' ')).output().unwrap()
+        self.command(side, command).output().unwrap()
     }
 
     fn must(&self, side: usize, command: &str) -> String {
@@ -127,18 +131,16 @@ impl Pair {
 
     /// Serves `iperf3` in container B while `client` runs in container A.
     fn iperf(&self, arguments: &str) -> String {
-        thread::scope(|scope| {
-            let server = scope.spawn(|| self.run(1, "iperf3 --server --one-off --idle-timeout 20"));
-            let client = format!("iperf3 --client {} --json {arguments}", CONTAINERS[1]);
-            // The server says only to its own output that it listens.
-            let tried = std::iter::repeat_with(|| {
-                thread::sleep(Duration::from_millis(50));
-                self.run(0, &client)
-            });
-            let done = tried.take(40).find(|output| output.status.success());
-            server.join().unwrap();
-            String::from_utf8(done.unwrap().stdout).unwrap()
-        })
+        let server = self.command(1, "iperf3 --server --one-off --idle-timeout 20").stdout(Stdio::null()).spawn();
+        let client = format!("iperf3 --client {} --json {arguments}", CONTAINERS[1]);
+        // The server says only to its own output that it listens.
+        let tried = std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            self.run(0, &client)
+        });
+        let done = tried.take(40).find(|output| output.status.success());
+        server.unwrap().wait().unwrap();
+        String::from_utf8(done.unwrap().stdout).unwrap()
     }
 }
 
