@@ -29,17 +29,16 @@ pub const MAX_READ_BYTES: usize = VIRTIO_BYTES + 14 + 65_536;
 pub struct TapQueue {
     device: tun::Device,
     fd: RawFd,
+    offloads: Offloads,
 }
 
 /// A tap device as it was opened.
 pub struct Tap {
     /// Its queues. The device disappears with the last one.
     pub queues: Vec<TapQueue>,
-    /// What the kernel leaves to us.
-    pub offloads: Offloads,
 }
 
-/// What a device's kernel side leaves uncut and unsummed.
+/// What a device's kernel side leaves uncut and unsummed, and takes so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offloads {
     /// Checksums, TCP and UDP super-frames.
@@ -104,28 +103,25 @@ enum Existing {
 /// # Errors
 /// [`OpenTapError`]; queues opened before are closed again.
 pub fn open(name: &str, queues: NonZeroU8) -> Result<Tap, OpenTapError> {
-    let mut offloads = Offloads::None;
-    let mut opened = Vec::new();
-    for number in 0..queues.get() {
-        // The first makes the device and must not find one: two routers on one device would share its frames out.
-        let existing = if number == 0 { Existing::Refuse } else { Existing::Join };
-        let request = sys::request(name, existing);
-        let mut request = request.ok_or_else(|| OpenTapError::Name { name: name.chars().take(80).collect() })?;
-        let (fd, with) = open_queue(name, &mut request)?;
-        offloads = with;
-        opened.push(TapQueue::own(name, fd)?);
-    }
-    Ok(Tap { queues: opened, offloads })
+    // The first makes the device and must not find one: two routers on one device would share its frames out.
+    let existing = std::iter::once(Existing::Refuse).chain(std::iter::repeat(Existing::Join));
+    let queues = existing
+        .take(usize::from(queues.get()))
+        .map(|existing| open_queue(name, existing))
+        .collect::<Result<_, _>>()?;
+    Ok(Tap { queues })
 }
 
-fn open_queue(name: &str, request: &mut libc::ifreq) -> Result<(OwnedFd, Offloads), OpenTapError> {
+fn open_queue(name: &str, existing: Existing) -> Result<TapQueue, OpenTapError> {
+    let request = sys::request(name, existing);
+    let mut request = request.ok_or_else(|| OpenTapError::Name { name: name.chars().take(80).collect() })?;
     let fd: OwnedFd = std::fs::File::options()
         .read(true)
         .write(true)
         .open("/dev/net/tun")
         .map_err(|source| OpenTapError::Driver { source })?
         .into();
-    sys::set_interface(fd.as_fd(), request).map_err(|source| match source.raw_os_error() {
+    sys::set_interface(fd.as_fd(), &mut request).map_err(|source| match source.raw_os_error() {
         Some(libc::EBUSY | libc::EINVAL) => OpenTapError::Taken { name: name.to_owned() },
         _ => OpenTapError::Create { name: name.to_owned(), source },
     })?;
@@ -138,7 +134,7 @@ fn open_queue(name: &str, request: &mut libc::ifreq) -> Result<(OwnedFd, Offload
     if offloads == Offloads::None {
         sys::set_offloads(fd.as_fd(), 0).map_err(layout)?;
     }
-    Ok((fd, offloads))
+    TapQueue::own(name, fd, offloads)
 }
 
 impl Offloads {
@@ -157,14 +153,20 @@ impl TapQueue {
     ///
     /// # Errors
     /// [`OpenTapError`]; the descriptor is closed.
-    pub fn own(name: &str, fd: OwnedFd) -> Result<Self, OpenTapError> {
+    pub fn own(name: &str, fd: OwnedFd, offloads: Offloads) -> Result<Self, OpenTapError> {
         let fd = fd.into_raw_fd();
         let mut configuration = tun::Configuration::default();
         configuration.tun_name(name).layer(tun::Layer::L2).raw_fd(fd).close_fd_on_drop(true);
         let device =
             tun::Device::new(&configuration).map_err(|source| OpenTapError::Own { name: name.to_owned(), source })?;
         device.set_nonblock().map_err(|source| OpenTapError::Layout { name: name.to_owned(), source })?;
-        Ok(Self { device, fd })
+        Ok(Self { device, fd, offloads })
+    }
+
+    /// What the kernel gives and takes uncut.
+    #[must_use]
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     /// Reads one frame behind its virtio header. `None` when there is none.

@@ -75,7 +75,9 @@ impl Hold {
     #[must_use]
     pub fn from_seconds(seconds: Option<u64>) -> Self {
         // A century is for ever, and deadlines must stay inside what an `Instant` can express.
-        seconds.filter(|seconds| *seconds < 100 * 366 * 86_400).map_or(Self::Forever, |seconds| Self::For(Duration::from_secs(seconds)))
+        seconds
+            .filter(|seconds| *seconds < 100 * 366 * 86_400)
+            .map_or(Self::Forever, |seconds| Self::For(Duration::from_secs(seconds)))
     }
 }
 
@@ -126,7 +128,8 @@ pub const REST: Duration = Duration::from_secs(120);
 pub const HOLD: Duration = Duration::from_secs(600);
 /// A quarter of a block: enough starts to bridge the time a new block needs on a slow link.
 pub const LOW_WATER_PERCENT: u8 = 25;
-/// Under the 10 s in which an ADD must have its answer.
-pub const ANSWER: Duration = Duration::from_secs(8);
+/// Many round trips to a host that answers, and under the 4.5 s that the CNI plugin waits for this router's own answer, so
+/// that its user reads who did not answer.
+pub const ANSWER: Duration = Duration::from_secs(4);
 /// With 2 KiB a digest this is 0.2 KB/s for each peer, and a heal is noticed within 15 s.
 pub const GOSSIP: Duration = Duration::from_secs(10);

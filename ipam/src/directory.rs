@@ -71,7 +71,9 @@ impl Directory {
     /// The line that counts for a workload, if one does.
     pub(crate) fn current(&self, key: &LeaseKey, ledger: &Ledger) -> Option<&EntryBody> {
         let lines = self.by_key.get(key)?.values().map(|entry| &entry.body);
-        lines.filter(|body| body.state != EntryState::Ended && is_in_force(body, ledger)).max_by_key(|body| body.version)
+        lines
+            .filter(|body| body.state != EntryState::Ended && is_in_force(body, ledger))
+            .max_by_key(|body| body.version)
     }
 
     /// The slot a workload was last seen at, and who owns it.
@@ -114,7 +116,9 @@ impl Directory {
 }
 
 fn is_in_force(body: &EntryBody, ledger: &Ledger) -> bool {
-    ledger.owner(body.network, body.slot).is_some_and(|holding| holding.owner == body.author && holding.epoch == body.epoch)
+    ledger
+        .owner(body.network, body.slot)
+        .is_some_and(|holding| holding.owner == body.author && holding.epoch == body.epoch)
 }
 
 #[cfg(test)]

@@ -52,8 +52,14 @@ pub(crate) enum Loss {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No history of up to `depth` steps, nor any of the states seen beyond.
-    Nothing { states: usize, depth: usize },
-    Duplicate { states: usize, history: Vec<String> },
+    Nothing {
+        states: usize,
+        depth: usize,
+    },
+    Duplicate {
+        states: usize,
+        history: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +101,9 @@ struct Core {
     revoked: Vec<Identity>,
 }
 
+/// What a step leads to: the router's next state, and what it sent.
+type Taken = (u32, Rc<Vec<u16>>);
+
 struct Explorer {
     plan: Plan,
     now: Instant,
@@ -105,7 +114,7 @@ struct Explorer {
     requests: Vec<bool>,
     parcel_numbers: BTreeMap<Parcel, u16>,
     victims: Vec<Vec<Identity>>,
-    steps: BTreeMap<(u32, Step), (u32, Rc<Vec<u16>>)>,
+    steps: BTreeMap<(u32, Step), Taken>,
 }
 
 /// Whose word a record is does not depend on who brings it.
@@ -237,7 +246,8 @@ impl Explorer {
         let vanished: Vec<_> = (0..world.keys).filter(|key| !keys.contains(key)).collect();
         let mut steps = Vec::new();
         let may = |victim: usize| self.plan.revocations.contains(&(host, victim));
-        let targets: Vec<u8> = keys.iter().enumerate().filter(|(victim, _)| may(*victim)).map(|(_, key)| *key).collect();
+        let targets: Vec<u8> =
+            keys.iter().enumerate().filter(|(victim, _)| may(*victim)).map(|(_, key)| *key).collect();
         for victim in targets {
             let victims: Vec<_> = vanished.iter().copied().chain([victim]).map(identity).collect();
             let number = self.victims.iter().position(|known| *known == victims).unwrap_or_else(|| {
@@ -264,7 +274,7 @@ impl Explorer {
     }
 
     /// What one router makes of one step.
-    fn step(&mut self, core: u32, step: Step) -> (u32, Rc<Vec<u16>>) {
+    fn step(&mut self, core: u32, step: Step) -> Taken {
         if let Some(known) = self.steps.get(&(core, step)) {
             return known.clone();
         }
@@ -347,11 +357,10 @@ impl Explorer {
                 }
                 parcels.push(Parcel { from, to: whom, bytes });
             }
-            Message::RevokeCommit { .. } | Message::Entries(_) => parcels.push(Parcel { from: courier(), to: None, bytes }),
-            Message::Digest(_)
-            | Message::Compare(_)
-            | Message::Want(_)
-            | Message::WantRange(_) => {}
+            Message::RevokeCommit { .. } | Message::Entries(_) => {
+                parcels.push(Parcel { from: courier(), to: None, bytes })
+            }
+            Message::Digest(_) | Message::Compare(_) | Message::Want(_) | Message::WantRange(_) => {}
             Message::SpaceRequest(_)
             | Message::SpaceDeny { .. }
             | Message::MovePrepare(_)

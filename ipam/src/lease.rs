@@ -206,7 +206,9 @@ pub enum ClaimError {
         holder: PeerLabel,
     },
     /// Who has the address does not answer.
-    #[error("{address} belongs to {holder}, which does not answer; if it is gone for good, run: raddle revoke {holder}")]
+    #[error(
+        "{address} belongs to {holder}, which does not answer; if it is gone for good, run: raddle revoke {holder}"
+    )]
     HolderUnreachable {
         /// The address.
         address: Ipv4Addr,

@@ -274,7 +274,9 @@ impl Ledger {
         }
         let extends_own = self.chains.get(range).is_some_and(|chain| chain.iter().any(|link| link.hash == *previous));
         let mut children = self.carved(range).map(|holding| holding.range);
-        children.find(|child| extends_own && self.chains.get(child).and_then(|chain| chain.first()?.previous()) == Some(*previous))
+        children.find(|child| {
+            extends_own && self.chains.get(child).and_then(|chain| chain.first()?.previous()) == Some(*previous)
+        })
     }
 
     fn convict(&mut self, range: Range, hash: Hash, record: &Record) {

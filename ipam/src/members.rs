@@ -71,7 +71,8 @@ impl Members {
     pub(crate) fn verdict(&self, record: &Record, hash: &Hash, rules: Rules) -> Verdict {
         let parties = [record.body.author, record.body.owner];
         let promised = rules.promise == PromiseRule::RefusesLateRecords;
-        let is_refused = |party: &Identity| self.revoked.contains(party) || promised && self.refused.contains_key(party);
+        let is_refused =
+            |party: &Identity| self.revoked.contains(party) || promised && self.refused.contains_key(party);
         if parties.iter().any(is_refused) && !self.permitted.contains(hash) {
             return Verdict::Refused;
         }

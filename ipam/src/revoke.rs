@@ -32,8 +32,12 @@ pub enum RevokeError {
     #[error("a router does not revoke itself; ask another one")]
     Itself,
     /// The revocation completes when these have promised, or are revoked in the same step.
-    #[error("{} did not answer; the revocation completes when each has, or revoke them too: raddle revoke {} {}",
-        join(missing), join(victims), join(missing))]
+    #[error(
+        "{} did not answer; the revocation completes when each has, or revoke them too: raddle revoke {} {}",
+        join(missing),
+        join(victims),
+        join(missing)
+    )]
     Blocked {
         /// Who is to be revoked.
         victims: Vec<PeerLabel>,
@@ -112,7 +116,11 @@ pub(crate) fn electorate<'a>(ask: &Ask, promises: impl Iterator<Item = &'a Promi
 }
 
 /// Who of them has not; empty = decided.
-pub(crate) fn missing<'a>(ask: &Ask, promises: impl Iterator<Item = &'a Promise> + Clone, rules: Rules) -> BTreeSet<Identity> {
+pub(crate) fn missing<'a>(
+    ask: &Ask,
+    promises: impl Iterator<Item = &'a Promise> + Clone,
+    rules: Rules,
+) -> BTreeSet<Identity> {
     let electorate = electorate(ask, promises.clone());
     let promised: BTreeSet<_> = promises.map(|promise| promise.body.promiser).collect();
     let enough = match rules.quorum {

@@ -42,8 +42,10 @@ mod memo {
 
     use wire::{Identity, Signature};
 
+    type Question = (Identity, Vec<u8>, [u8; 64]);
+
     thread_local! {
-        static SEEN: RefCell<BTreeMap<(Identity, Vec<u8>, [u8; 64]), bool>> = const { RefCell::new(BTreeMap::new()) };
+        static SEEN: RefCell<BTreeMap<Question, bool>> = const { RefCell::new(BTreeMap::new()) };
     }
 
     pub(super) fn remembered(author: Identity, bytes: Vec<u8>, signature: &Signature) -> bool {

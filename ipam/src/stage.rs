@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use wire::{Genesis, Identity, Network, NetworkId, PeerName, Pool, Slot};
 
-use crate::{Attachment, Claim, ClaimError, Config, Event, Ipam, Lease, Place, RequestId, Table, To, Write, adopt_snapshot, found};
+use crate::{
+    Attachment, Claim, ClaimError, Config, Event, Ipam, Lease, Place, RequestId, Table, To, Write, adopt_snapshot,
+    found,
+};
 
 pub(crate) type Disk = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -54,7 +57,9 @@ pub(crate) fn apply(disk: &mut Disk, batch: &[Write]) {
 }
 
 pub(crate) fn rows(disk: &Disk) -> Vec<Write> {
-    disk.iter().map(|((table, key), value)| Write { table: *table, key: key.clone(), value: Some(value.clone()) }).collect()
+    disk.iter()
+        .map(|((table, key), value)| Write { table: *table, key: key.clone(), value: Some(value.clone()) })
+        .collect()
 }
 
 pub(crate) fn attachment(container: &str) -> Attachment {
@@ -68,7 +73,11 @@ pub(crate) fn claim(container: &str, workload: Option<&str>) -> Claim {
         address: None,
         hold: None,
         mac: None,
-        place: Place { owner_kind: "cni".to_owned(), netns: Some(format!("/run/netns/{container}")), host_interface: "rd0".to_owned() },
+        place: Place {
+            owner_kind: "cni".to_owned(),
+            netns: Some(format!("/run/netns/{container}")),
+            host_interface: "rd0".to_owned(),
+        },
     }
 }
 
@@ -100,9 +109,14 @@ impl Stage {
         } else {
             self.hosts[0].ipam.grant_join(config.identity, Some(name(number)), self.now);
             self.settle();
-            let snapshot = self.hosts[0].events.iter().rev().find_map(|event| match event {
-                Event::JoinGranted { identity, snapshot } if *identity == config.identity => Some(snapshot.clone()),
-                _ => None,
+            let snapshot = self.hosts[0].events.iter().rev().find_map(|event| {
+                if let Event::JoinGranted { identity, snapshot } = event
+                    && *identity == config.identity
+                {
+                    Some(snapshot.clone())
+                } else {
+                    None
+                }
             });
             apply(&mut disk, &adopt_snapshot(&config, &snapshot.unwrap(), self.now).unwrap());
         }
@@ -112,7 +126,11 @@ impl Stage {
         for host in 0..=newest {
             let other = self.id(host);
             for at in [newest, host] {
-                let (identity, label) = if at == newest { (other, name(u8::try_from(host).unwrap())) } else { (self.id(newest), name(number)) };
+                let (identity, label) = if at == newest {
+                    (other, name(u8::try_from(host).unwrap()))
+                } else {
+                    (self.id(newest), name(number))
+                };
                 self.hosts[at].ipam.admit(identity, Some(label), self.now);
             }
         }
@@ -238,9 +256,14 @@ impl Stage {
     }
 
     pub(crate) fn answer(&self, host: usize, asked: RequestId) -> Option<Result<Lease, ClaimError>> {
-        self.hosts[host].events.iter().find_map(|event| match event {
-            Event::Claimed { request, result } if *request == asked => Some(result.clone()),
-            _ => None,
+        self.hosts[host].events.iter().find_map(|event| {
+            if let Event::Claimed { request, result } = event
+                && *request == asked
+            {
+                Some(result.clone())
+            } else {
+                None
+            }
         })
     }
 
@@ -248,9 +271,14 @@ impl Stage {
         let asked = self.request();
         self.hosts[host].ipam.release(asked, &attachment(container), self.now);
         self.settle();
-        let known = self.hosts[host].events.iter().find_map(|event| match event {
-            Event::Released { request, known } if *request == asked => Some(*known),
-            _ => None,
+        let known = self.hosts[host].events.iter().find_map(|event| {
+            if let Event::Released { request, known } = event
+                && *request == asked
+            {
+                Some(*known)
+            } else {
+                None
+            }
         });
         known.unwrap()
     }

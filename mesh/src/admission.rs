@@ -90,6 +90,9 @@ impl Roster {
     pub(crate) fn admit(&mut self, member: Member) -> Result<Option<MemberChange>, AdmitError> {
         let identity = member.identity();
         let Some(known) = self.members.get(&identity) else {
+            if self.members.len() >= MEMBERS_MOST {
+                return Err(AdmitError::Full);
+            }
             self.check_certificate(&member.certificate)?;
             if !member.addresses.is_signed_by(identity) {
                 return Err(AdmitError::BadAddresses { member: identity });
@@ -216,6 +219,9 @@ impl Roster {
 /// Why somebody is not a member, or not what the message says. The roster is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
+    /// There are [`MEMBERS_MOST`] already.
+    #[error("there are {MEMBERS_MOST} members already")]
+    Full,
     /// Nobody we know vouches for it. May change.
     #[error("issuer {issuer} is no member here")]
     UnknownIssuer {
@@ -262,6 +268,9 @@ pub enum AdmitError {
 
 /// A host with more addresses than this lists its best ones.
 pub const ADDRESSES_MOST: usize = 16;
+
+/// Beyond the largest cluster this is built for: somebody who may vouch for others has lost its key or its mind.
+pub const MEMBERS_MOST: usize = 16_384;
 
 #[cfg(test)]
 mod tests;

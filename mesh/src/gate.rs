@@ -76,7 +76,7 @@ impl Gate {
         split(message).is_some_and(|(body, mac1, _)| equal(&mac16(&self.mac1_key, &[body]), mac1))
     }
 
-    /// Judges an initiation: its last 32 bytes are mac1 and mac2.
+    /// Judges an initiation that [`Self::recognises`]: its last 32 bytes are mac1 and mac2.
     pub(crate) fn judge(
         &mut self,
         from: SocketAddr,
@@ -85,7 +85,7 @@ impl Gate {
         rng: &mut Rng,
         now: Instant,
     ) -> Verdict {
-        let Some((_, &mac1, mac2)) = split(message).filter(|_| self.recognises(message)) else {
+        let Some((_, &mac1, mac2)) = split(message) else {
             return Verdict::Drop;
         };
         let source = match source {

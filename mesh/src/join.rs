@@ -315,6 +315,3 @@ struct Receipt {
 
 /// A ledger of ten thousand peers is 1.4 MB; beyond this somebody wants our memory.
 const GRANT_BYTES: usize = 64 << 20;
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! Who is there, how to reach them, under which keys.
 //!
 //! A pure crate: datagrams and stream bytes come in, datagrams and stream bytes go out; time and randomness are given.
-//! [`Mesh`] is one router's membership in a cluster, [`Joiner`] the way into one, [`Plan`](plan::Plan) what the data threads
+//! [`Mesh`] is one router's membership in a cluster, [`Joiner`] the way into one, [`Plan`] what the data threads
 //! get of it.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -35,7 +35,7 @@ mod streams;
 mod token;
 mod view;
 
-pub use admission::{ADDRESSES_MOST, AdmitError, MEMBER_VERSION, Member, SignedAddresses};
+pub use admission::{ADDRESSES_MOST, AdmitError, MEMBER_VERSION, MEMBERS_MOST, Member, SignedAddresses};
 pub use aead::Suite;
 pub use config::{Config, GateLimits, PeerTimes, SessionTimes};
 pub use event::{

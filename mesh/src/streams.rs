@@ -28,7 +28,7 @@ pub(crate) enum Standing {
     /// Somebody came, and has proven nothing.
     Stranger { from: SocketAddr, until: Instant },
     /// We dialled a peer, which has proven nothing.
-    Dialed { until: Instant },
+    Dialed { peer: Identity, until: Instant },
     /// A peer's.
     Bound(Identity),
     /// An applicant's.
@@ -36,8 +36,25 @@ pub(crate) enum Standing {
 }
 
 impl Stream {
+    /// A stream on which nothing has been proven.
     pub(crate) fn new(standing: Standing) -> Self {
-        Self { frames: Frames::new(), standing }
+        let mut frames = Frames::new();
+        frames.limit(STRANGER_BYTES);
+        Self { frames, standing }
+    }
+
+    /// The peer has proven itself.
+    pub(crate) fn bind(&mut self, peer: Identity) {
+        self.frames.limit(usize::MAX);
+        self.standing = Standing::Bound(peer);
+    }
+
+    /// Where it came from, if it has proven nothing.
+    pub(crate) fn stranger(&self) -> Option<SocketAddr> {
+        match self.standing {
+            Standing::Stranger { from, .. } | Standing::Applying { from, .. } => Some(from),
+            Standing::Dialed { .. } | Standing::Bound(_) => None,
+        }
     }
 
     /// When patience ends.
@@ -90,5 +107,9 @@ pub enum SecretState {
 pub(crate) const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an applicant may take: its Argon2 and our ledger are in it.
 pub(crate) const APPLICANT_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest message of one who has proven nothing: an applicant's proof with all its addresses has less than 1 KiB.
+const STRANGER_BYTES: usize = 4096;
+/// Streams from one host that have proven nothing: enough for a host that restarts again and again.
+pub(crate) const STRANGERS_A_HOST: usize = 8;
 /// Streams that have proven nothing, at a time.
 pub(crate) const STRANGERS_MOST: usize = 64;

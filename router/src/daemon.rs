@@ -105,8 +105,9 @@ impl Edge {
         for prefix in &addresses {
             let overlap = route::overlapping_route(*prefix, Some(&config.bridge)).context("the host's routes cannot be read")?;
             if let Some(route::Overlap { route, interface }) = overlap {
+                let pools = crate::control::pools(&genesis.networks);
                 anyhow::bail!(
-                    "the pool {prefix} overlaps the host's route to {route} through {interface}; remove that route, or found \
+                    "the pool {pools} overlaps the host's route to {route} through {interface}; remove that route, or found \
                      the cluster with another pool (raddle init --pool)"
                 );
             }

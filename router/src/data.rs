@@ -80,7 +80,7 @@ struct Stray {
     datagram: Vec<u8>,
 }
 
-/// The running threads. Dropping it stops them.
+/// The running threads. Dropping it ends them, waits for them and closes tap queues and sockets.
 pub(crate) struct DataPlane {
     publication: Arc<Publication>,
     stopping: Arc<AtomicBool>,
@@ -146,11 +146,6 @@ impl DataPlane {
     pub(crate) fn drops(&self) -> Vec<(&'static str, u64)> {
         counters::sums(self.threads.iter().map(|thread| thread.counters.as_ref()))
     }
-
-    /// Ends the threads and waits for them. The tap queues and sockets are closed.
-    pub(crate) fn stop(self) {
-        drop(self);
-    }
 }
 
 impl Drop for DataPlane {
@@ -161,6 +156,8 @@ impl Drop for DataPlane {
             // A thread that panicked has said so; there is nothing to save of it.
             let _ = handle.join();
         }
+        let lost: Vec<_> = self.drops().into_iter().filter(|(_, count)| *count > 0).collect();
+        tracing::info!(?lost, "data threads have ended");
     }
 }
 

@@ -176,9 +176,11 @@ pub enum EnvelopeError {
 }
 
 /// Cuts a byte stream into messages. Incremental; holds at most one message and what arrived behind it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Frames {
     buffer: Vec<u8>,
+    /// The longest message it will wait for.
+    limit: usize,
     /// Where the next message begins in `buffer`.
     start: usize,
 }
@@ -187,7 +189,12 @@ impl Frames {
     /// A stream nothing has arrived on.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { buffer: Vec::new(), limit: STREAM_MESSAGE_BYTES, start: 0 }
+    }
+
+    /// Sets the longest message to wait for, [`STREAM_MESSAGE_BYTES`] at most: less for those who have proven nothing.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = bytes.min(STREAM_MESSAGE_BYTES);
     }
 
     /// Puts a message behind its length, ready for the stream.
@@ -217,7 +224,7 @@ impl Frames {
     /// The next whole message, if there is one. After an error the stream is lost: close it.
     ///
     /// # Errors
-    /// [`FramesError::TooLong`] when the announced length is above [`STREAM_MESSAGE_BYTES`].
+    /// [`FramesError::TooLong`] when the announced length is above the limit.
     pub fn poll_message(&mut self) -> Result<Option<&[u8]>, FramesError> {
         let waiting = self.buffer.get(self.start..).unwrap_or_default();
         let Some((length, _)) = waiting.split_first_chunk::<LENGTH_BYTES>() else {
@@ -225,7 +232,7 @@ impl Frames {
         };
         let bytes = u32::from_be_bytes(*length);
         let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if length > STREAM_MESSAGE_BYTES {
+        if length > self.limit {
             return Err(FramesError::TooLong { bytes });
         }
         let begin = self.start + LENGTH_BYTES;
@@ -243,11 +250,17 @@ impl Frames {
     }
 }
 
+impl Default for Frames {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Why a stream cannot be read on, or a message not be written to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramesError {
-    /// Above [`STREAM_MESSAGE_BYTES`].
-    #[error("a message of {bytes} bytes on a stream, where {STREAM_MESSAGE_BYTES} are the most")]
+    /// Above [`STREAM_MESSAGE_BYTES`], or above the limit set for this stream.
+    #[error("a message of {bytes} bytes is too long for the stream")]
     TooLong {
         /// The length that was announced or asked for.
         bytes: u32,

@@ -1,1 +1,96 @@
+//! Which line counts.
 
+use wire::{Epoch, NetworkId, RECORD_VERSION, Range, Record, RecordBody};
+
+use super::*;
+use crate::seal::sign;
+use crate::stage::{genesis, identity, signing_key};
+
+fn line(author: u8, slot: u32, epoch: u64, version: u64, state: EntryState) -> Entry {
+    let body = EntryBody {
+        network: NetworkId::DEFAULT,
+        workload: "web".to_owned(),
+        ifname: "eth0".to_owned(),
+        slot: Slot(slot),
+        epoch: Epoch(epoch),
+        version,
+        author: identity(author),
+        state,
+        container_id: format!("c{version}"),
+    };
+    Entry { signature: sign(&signing_key(author), ENTRY_VERSION, &body), body }
+}
+
+fn key() -> LeaseKey {
+    LeaseKey { network: NetworkId::DEFAULT, workload: "web".to_owned(), ifname: "eth0".to_owned() }
+}
+
+/// Block 0 is host 0's, and its slot 5 host 1's.
+fn ledger() -> Ledger {
+    let mut ledger = Ledger::new(&genesis(28, 16));
+    let head = ledger.owner(NetworkId::DEFAULT, Slot(5)).unwrap();
+    let range = Range { network: NetworkId::DEFAULT, start: Slot(5), length: 1 };
+    let body = RecordBody { range, owner: identity(1), epoch: Epoch(1), author: identity(0), previous: head.hash };
+    let signature = sign(&signing_key(0), RECORD_VERSION, &body);
+    ledger.apply(&Record { body, signature });
+    ledger
+}
+
+#[test]
+fn only_a_newer_line_of_an_author_is_taken() {
+    let mut directory = Directory::default();
+    assert!(directory.merge(&line(0, 4, 0, 2, EntryState::Active)));
+    assert!(!directory.merge(&line(0, 4, 0, 2, EntryState::Active)));
+    assert!(!directory.merge(&line(0, 4, 0, 1, EntryState::Held)));
+    assert!(directory.merge(&line(0, 4, 0, 3, EntryState::Held)));
+    assert_eq!(directory.hashes().count(), 1);
+    assert_eq!(directory.next_version(&key()), 4);
+}
+
+#[test]
+fn the_word_of_an_old_owner_loses_whatever_its_version() {
+    let (mut directory, ledger) = (Directory::default(), ledger());
+    let _ = directory.merge(&line(0, 5, 0, 9, EntryState::Held));
+    assert_eq!(directory.current(&key(), &ledger), None);
+    // But it says where to ask.
+    let (slot, holding) = directory.last_seen(&key(), &ledger).unwrap();
+    assert_eq!((slot, holding.owner), (Slot(5), identity(1)));
+    let _ = directory.merge(&line(1, 5, 1, 1, EntryState::Active));
+    assert_eq!(directory.current(&key(), &ledger).unwrap().author, identity(1));
+}
+
+#[test]
+fn what_is_over_is_nowhere() {
+    let (mut directory, ledger) = (Directory::default(), ledger());
+    let _ = directory.merge(&line(0, 4, 0, 1, EntryState::Ended));
+    assert_eq!(directory.current(&key(), &ledger), None);
+    assert_eq!(directory.last_seen(&key(), &ledger), None);
+}
+
+#[test]
+fn the_order_of_lines_does_not_matter() {
+    let ledger = ledger();
+    let lines = [
+        line(0, 4, 0, 1, EntryState::Active),
+        line(1, 5, 1, 2, EntryState::Active),
+        line(0, 4, 0, 3, EntryState::Held),
+    ];
+    let seen = |order: [usize; 3]| {
+        let mut directory = Directory::default();
+        for number in order {
+            let _ = directory.merge(&lines[number]);
+        }
+        directory.current(&key(), &ledger).cloned()
+    };
+    for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        assert_eq!(seen(order), seen([0, 1, 2]));
+    }
+}
+
+#[test]
+fn a_forged_line_is_seen() {
+    let mut forged = line(0, 4, 0, 1, EntryState::Active);
+    assert!(is_authentic(&forged));
+    forged.body.author = identity(1);
+    assert!(!is_authentic(&forged));
+}

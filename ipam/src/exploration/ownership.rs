@@ -15,7 +15,7 @@ fn plan() -> Plan {
         crashes: 0,
         workload: None,
         silent: &[],
-        limit: 60_000,
+        limit: 40_000,
     }
 }
 
@@ -82,4 +82,9 @@ fn h_with_lost_databases_gives_no_duplicate() {
 #[test]
 fn h_with_crashes_gives_no_duplicate() {
     assert_none(&explore(Plan { crashes: 1, ..plan() }), 6);
+}
+
+#[test]
+fn d_everybodys_promise_gives_no_duplicate_where_a_majority_does() {
+    assert_none(&explore(Plan { hosts: 4, epochs: 1, revocations: &[(1, 0)], ..plan() }), 8);
 }

@@ -119,10 +119,9 @@ impl Ipam {
         if let Some(slot) = wanted {
             return self.decide_address(network, slot, now);
         }
-        if claim.stickiness() == Stickiness::Sticky && pending.stage != Stage::AnySlot {
-            if let Some(step) = self.decide_workload(&key, now)? {
-                return Ok(step);
-            }
+        let has_place = claim.stickiness() == Stickiness::Sticky && pending.stage != Stage::AnySlot;
+        if has_place && let Some(step) = self.decide_workload(&key, now)? {
+            return Ok(step);
         }
         Ok(self.take_any(network, now).map_or(Step::FindSpace, Step::Take))
     }
@@ -175,9 +174,8 @@ impl Ipam {
 
     /// The slot that has been free the longest, of a fresh block if it must be.
     fn take_any(&mut self, network: NetworkId, now: Instant) -> Option<Slot> {
-        self.take_free(network).or_else(|| {
-            self.carve_own_block(network, now).then(|| self.take_free(network)).flatten()
-        })
+        self.take_free(network)
+            .or_else(|| self.carve_own_block(network, now).then(|| self.take_free(network)).flatten())
     }
 
     fn take_free(&mut self, network: NetworkId) -> Option<Slot> {
@@ -227,12 +225,19 @@ impl Ipam {
     pub(super) fn resume_claims(&mut self, now: Instant) {
         let me = self.config.identity;
         let ready = |pending: &Pending| match &pending.stage {
-            Stage::Moving { key, .. } => self.ledger.owner(key.network, key.slot).is_some_and(|holding| holding.owner == me),
+            Stage::Moving { key, .. } => {
+                self.ledger.owner(key.network, key.slot).is_some_and(|holding| holding.owner == me)
+            }
             Stage::Space => self.spaces.get(&pending.claim.attachment.network).is_some_and(|space| space.free() > 0),
             Stage::Fresh | Stage::AnySlot => true,
         };
-        let ready: Vec<_> =
-            self.waiting.claims.iter().filter(|(_, pending)| ready(pending)).map(|(attachment, _)| attachment.clone()).collect();
+        let ready: Vec<_> = self
+            .waiting
+            .claims
+            .iter()
+            .filter(|(_, pending)| ready(pending))
+            .map(|(attachment, _)| attachment.clone())
+            .collect();
         for attachment in ready {
             if let Some(pending) = self.waiting.claims.remove(&attachment) {
                 self.advance(pending, now);
@@ -251,8 +256,13 @@ impl Ipam {
     }
 
     fn fail_claims(&mut self, _now: Instant, which: impl Fn(&Pending) -> bool) {
-        let failed: Vec<_> =
-            self.waiting.claims.iter().filter(|(_, pending)| which(pending)).map(|(attachment, _)| attachment.clone()).collect();
+        let failed: Vec<_> = self
+            .waiting
+            .claims
+            .iter()
+            .filter(|(_, pending)| which(pending))
+            .map(|(attachment, _)| attachment.clone())
+            .collect();
         for attachment in failed {
             let Some(pending) = self.waiting.claims.remove(&attachment) else { continue };
             let error = match &pending.stage {
@@ -265,8 +275,12 @@ impl Ipam {
 
     /// Whether the claim repeats the one that led to this lease and whose answer may have been lost.
     fn is_retry(&self, lease: &Lease, claim: &Claim, now: Instant) -> bool {
-        let wants_it = claim.address.is_none_or(|address| address == self.address(lease.attachment.network, lease.slot));
-        let alike = wants_it && claim.key() == lease.key() && claim.place == lease.place && claim.mac.is_none_or(|mac| lease.mac == Some(mac));
+        let wants_it =
+            claim.address.is_none_or(|address| address == self.address(lease.attachment.network, lease.slot));
+        let alike = wants_it
+            && claim.key() == lease.key()
+            && claim.place == lease.place
+            && claim.mac.is_none_or(|mac| lease.mac == Some(mac));
         let unanswered = self.waiting.unanswered.values().any(|key| *key == lease.key());
         let restored = self.waiting.restored.contains(&lease.key()) && now < self.course.started + RETRY_WINDOW;
         alike && (unanswered || restored)

@@ -24,18 +24,23 @@ impl Ipam {
         waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
         waiting.unanswered.hash(&mut second);
         for (question, asking) in &self.revocations.asking {
-            (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>()).hash(&mut second);
+            (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>())
+                .hash(&mut second);
         }
         self.revocations.incomplete.keys().for_each(|hash| hash.hash(&mut second));
         self.parking.hashes().for_each(|hash| hash.hash(&mut second));
-        let holdings: Vec<_> = self.ledger.heads().map(|head| (head.range, head.owner, head.epoch, head.hash)).collect();
+        let holdings: Vec<_> =
+            self.ledger.heads().map(|head| (head.range, head.owner, head.epoch, head.hash)).collect();
         holdings.hash(&mut second);
         (first.finish(), second.finish())
     }
 
     /// The slots whose containers' frames go out and come in here.
     pub(crate) fn slots_in_use(&self) -> BTreeSet<Slot> {
-        let live = self.leases.iter().filter(|lease| lease.state == LeaseState::Active && self.course.health != Health::Revoked);
+        let live = self
+            .leases
+            .iter()
+            .filter(|lease| lease.state == LeaseState::Active && self.course.health != Health::Revoked);
         live.map(|lease| lease.slot).collect()
     }
 

@@ -27,10 +27,9 @@ impl Ipam {
         }
         let networks: Vec<_> = self.config.genesis.networks.iter().map(|network| network.id).collect();
         for network in networks {
-            if self.blocks_of(network, identity).is_empty() {
-                if let Some(block) = self.spare_block(network, Need::Spare) {
-                    self.give(block, identity, now);
-                }
+            let has_none = self.blocks_of(network, identity).is_empty();
+            if has_none && let Some(block) = self.spare_block(network, Need::Spare) {
+                self.give(block, identity, now);
             }
         }
         self.waiting.joiners.push_back(identity);
@@ -59,7 +58,10 @@ impl Ipam {
         let records: Vec<Record> = if owned.len() > usize::try_from(request.have).unwrap_or(usize::MAX) {
             owned.iter().flat_map(|block| self.ledger.history(block)).collect()
         } else {
-            self.give_block(network, from, request.need, now).into_iter().flat_map(|block| self.ledger.history(&block)).collect()
+            self.give_block(network, from, request.need, now)
+                .into_iter()
+                .flat_map(|block| self.ledger.history(&block))
+                .collect()
         };
         let answer = if records.is_empty() {
             Message::SpaceDeny { network, hint: self.room_elsewhere(network, from) }
@@ -77,17 +79,27 @@ impl Ipam {
         self.give(block, to, now).map(|_| block)
     }
 
-    pub(super) fn handle_space_grant(&mut self, from: Identity, network: NetworkId, records: Vec<Record>, now: Instant) {
+    pub(super) fn handle_space_grant(
+        &mut self,
+        from: Identity,
+        network: NetworkId,
+        records: Vec<Record>,
+        now: Instant,
+    ) {
         if let Some(quest) = self.waiting.quests.get_mut(&network) {
-            if quest.waiting.is_some_and(|(asked, _)| asked == from) {
-                quest.waiting = None;
-            }
+            quest.waiting.take_if(|(asked, _)| *asked == from);
         }
         self.learn(records, Some(from), now);
         self.go_on_asking(network, now);
     }
 
-    pub(super) fn handle_space_deny(&mut self, from: Identity, network: NetworkId, hint: Option<Identity>, now: Instant) {
+    pub(super) fn handle_space_deny(
+        &mut self,
+        from: Identity,
+        network: NetworkId,
+        hint: Option<Identity>,
+        now: Instant,
+    ) {
         let Some(quest) = self.waiting.quests.get_mut(&network) else { return };
         if quest.waiting.is_none_or(|(asked, _)| asked != from) {
             return;
@@ -118,7 +130,8 @@ impl Ipam {
 
     /// Looks for a spare block again where nobody had one.
     pub(super) fn look_for_spare(&mut self, now: Instant) {
-        let due: Vec<_> = self.waiting.spare_after.iter().filter(|(_, at)| **at <= now).map(|(network, _)| *network).collect();
+        let due: Vec<_> =
+            self.waiting.spare_after.iter().filter(|(_, at)| **at <= now).map(|(network, _)| *network).collect();
         for network in due {
             self.waiting.spare_after.remove(&network);
             self.keep_spare(network, now);
@@ -135,7 +148,11 @@ impl Ipam {
             self.end_quest(network, now);
             return;
         };
-        let waits = self.waiting.claims.values().any(|pending| pending.stage == Stage::Space && pending.claim.attachment.network == network);
+        let waits = self
+            .waiting
+            .claims
+            .values()
+            .any(|pending| pending.stage == Stage::Space && pending.claim.attachment.network == network);
         let need = if waits { Need::Waiting } else { Need::Spare };
         let have = u32::try_from(self.blocks_of(network, self.config.identity).len()).unwrap_or(u32::MAX);
         if let Some(quest) = self.waiting.quests.get_mut(&network) {
@@ -150,15 +167,22 @@ impl Ipam {
     fn next_to_ask(&self, network: NetworkId, quest: &Quest) -> Option<Identity> {
         let pool_owner = self.ledger.pool(network).and_then(|pool| self.ledger.head(&pool)).map(|head| head.owner);
         let candidates = quest.hint.into_iter().chain(pool_owner).chain(self.members.connected());
-        let may_answer = |peer: &Identity| self.members.is_connected(peer) && !self.members.is_refused(peer) && !quest.asked.contains(peer);
+        let may_answer = |peer: &Identity| {
+            self.members.is_connected(peer) && !self.members.is_refused(peer) && !quest.asked.contains(peer)
+        };
         candidates.filter(|peer| *peer != self.config.identity).find(may_answer)
     }
 
     fn end_quest(&mut self, network: NetworkId, now: Instant) {
         let error = self.exhausted(network);
         let waits = |pending: &Pending| pending.stage == Stage::Space && pending.claim.attachment.network == network;
-        let waiting: Vec<_> =
-            self.waiting.claims.iter().filter(|(_, pending)| waits(pending)).map(|(attachment, _)| attachment.clone()).collect();
+        let waiting: Vec<_> = self
+            .waiting
+            .claims
+            .iter()
+            .filter(|(_, pending)| waits(pending))
+            .map(|(attachment, _)| attachment.clone())
+            .collect();
         self.waiting.quests.remove(&network);
         self.waiting.spare_after.insert(network, now + SPARE_PAUSE);
         for attachment in waiting {
@@ -204,7 +228,8 @@ impl Ipam {
     }
 
     pub(super) fn exhausted(&self, network: NetworkId) -> ClaimError {
-        let (asked, silent) = self.waiting.quests.get(&network).map_or((0, 0), |quest| (quest.asked.len(), quest.silent));
+        let (asked, silent) =
+            self.waiting.quests.get(&network).map_or((0, 0), |quest| (quest.asked.len(), quest.silent));
         let others = self.members.current().filter(|member| *member != self.config.identity);
         let apart = others.filter(|member| !self.members.is_connected(member)).count();
         ClaimError::Exhausted { network, asked: asked.saturating_sub(silent), unreachable: apart + silent }
@@ -220,10 +245,9 @@ impl Ipam {
     fn spare_block(&self, network: NetworkId, need: Need) -> Option<Range> {
         let me = self.config.identity;
         let pool = self.ledger.pool(network)?;
-        if self.ledger.head(&pool).is_some_and(|head| head.owner == me) {
-            if let Some(block) = self.ledger.uncarved_block(network) {
-                return Some(block);
-            }
+        let pool_is_mine = self.ledger.head(&pool).is_some_and(|head| head.owner == me);
+        if pool_is_mine && let Some(block) = self.ledger.uncarved_block(network) {
+            return Some(block);
         }
         let unused: Vec<_> = self.blocks_of(network, me).into_iter().filter(|block| self.is_unused(block)).collect();
         let space = self.spaces.get(&network)?;

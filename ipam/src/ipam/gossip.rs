@@ -55,8 +55,13 @@ impl Ipam {
 
     pub(super) fn handle_digest(&mut self, from: Identity, theirs: &[u64]) {
         let ours = self.digest();
-        let differing: BTreeSet<usize> =
-            ours.iter().zip(theirs).enumerate().filter(|(_, (ours, theirs))| ours != theirs).map(|(number, _)| number).collect();
+        let differing: BTreeSet<usize> = ours
+            .iter()
+            .zip(theirs)
+            .enumerate()
+            .filter(|(_, (ours, theirs))| ours != theirs)
+            .map(|(number, _)| number)
+            .collect();
         if differing.is_empty() {
             return;
         }
@@ -123,8 +128,14 @@ impl Ipam {
     pub(super) fn learn_entries(&mut self, entries: &[Entry]) {
         for entry in entries {
             let author = entry.body.author;
-            let may_speak = self.members.is_admitted(&author) && !self.members.is_revoked(&author) && author != self.config.identity;
-            if may_speak && self.directory.entry(&hash_of_entry(entry)).is_none() && is_authentic(entry) && self.directory.merge(entry) {
+            let may_speak = self.members.is_admitted(&author)
+                && !self.members.is_revoked(&author)
+                && author != self.config.identity;
+            if may_speak
+                && self.directory.entry(&hash_of_entry(entry)).is_none()
+                && is_authentic(entry)
+                && self.directory.merge(entry)
+            {
                 self.outbox.write(Write::entry(entry));
             }
         }
@@ -148,7 +159,8 @@ impl Ipam {
 
     /// Every record by or to one of these.
     pub(super) fn records_of(&self, identities: &[Identity]) -> Vec<Record> {
-        let is_theirs = |record: &&Record| identities.contains(&record.body.author) || identities.contains(&record.body.owner);
+        let is_theirs =
+            |record: &&Record| identities.contains(&record.body.author) || identities.contains(&record.body.owner);
         let mut records: Vec<_> = self.ledger.records().map(|(_, record)| record).filter(is_theirs).cloned().collect();
         records.sort_by_key(|record| (record.body.epoch, hash_of_record(record)));
         records

@@ -61,7 +61,9 @@ impl Ipam {
             return Taken::Nothing;
         }
         let verdict = self.members.verdict(record, &hash, self.config.rules);
-        if verdict == Verdict::Refused || !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature) {
+        if verdict == Verdict::Refused
+            || !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature)
+        {
             return Taken::Nothing;
         }
         if verdict == Verdict::UnknownAuthor {

@@ -32,7 +32,9 @@ impl Ipam {
     /// Gives up the address that waits for a workload. One that a container still has stays. [`Event::Released`] answers.
     pub fn release_workload(&mut self, request: RequestId, network: NetworkId, workload: &str, now: Instant) {
         let is_it = |lease: &&Lease| {
-            lease.attachment.network == network && lease.workload == workload && matches!(lease.state, LeaseState::Held { .. })
+            lease.attachment.network == network
+                && lease.workload == workload
+                && matches!(lease.state, LeaseState::Held { .. })
         };
         let keys: Vec<_> = self.leases.iter().filter(is_it).map(Lease::key).collect();
         let known = !keys.is_empty() && self.course.health != Health::ReadOnly;

@@ -27,7 +27,9 @@ use crate::store::{Contents, Table, Write};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// The store is empty, but this router has an identity: its ledger is lost.
-    #[error("the store holds no ledger of {identity}; an identity that has lost its ledger must not be used again: join as a new one")]
+    #[error(
+        "the store holds no ledger of {identity}; an identity that has lost its ledger must not be used again: join as a new one"
+    )]
     Empty {
         /// The identity of the configuration.
         identity: Identity,
@@ -126,7 +128,8 @@ pub fn adopt_snapshot(config: &Config, bytes: &[u8], now: Instant) -> Result<Vec
     }
     let rows: Vec<_> = snapshot.rows.into_iter().filter(|row| OF_THE_CLUSTER.contains(&row.table)).collect();
     let contents = Contents::read(&rows, now).map_err(|row| SnapshotError::NotAuthentic { table: row.table })?;
-    let forged = |record: &&wire::Record| !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature);
+    let forged =
+        |record: &&wire::Record| !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature);
     if contents.records.iter().chain(&contents.evidence).find(forged).is_some() {
         return Err(SnapshotError::NotAuthentic { table: Table::Records });
     }
@@ -177,7 +180,14 @@ impl Ipam {
             moves: Moves::default(),
             waiting: Waiting::default(),
             outbox: Outbox::new(stored),
-            course: Course { health: Health::Working, started: now, gossip_at, gossip_turn: 0, freed: 0, table_changed: false },
+            course: Course {
+                health: Health::Working,
+                started: now,
+                gossip_at,
+                gossip_turn: 0,
+                freed: 0,
+                table_changed: false,
+            },
             config: Arc::new(config),
         }
     }
@@ -196,7 +206,8 @@ impl Ipam {
         for entry in &contents.entries {
             let _ = self.directory.merge(entry);
         }
-        self.revocations.promises = contents.promises.into_iter().map(|(hash, ask, promise)| (hash, (ask, promise))).collect();
+        self.revocations.promises =
+            contents.promises.into_iter().map(|(hash, ask, promise)| (hash, (ask, promise))).collect();
         for lease in contents.leases {
             self.waiting.restored.insert(lease.key());
             self.leases.insert(lease);
@@ -232,13 +243,18 @@ impl Ipam {
         let me = self.config.identity;
         let networks: BTreeSet<NetworkId> = self.config.genesis.networks.iter().map(|network| network.id).collect();
         for network in networks {
-            let mine = self.ledger.heads().filter(|head| head.range.network == network && head.owner == me).map(|head| head.range);
+            let mine = self
+                .ledger
+                .heads()
+                .filter(|head| head.range.network == network && head.owner == me)
+                .map(|head| head.range);
             let leased = self.leases.iter().map(|lease| wire::Range { network, start: lease.slot, length: 1 });
             let ranges: BTreeSet<_> = mine.chain(leased).collect();
             self.follow(&ranges.into_iter().collect::<Vec<_>>(), Gain::Given, now);
         }
         if self.course.health == Health::Revoked {
-            let active: Vec<_> = self.leases.iter().filter(|lease| lease.state == LeaseState::Active).cloned().collect();
+            let active: Vec<_> =
+                self.leases.iter().filter(|lease| lease.state == LeaseState::Active).cloned().collect();
             for lease in active {
                 self.fence(lease, now);
             }

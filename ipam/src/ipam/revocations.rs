@@ -16,7 +16,9 @@ use crate::event::{Alarm, Event, RequestId};
 use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
 use crate::ledger::hash_of_record;
 use crate::outbox::To;
-use crate::revoke::{Asking, Decision, INCOMPLETE_MAX, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove};
+use crate::revoke::{
+    Asking, Decision, INCOMPLETE_MAX, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove,
+};
 use crate::seal::{is_signed_by, sign};
 use crate::store::Write;
 
@@ -61,7 +63,9 @@ impl Ipam {
         };
         let question = hash_of_ask(&ask);
         // A wider question takes the place of one that could not be answered.
-        self.revocations.asking.retain(|_, asking| !asking.ask.victims.iter().all(|victim| ask.victims.contains(victim)));
+        self.revocations
+            .asking
+            .retain(|_, asking| !asking.ask.victims.iter().all(|victim| ask.victims.contains(victim)));
         let promise = self.promise(&ask, &[]);
         let promises = BTreeMap::from([(self.config.identity, promise)]);
         let request = Some((request, now + self.config.answer));
@@ -77,12 +81,17 @@ impl Ipam {
     fn electors(&self, victims: &[Identity]) -> Vec<Identity> {
         let counts = |member: &Identity| match self.config.rules.counted {
             Counted::EverAdmitted => true,
-            Counted::Connected => self.members.is_connected(member) || *member == self.config.identity || victims.contains(member),
+            Counted::Connected => {
+                self.members.is_connected(member) || *member == self.config.identity || victims.contains(member)
+            }
         };
         let frozen: Option<BTreeSet<Identity>> = match victims {
             [] => None,
             // Members that came after the first promise came with it.
-            victims => victims.iter().map(|victim| self.members.when_refused(victim).map(|known| known.iter().copied())).collect::<Option<Vec<_>>>()
+            victims => victims
+                .iter()
+                .map(|victim| self.members.when_refused(victim).map(|known| known.iter().copied()))
+                .collect::<Option<Vec<_>>>()
                 .map(|lists| lists.into_iter().flatten().collect()),
         };
         match frozen {
@@ -102,7 +111,8 @@ impl Ipam {
         }
         let question = hash_of_ask(ask);
         let untold = members.into_iter().filter(|member| !ask.members.contains(member)).collect();
-        let body = PromiseBody { ask: question, promiser: self.config.identity, beyond: beyond.to_vec(), members: untold };
+        let body =
+            PromiseBody { ask: question, promiser: self.config.identity, beyond: beyond.to_vec(), members: untold };
         let promise = Promise { signature: sign(&self.config.signing_key, REVOCATION_VERSION, &body), body };
         self.outbox.write(Write::promise(question, ask, &promise));
         self.revocations.promises.insert(question, (ask.clone(), promise.clone()));
@@ -152,7 +162,11 @@ impl Ipam {
         let Some(asking) = self.revocations.asking.get_mut(&question) else { return };
         let records: BTreeMap<_, _> =
             records.into_iter().filter(is_authentic).map(|record| (hash_of_record(&record), record)).collect();
-        let complete = promise.body.beyond.iter().all(|hash| records.contains_key(hash) || asking.records.contains_key(hash) || self.ledger.holds(hash));
+        let complete = promise
+            .body
+            .beyond
+            .iter()
+            .all(|hash| records.contains_key(hash) || asking.records.contains_key(hash) || self.ledger.holds(hash));
         if !complete || !is_promise_on(&promise, &question) {
             return;
         }
@@ -160,9 +174,15 @@ impl Ipam {
         asking.promises.insert(promise.body.promiser, promise);
         // A promiser may know members that the asker did not.
         let connected: Vec<_> = self.members.connected().collect();
-        let electorate = self.revocations.asking.get(&question).map(|asking| crate::revoke::electorate(&asking.ask, asking.promises.values()));
+        let electorate = self
+            .revocations
+            .asking
+            .get(&question)
+            .map(|asking| crate::revoke::electorate(&asking.ask, asking.promises.values()));
         for peer in connected {
-            if electorate.as_ref().is_some_and(|electorate| electorate.contains(&peer)) && self.asked_late(&question, &peer) {
+            if electorate.as_ref().is_some_and(|electorate| electorate.contains(&peer))
+                && self.asked_late(&question, &peer)
+            {
                 self.repeat_asks(peer);
             }
         }
@@ -198,12 +218,19 @@ impl Ipam {
         let mut late = Vec::new();
         for asking in self.revocations.asking.values_mut() {
             if let Some((request, _)) = asking.request.take_if(|(_, until)| *until <= now) {
-                late.push((request, asking.ask.victims.clone(), missing(&asking.ask, asking.promises.values(), self.config.rules)));
+                late.push((
+                    request,
+                    asking.ask.victims.clone(),
+                    missing(&asking.ask, asking.promises.values(), self.config.rules),
+                ));
             }
         }
         for (request, victims, missing) in late {
             let label = |identity: &Identity| self.members.label(*identity);
-            let error = RevokeError::Blocked { victims: victims.iter().map(label).collect(), missing: missing.iter().map(label).collect() };
+            let error = RevokeError::Blocked {
+                victims: victims.iter().map(label).collect(),
+                missing: missing.iter().map(label).collect(),
+            };
             self.outbox.event(Event::RevokeDone { request, result: Err(error) });
         }
     }
@@ -219,21 +246,30 @@ impl Ipam {
         let is_victim = decision.victims.contains(&me);
         let agreed = decision.victims.iter().all(|victim| self.members.is_refused(victim));
         // Nobody is made to accept what it has not promised: a forged question may leave members out.
-        if !is_victim && !agreed && self.config.rules.quorum == crate::config::Quorum::All && self.config.rules.counted == Counted::EverAdmitted {
+        if !is_victim
+            && !agreed
+            && self.config.rules.quorum == crate::config::Quorum::All
+            && self.config.rules.counted == Counted::EverAdmitted
+        {
             return;
         }
         self.carry_out(hash, commit, &decision, records, now);
     }
 
     fn carry_out(&mut self, hash: Hash, commit: Commit, decision: &Decision, records: &[Record], now: Instant) {
-        let named: Vec<_> = records.iter().filter(|record| decision.records.contains(&hash_of_record(record)) && is_authentic(record)).collect();
+        let named: Vec<_> = records
+            .iter()
+            .filter(|record| decision.records.contains(&hash_of_record(record)) && is_authentic(record))
+            .collect();
         let mut ledger = self.ledger.clone();
-        let gone = ledger.retain(|hash, record| !is_about(record, &decision.victims) || decision.records.contains(hash));
+        let gone =
+            ledger.retain(|hash, record| !is_about(record, &decision.victims) || decision.records.contains(hash));
         let mut fresh = Vec::new();
         let mut todo = named;
         todo.sort_by_key(|record| record.body.epoch);
         for record in todo {
-            if matches!(ledger.apply(record), crate::ledger::Outcome::Applied | crate::ledger::Outcome::Equivocation(_)) {
+            if matches!(ledger.apply(record), crate::ledger::Outcome::Applied | crate::ledger::Outcome::Equivocation(_))
+            {
                 fresh.push(record.clone());
             }
         }
@@ -261,7 +297,14 @@ impl Ipam {
         self.after_commit(decision, &gone, &fresh, &inherited, now);
     }
 
-    fn after_commit(&mut self, decision: &Decision, gone: &[Record], fresh: &[Record], inherited: &[wire::Range], now: Instant) {
+    fn after_commit(
+        &mut self,
+        decision: &Decision,
+        gone: &[Record],
+        fresh: &[Record],
+        inherited: &[wire::Range],
+        now: Instant,
+    ) {
         let changed: Vec<_> = gone.iter().chain(fresh).map(|record| record.body.range).collect();
         let identities: Vec<_> = decision.victims.iter().copied().collect();
         self.outbox.event(Event::Revoked { identities: identities.clone() });
@@ -281,7 +324,8 @@ impl Ipam {
         let lines: Vec<_> = self.directory.lines_of(victim).cloned().collect();
         for line in lines {
             let elsewhere = self.directory.current(&key_of(&line), &self.ledger).is_some();
-            let used = self.leases.of_key(&key_of(&line)).is_some() || self.leases.of_slot(line.network, line.slot).is_some();
+            let used =
+                self.leases.of_key(&key_of(&line)).is_some() || self.leases.of_slot(line.network, line.slot).is_some();
             let assignable = self.network(line.network).is_some_and(|network| network.is_assignable(line.slot));
             let Some(holding) = self.ledger.owner(line.network, line.slot) else { continue };
             if elsewhere || used || !assignable || !self.is_mine(line.network, line.slot) {
@@ -330,7 +374,8 @@ impl Ipam {
 
     pub(super) fn commit_message(&self, commit: Commit) -> Message {
         let beyond = commit.promises.iter().flat_map(|promise| promise.body.beyond.iter());
-        let records = commit.ask.known.iter().chain(beyond).filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        let records =
+            commit.ask.known.iter().chain(beyond).filter_map(|hash| self.ledger.record(hash)).cloned().collect();
         Message::RevokeCommit { commit, records }
     }
 }

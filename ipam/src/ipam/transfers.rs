@@ -75,11 +75,13 @@ impl Ipam {
     fn may_go(&self, taker: Identity, prepare: &MovePrepare, now: Instant) -> Result<Option<MovedLease>, MoveRefusal> {
         let MoveKey { network, slot, .. } = prepare.key;
         let range = Range { network, start: slot, length: 1 };
-        if self.course.health != Health::Working || self.members.is_refused(&taker) || !self.members.is_admitted(&taker) {
+        if self.course.health != Health::Working || self.members.is_refused(&taker) || !self.members.is_admitted(&taker)
+        {
             return Err(MoveRefusal::Unable);
         }
         let assignable = self.network(network).is_some_and(|known| known.is_assignable(slot));
-        let holding = self.ledger.owner(network, slot).filter(|holding| holding.owner == self.config.identity && assignable);
+        let holding =
+            self.ledger.owner(network, slot).filter(|holding| holding.owner == self.config.identity && assignable);
         if holding.is_none_or(|holding| holding.epoch != prepare.key.epoch) {
             return Err(MoveRefusal::NotOwner);
         }
@@ -120,7 +122,14 @@ impl Ipam {
     }
 
     /// Taker: the slot is this host's.
-    pub(super) fn handle_move_commit(&mut self, from: Identity, key: MoveKey, records: Vec<Record>, lease: Option<MovedLease>, now: Instant) {
+    pub(super) fn handle_move_commit(
+        &mut self,
+        from: Identity,
+        key: MoveKey,
+        records: Vec<Record>,
+        lease: Option<MovedLease>,
+        now: Instant,
+    ) {
         if let (Some(wanted), Some(lease)) = (self.wants(from, key), &lease) {
             // What the claim leaves open is as it was on the other host.
             if let Some(pending) = self.waiting.claims.get_mut(&wanted) {
@@ -162,7 +171,9 @@ impl Ipam {
 
     /// Taker: the owner does not give it.
     pub(super) fn handle_refused(&mut self, from: Identity, key: MoveKey, reason: MoveRefusal, now: Instant) {
-        let Some(mut pending) = self.wants(from, key).and_then(|wanted| self.waiting.claims.remove(&wanted)) else { return };
+        let Some(mut pending) = self.wants(from, key).and_then(|wanted| self.waiting.claims.remove(&wanted)) else {
+            return;
+        };
         let address = self.address(key.network, key.slot);
         let holder = self.members.label(from);
         let wanted = pending.claim.address;
@@ -190,9 +201,7 @@ impl Ipam {
 
     /// The claim that waits for this move.
     fn wants(&self, from: Identity, key: MoveKey) -> Option<Attachment> {
-        let is_it = |pending: &Pending| {
-            matches!(&pending.stage, Stage::Moving { key: wanted, holder, .. } if *wanted == key && *holder == from)
-        };
+        let is_it = |pending: &Pending| matches!(&pending.stage, Stage::Moving { key: wanted, holder, .. } if *wanted == key && *holder == from);
         self.waiting.claims.iter().find(|(_, pending)| is_it(pending)).map(|(attachment, _)| attachment.clone())
     }
 }

@@ -33,7 +33,8 @@ impl Ledger {
         for orphan in &orphans {
             let Some(owner) = heir(&orphan.range, members) else { continue };
             let (range, epoch, previous) = (orphan.range, orphan.epoch.next(), orphan.hash);
-            let hash = hash_of(REVOCATION_VERSION, &Inheritance { domain: "raddle inherits", range, owner, epoch, previous });
+            let hash =
+                hash_of(REVOCATION_VERSION, &Inheritance { domain: "raddle inherits", range, owner, epoch, previous });
             self.append(range, Link { owner, epoch, hash, source: Source::Inherited { previous } });
         }
         orphans.into_iter().map(|orphan| orphan.range).collect()
@@ -44,8 +45,12 @@ impl Ledger {
         if self.records().all(|(hash, record)| keep(&hash, record)) {
             return Vec::new();
         }
-        let dropped: Vec<_> =
-            self.evidence.iter().filter(|(hash, record)| !keep(hash, record)).map(|(_, record)| record.clone()).collect();
+        let dropped: Vec<_> = self
+            .evidence
+            .iter()
+            .filter(|(hash, record)| !keep(hash, record))
+            .map(|(_, record)| record.clone())
+            .collect();
         for record in &dropped {
             self.evidence.remove(&super::hash_of_record(record));
         }

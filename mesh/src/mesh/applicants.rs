@@ -13,7 +13,7 @@ use crate::event::{Application, Carrier, Event, JoinId, SecretUsed, Standing, St
 use crate::identity::issue_certificate;
 use crate::refusal::RefuseReason;
 use crate::sponsor::{Applicant, Sponsor};
-use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding};
+use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding, Stream};
 
 impl Mesh {
     /// Makes the applicant a member: certifies it and spreads the news. Write the returned member down (together with the
@@ -51,14 +51,15 @@ impl Mesh {
             (Ok(_), None) => Verdict::Refused(RefuseReason::Busy),
             (Err(reason), _) => Verdict::Refused(reason),
         };
-        if let (Verdict::Refused(reason), Some(from)) = (&verdict, self.applicant_address(stream)) {
+        if let (Verdict::Refused(reason), Some(from)) = (&verdict, self.streams.get(&stream).and_then(Stream::stranger))
+        {
             self.refuse_in_log(from, reason.clone());
         }
         self.seal_answer(stream, &verdict);
     }
 
     pub(super) fn handle_applicant(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
-        let Some(from) = self.applicant_address(stream) else {
+        let Some(from) = self.streams.get(&stream).and_then(Stream::stranger) else {
             return self.drop_stream(stream, now);
         };
         match Kind::of_message(bytes) {

@@ -186,6 +186,10 @@ impl Mesh {
     }
 
     fn passes_gate(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> bool {
+        if !self.gate.recognises(bytes) {
+            self.out.counters.gated += 1;
+            return false;
+        }
         let source = if self.is_known(from) { Source::Known } else { Source::Unknown };
         match self.gate.judge(from, source, bytes, &mut self.rng, now) {
             Verdict::Pass => true,

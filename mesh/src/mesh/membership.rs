@@ -134,7 +134,8 @@ impl Mesh {
             AdmitError::NoiseKeyTaken { holder, claimant } => {
                 self.alarm(claimant, Alarm::NoiseKeyTaken { holder, claimant });
             }
-            AdmitError::UnknownIssuer { .. }
+            AdmitError::Full
+            | AdmitError::UnknownIssuer { .. }
             | AdmitError::RevokedIssuer { .. }
             | AdmitError::BadCertificate { .. }
             | AdmitError::BadAddresses { .. } => tracing::debug!(%error, "gossip about a member is not believed"),

@@ -10,7 +10,7 @@ use super::Mesh;
 use crate::event::{Carrier, Event, Origin, StreamId};
 use crate::gossip::Control;
 use crate::path::plain;
-use crate::streams::{STRANGER_PATIENCE, STRANGERS_MOST, Standing, Stream};
+use crate::streams::{STRANGER_PATIENCE, STRANGERS_A_HOST, STRANGERS_MOST, Standing, Stream};
 
 impl Mesh {
     /// A stream is there: one that [`Event::OpenStream`] asked for, or one that somebody opened.
@@ -18,16 +18,16 @@ impl Mesh {
         let until = now + STRANGER_PATIENCE;
         match origin {
             Origin::Dialed(peer) => {
-                self.streams.insert(stream, Stream::new(Standing::Dialed { until }));
+                self.streams.insert(stream, Stream::new(Standing::Dialed { peer, until }));
                 self.send_on_stream(peer, stream, &Control::Bind.emit());
             }
             Origin::Accepted(from) => {
-                if self.streams.values().filter(|stream| !stream.is_bound()).count() >= STRANGERS_MOST {
+                let from = plain(from);
+                if !self.has_room_for(from) {
                     self.out.counters.nobodys_streams += 1;
                     self.out.events.push_back(Event::CloseStream { stream });
                     return;
                 }
-                let from = plain(from);
                 self.streams.insert(stream, Stream::new(Standing::Stranger { from, until }));
             }
         }
@@ -59,8 +59,11 @@ impl Mesh {
 
     /// A stream ended.
     pub fn handle_stream_closed(&mut self, stream: StreamId, now: Instant) {
-        let Some(Stream { standing: Standing::Bound(identity), .. }) = self.streams.remove(&stream) else { return };
-        self.unbind(identity, stream, now);
+        match self.streams.remove(&stream).map(|open| open.standing) {
+            Some(Standing::Bound(identity)) => self.unbind(identity, stream, now),
+            Some(Standing::Dialed { peer, .. }) => self.handle_dial_failed(peer, now),
+            Some(Standing::Stranger { .. } | Standing::Applying { .. }) | None => {}
+        }
     }
 
     /// Forgets a stream, and asks for it to be closed.
@@ -108,7 +111,7 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else {
             return self.drop_stream(stream, now);
         };
-        open.standing = Standing::Bound(identity);
+        open.bind(identity);
         let surplus = peer.channel.bind(stream);
         if accepted {
             self.send_on_stream(identity, stream, &Control::Bind.emit());
@@ -130,18 +133,17 @@ impl Mesh {
         let Some(open) = self.streams.get(&stream) else { return };
         match open.standing {
             Standing::Bound(identity) => self.unbind(identity, stream, now),
-            Standing::Stranger { .. } | Standing::Dialed { .. } | Standing::Applying { .. } => {
-                self.out.counters.nobodys_streams += 1
-            }
+            Standing::Dialed { peer, .. } => self.handle_dial_failed(peer, now),
+            Standing::Stranger { .. } | Standing::Applying { .. } => self.out.counters.nobodys_streams += 1,
         }
         self.close_stream(stream);
     }
 
-    pub(super) fn applicant_address(&self, stream: StreamId) -> Option<SocketAddr> {
-        match self.streams.get(&stream)?.standing {
-            Standing::Stranger { from, .. } | Standing::Applying { from, .. } => Some(from),
-            Standing::Dialed { .. } | Standing::Bound(_) => None,
-        }
+    /// Whether one more stranger may come, from this host.
+    fn has_room_for(&self, from: SocketAddr) -> bool {
+        let strangers = || self.streams.values().filter_map(Stream::stranger);
+        strangers().count() < STRANGERS_MOST
+            && strangers().filter(|other| other.ip() == from.ip()).count() < STRANGERS_A_HOST
     }
 }
 

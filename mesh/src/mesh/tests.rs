@@ -325,3 +325,100 @@ fn silence_is_measured_by_the_given_times() {
     sim.run(SECOND + SECOND / 2);
     assert_eq!(sim.downs(0), vec![DownReason::Silent]);
 }
+
+#[test]
+fn a_short_cut_heals_at_once() {
+    let mut sim = pair();
+    sim.run(30 * SECOND);
+    sim.cuts.insert((0, 1));
+    sim.run(12 * SECOND);
+    sim.cuts.clear();
+    let took =
+        sim.run_while(15 * SECOND, |sim| !(sim.all_up() && sim.data_passes(0, 1) && sim.data_passes(1, 0))).unwrap();
+    assert!(took <= 6 * SECOND, "{took:?}");
+}
+
+#[test]
+fn a_large_cluster_starts_cold_within_fifteen_seconds() {
+    let all: Vec<u8> = (0..25).collect();
+    let mut sim = Sim::new(13, &[&all[..]; 25]);
+    sim.weather = Weather { loss: 0.01, jitter: 3 * MILLISECOND, ..Weather::default() };
+    let took = sim.run_while(15 * SECOND, |sim| !sim.all_up()).expect("they never met");
+    assert!(took < 5 * SECOND, "{took:?}");
+    let gated: u64 = (0..25).map(|at| sim.mesh(at).counters().gated).sum();
+    assert_eq!(gated, 0, "honest calls were turned away");
+}
+
+#[test]
+fn an_isolated_group_learns_what_the_other_admitted() {
+    // 0, 1 and 2, 3 are apart; both groups admit somebody, then meet again.
+    let mut sim =
+        Sim::new(14, &[&[0, 1, 2, 3, 4], &[0, 1, 2, 3], &[0, 1, 2, 3, 5], &[0, 1, 2, 3], &[0, 4], &[0, 2, 5]]);
+    for left in [0, 1, 4] {
+        for right in [2, 3, 5] {
+            sim.cuts.insert((left.min(right), left.max(right)));
+        }
+    }
+    sim.run(60 * SECOND);
+    assert!(sim.is_up(1, 4) && sim.is_up(3, 5) && !sim.is_up(4, 5));
+    sim.cuts.clear();
+    assert!(sim.run_while(15 * SECOND, |sim| !sim.all_up()).is_some());
+}
+
+#[test]
+fn a_stream_to_the_wrong_host_is_given_up_for_the_right_one() {
+    let mut sim = Sim::new(15, &[&[0, 1], &[0, 1], &[]]);
+    // The best address that 1 lists is somebody else's by now.
+    let addresses = vec![sim.nodes[2].address, sim.nodes[1].address];
+    sim.nodes[1].config.addresses = addresses.clone();
+    let key = sim::credentials(1, 1).signing_key;
+    let second = Member { addresses: SignedAddresses::sign(addresses, (0, 1), &key), ..sim::member(1, 1) };
+    sim.nodes[0].members.insert(second.identity(), second);
+    (0..2).for_each(|at| {
+        sim.kill(at);
+        sim.start(at);
+    });
+    sim.run(8 * SECOND);
+    let (to, now) = (sim.identity(1), sim.now);
+    sim.mesh(0).send(to, Topic::LEDGER, &[1; 5000], Delivery::Reliable, now).unwrap();
+    sim.run(SECOND);
+    assert_eq!(sim.messages(1), vec![vec![1; 5000]]);
+}
+
+/// Routers die, restart and are cut off at random; when that ends, all is as if it had never been.
+#[test]
+fn after_any_trouble_all_are_connected_again() {
+    for seed in 0..30 {
+        let all: &[u8] = &[0, 1, 2, 3];
+        let mut sim = Sim::new(seed, &[all, all, all, &[0, 3]]);
+        sim.weather = Weather { loss: 0.1, delay: 10 * MILLISECOND, jitter: 30 * MILLISECOND, no_streams: false };
+        let mut dice = Rng::new(&[seed; 32]);
+        for _ in 0..25 {
+            let [what, one, two, pause] = dice.bytes();
+            let (one, two) = (usize::from(one % 4), usize::from(two % 4));
+            match what % 4 {
+                0 if sim.nodes[one].mesh.is_some() => sim.kill(one),
+                0 | 1 if sim.nodes[one].mesh.is_none() => sim.start(one),
+                2 => drop(sim.cuts.insert((one.min(two), one.max(two)))),
+                _ => drop(sim.cuts.pop_first()),
+            }
+            sim.run(u32::from(pause) * 50 * MILLISECOND);
+        }
+        sim.cuts.clear();
+        sim.weather.loss = 0.0;
+        (0..4).filter(|at| sim.nodes[*at].mesh.is_none()).collect::<Vec<_>>().into_iter().for_each(|at| sim.start(at));
+        assert!(sim.run_while(15 * SECOND, |sim| !sim.all_up()).is_some(), "seed {seed}: not all connected");
+        sim.run(15 * SECOND);
+        for (from, to) in (0..4).flat_map(|from| (0..4).map(move |to| (from, to))).filter(|(from, to)| from != to) {
+            assert!(sim.data_passes(from, to), "seed {seed}: no frame from {from} to {to}");
+            let (peer, now) = (sim.identity(to), sim.now);
+            sim.mesh(from).send(peer, Topic(from as u8), &[seed; 3000], Delivery::Reliable, now).unwrap();
+        }
+        let before: Vec<usize> = (0..4).map(|at| sim.messages(at).len()).collect();
+        sim.run(3 * SECOND);
+        assert!(
+            (0..4).all(|at| sim.messages(at).len() == before[at] + 3),
+            "seed {seed}: a message was lost in calm weather"
+        );
+    }
+}

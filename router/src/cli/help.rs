@@ -34,8 +34,7 @@ raddle join [OPTIONS] <TOKEN|-> <ADDRESS>...
        raddle join [OPTIONS] --password-file <FILE> <ADDRESS>...";
 
 pub(super) const JOIN: &str = "\
-Asks the members at the addresses, one after the other, until one admits this host. A router
-must run there.
+Asks at the addresses, one after the other, until a router answers; its answer counts.
 
 A token given as an operand can be read by other users of this host (ps) for as long as the
 command runs. That is for convenience: a token is normally good for one use only. Where it

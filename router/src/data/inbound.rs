@@ -32,7 +32,7 @@ struct Sender {
 impl Worker {
     /// Carries what a batch has received to where it belongs.
     pub(super) fn accept(&mut self, batch: &mut ReceiveBatch) {
-        let mut run = Run::new();
+        let mut run = Run::new(self.tap.offloads());
         for message in batch.messages() {
             let Message { from, .. } = message;
             for datagram in message.datagrams() {
@@ -44,7 +44,7 @@ impl Worker {
 
     /// Carries one datagram that another thread received for this one.
     pub(super) fn accept_stray(&mut self, from: SocketAddr, datagram: &mut [u8]) {
-        let mut run = Run::new();
+        let mut run = Run::new(self.tap.offloads());
         self.accept_datagram(from, datagram, &mut run);
         self.flush_run(&mut run);
     }
@@ -77,7 +77,7 @@ impl Worker {
     }
 
     fn accept_chunk<'b>(&mut self, sender: Sender, chunk: Chunk<'b>, run: &mut Run<'b>) {
-        // A segment that continues a run has been decided about with the run's first.
+        // What continues a run has been decided about with the run's first.
         let Some(chunk) = run.append(sender.peer, chunk) else {
             return;
         };

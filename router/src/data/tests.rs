@@ -53,6 +53,23 @@ fn super_frames_arrive_as_such() {
 }
 
 #[test]
+fn datagrams_of_one_flow_arrive_together_or_one_by_one_but_all_and_in_order() {
+    let [a, b] = hosts::pair(1, 1472);
+    let virtio = Virtio { checksum: Some(UDP_CHECKSUM), cut: None };
+    let frames: Vec<_> =
+        (0..200_u8).map(|number| udp(if number == 90 { Slot(A.0 + 1) } else { A }, B, &[number; 40])).collect();
+    frames.iter().for_each(|frame| a.write(virtio, frame));
+    let mut numbers = Vec::new();
+    while numbers.len() < 200 {
+        let (virtio, frame) = b.read().unwrap();
+        assert!(virtio.cut.is_none_or(|cut| cut.segment_bytes == 40));
+        numbers.extend(frame[42..].chunks(40).map(|payload| payload[0]));
+    }
+    assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+    assert_eq!(b.losses(), []);
+}
+
+#[test]
 fn a_frame_that_does_not_fit_the_path_comes_through_in_pieces() {
     let [a, b] = hosts::pair(1, 1472);
     let frame = udp(A, B, &payload(8_900));
@@ -176,10 +193,12 @@ fn an_envelope_opens_once_and_only_if_it_is_true() {
     assert_eq!(b.read().map(|(_, frame)| frame), Some(frame));
     assert!(b.is_silent());
     assert_eq!(b.losses(), [("unknown-session", 2), ("replayed", 1), ("forged", 1)]);
-    let roamed = b.report(|report| match report {
-        Report::Roamed { peer, session: _, address } => Some((*peer, *address)),
-        _ => None,
-    });
+    let roamed =
+        b.report(
+            |report| {
+                if let Report::Roamed { peer, address, .. } = report { Some((*peer, *address)) } else { None }
+            },
+        );
     assert_eq!(roamed, Some((PeerIndex(0), proxy.local_addr().unwrap())));
 }
 
@@ -188,9 +207,9 @@ fn traffic_is_reported_once_it_has_been() {
     let [a, b] = hosts::pair(1, 1472);
     a.write(Virtio::default(), &udp(A, B, &payload(58)));
     let traffic = |host: &Host| {
-        host.report(|report| match report {
-            Report::Traffic { peer, sent_bytes, received_bytes } => Some((peer.0, *sent_bytes, *received_bytes)),
-            _ => None,
+        host.report(|report| {
+            let Report::Traffic { peer, sent_bytes, received_bytes } = report else { return None };
+            Some((peer.0, *sent_bytes, *received_bytes))
         })
     };
     assert_eq!((traffic(&a), traffic(&b)), (Some((1, 144, 0)), Some((0, 0, 144))));
@@ -235,10 +254,12 @@ fn datagrams_find_the_thread_they_belong_to() {
     let leader = [&[4, 0, 1, 0][..], &vec![9; bytes - 4]].concat();
     hosts::send_coalesced(&proxy, b.address, &[&leader, &buffer[..bytes], &control]);
     assert_eq!(b.read().map(|(_, frame)| frame), Some(frame));
-    let stray = b.report(|report| match report {
-        Report::Stray { from, datagram } => Some((*from, datagram.clone())),
-        _ => None,
-    });
+    let stray =
+        b.report(
+            |report| {
+                if let Report::Stray { from, datagram } = report { Some((*from, datagram.clone())) } else { None }
+            },
+        );
     assert_eq!(stray, Some((proxy.local_addr().unwrap(), control)));
 }
 

@@ -66,6 +66,18 @@ fn a_length_above_the_limit_is_refused_before_it_is_waited_for() {
 }
 
 #[test]
+fn a_stranger_is_held_to_short_messages_until_the_limit_is_raised() {
+    let mut frames = Frames::new();
+    frames.limit(10);
+    frames.handle_bytes(&Frames::emit(&[1; 10]).unwrap());
+    assert_eq!(frames.poll_message(), Ok(Some(&[1; 10][..])));
+    frames.handle_bytes(&Frames::emit(&[1; 11]).unwrap());
+    assert_eq!(frames.poll_message(), Err(FramesError::TooLong { bytes: 11 }));
+    frames.limit(usize::MAX);
+    assert_eq!(frames.poll_message(), Ok(Some(&[1; 11][..])));
+}
+
+#[test]
 fn another_version_is_told_apart_from_garbage() {
     let mut bytes = Kind::Control.prefix().to_vec();
     bytes.resize(64, 0);

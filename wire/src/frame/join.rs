@@ -1,6 +1,6 @@
-//! Puts consecutive segments of one super-frame together again.
+//! Puts consecutive segments of one super-frame together again, and datagrams of one flow.
 //!
-//! Owns when a segment continues the one before it and what the joined headers say. Copies no payload: the caller keeps
+//! Owns when a frame continues the one before it and what the joined headers say. Copies no payload: the caller keeps
 //! the segments where they are and writes them one behind the other. The reverse of [`super::Cutter`], but it needs no
 //! whole super-frame: any run of consecutive segments joins.
 
@@ -30,6 +30,34 @@ impl Joiner {
         let segment_bytes = first.len().checked_sub(layout.payload).filter(|&bytes| bytes > 0)?;
         let last_flags = flags(first, layout);
         Some(Self { layout, segment_bytes, joined_bytes: first.len(), segments: 1, last_flags, open: true })
+    }
+
+    /// Begins a run of datagrams of one flow with a whole UDP frame. `None` when the frame is not one: another protocol, a
+    /// fragment, or longer than its headers say.
+    #[must_use]
+    pub fn begin_flow(first: &[u8], transport: u16) -> Option<Self> {
+        let run = Self::begin(first, transport, Protocol::Udp)?;
+        let is_fragment = run.layout.family == Family::Ipv4 && u16_at(first, ETHERNET_BYTES + 6)? & 0x3fff != 0;
+        (!is_fragment && run.says_its_length(first)).then_some(run)
+    }
+
+    /// Whether a whole UDP frame is the next datagram of the flow that `first` began: whatever the headers say is the
+    /// same, but lengths, sums and the identification.
+    #[must_use]
+    pub fn continues_flow(&self, first: &[u8], next: &[u8]) -> bool {
+        let ip = ETHERNET_BYTES;
+        let at = self.layout.transport;
+        let same = |from: usize, to: usize| first.get(from..to).is_some_and(|part| next.get(from..to) == Some(part));
+        let same_packet = match self.layout.family {
+            Family::Ipv4 => same(0, ip + 2) && same(ip + 6, ip + 10) && same(ip + 12, at),
+            Family::Ipv6 => same(0, ip + 4) && same(ip + 6, at),
+        };
+        same_packet && same(at, at + 4) && self.says_its_length(next)
+    }
+
+    /// Whether UDP's length field is that of the frame: no padding behind.
+    fn says_its_length(&self, frame: &[u8]) -> bool {
+        u16_at(frame, self.layout.transport + 4) == Some(transport_bytes(frame.len(), self.layout))
     }
 
     /// Whether a segment can follow. The caller vouches that it is the next one of the same super-frame.

@@ -24,13 +24,20 @@ fn signature() -> impl Strategy<Value = Signature> {
 }
 
 fn range() -> impl Strategy<Value = Range> {
-    any::<[u32; 3]>().prop_map(|[network, start, length]| Range { network: NetworkId(network), start: Slot(start), length })
+    any::<[u32; 3]>().prop_map(|[network, start, length]| Range {
+        network: NetworkId(network),
+        start: Slot(start),
+        length,
+    })
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    (range(), identity(), any::<u64>(), identity(), hash(), signature()).prop_map(|(range, owner, epoch, author, previous, signature)| {
-        Record { body: RecordBody { range, owner, epoch: Epoch(epoch), author, previous }, signature }
-    })
+    (range(), identity(), any::<u64>(), identity(), hash(), signature()).prop_map(
+        |(range, owner, epoch, author, previous, signature)| Record {
+            body: RecordBody { range, owner, epoch: Epoch(epoch), author, previous },
+            signature,
+        },
+    )
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -38,14 +45,18 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn move_key() -> impl Strategy<Value = MoveKey> {
-    (any::<[u32; 2]>(), any::<u64>())
-        .prop_map(|([network, slot], epoch)| MoveKey { network: NetworkId(network), slot: Slot(slot), epoch: Epoch(epoch) })
+    (any::<[u32; 2]>(), any::<u64>()).prop_map(|([network, slot], epoch)| MoveKey {
+        network: NetworkId(network),
+        slot: Slot(slot),
+        epoch: Epoch(epoch),
+    })
 }
 
 fn moved_lease() -> impl Strategy<Value = Option<MovedLease>> {
     let mac = proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac));
-    let lease = (text(), text(), text(), mac, any::<Option<u64>>())
-        .prop_map(|(workload, ifname, container_id, mac, hold_s)| MovedLease { workload, ifname, container_id, mac, hold_s });
+    let lease = (text(), text(), text(), mac, any::<Option<u64>>()).prop_map(
+        |(workload, ifname, container_id, mac, hold_s)| MovedLease { workload, ifname, container_id, mac, hold_s },
+    );
     proptest::option::of(lease)
 }
 
@@ -54,7 +65,10 @@ fn entry() -> impl Strategy<Value = Entry> {
     (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, signature()).prop_map(
         |(workload, ifname, container_id, (network, slot, epoch, version), author, state, signature)| {
             let (network, slot, epoch) = (NetworkId(network), Slot(slot), Epoch(epoch));
-            Entry { body: EntryBody { network, workload, ifname, slot, epoch, version, author, state, container_id }, signature }
+            Entry {
+                body: EntryBody { network, workload, ifname, slot, epoch, version, author, state, container_id },
+                signature,
+            }
         },
     )
 }
@@ -65,8 +79,12 @@ fn ask() -> impl Strategy<Value = Ask> {
 }
 
 fn promise() -> impl Strategy<Value = Promise> {
-    (hash(), identity(), vec(hash(), 0..4), vec(identity(), 0..4), signature())
-        .prop_map(|(ask, promiser, beyond, members, signature)| Promise { body: PromiseBody { ask, promiser, beyond, members }, signature })
+    (hash(), identity(), vec(hash(), 0..4), vec(identity(), 0..4), signature()).prop_map(
+        |(ask, promiser, beyond, members, signature)| Promise {
+            body: PromiseBody { ask, promiser, beyond, members },
+            signature,
+        },
+    )
 }
 
 fn refusal() -> impl Strategy<Value = MoveRefusal> {
@@ -91,17 +109,27 @@ fn message() -> impl Strategy<Value = Message> {
         records().prop_map(Message::Records),
         vec(entry(), 0..3).prop_map(Message::Entries),
         vec(any::<u64>(), DIGEST_BUCKETS).prop_map(Message::Digest),
-        vec((any::<u8>(), vec(hash(), 0..4)).prop_map(|(number, hashes)| Bucket { number, hashes }), 0..4).prop_map(Message::Compare),
+        vec((any::<u8>(), vec(hash(), 0..4)).prop_map(|(number, hashes)| Bucket { number, hashes }), 0..4)
+            .prop_map(Message::Compare),
         vec(hash(), 0..9).prop_map(Message::Want),
         range().prop_map(Message::WantRange),
-        (network(), any::<u32>(), need).prop_map(|(network, have, need)| Message::SpaceRequest(SpaceRequest { network, have, need })),
+        (network(), any::<u32>(), need).prop_map(|(network, have, need)| Message::SpaceRequest(SpaceRequest {
+            network,
+            have,
+            need
+        })),
         (network(), records()).prop_map(|(network, records)| Message::SpaceGrant { network, records }),
         (network(), proptest::option::of(identity())).prop_map(|(network, hint)| Message::SpaceDeny { network, hint }),
-        (move_key(), text(), text(), wish)
-            .prop_map(|(key, workload, ifname, wish)| Message::MovePrepare(MovePrepare { key, workload, ifname, wish })),
+        (move_key(), text(), text(), wish).prop_map(|(key, workload, ifname, wish)| Message::MovePrepare(
+            MovePrepare { key, workload, ifname, wish }
+        )),
         (move_key(), moved_lease()).prop_map(|(key, lease)| Message::MoveOffer { key, lease }),
         move_key().prop_map(|key| Message::MoveReady { key }),
-        (move_key(), records(), moved_lease()).prop_map(|(key, records, lease)| Message::MoveCommit { key, records, lease }),
+        (move_key(), records(), moved_lease()).prop_map(|(key, records, lease)| Message::MoveCommit {
+            key,
+            records,
+            lease
+        }),
         move_key().prop_map(|key| Message::MoveAbort { key }),
         (move_key(), refusal()).prop_map(|(key, reason)| Message::MoveRefused { key, reason }),
         (ask(), records()).prop_map(|(ask, records)| Message::RevokeAsk { ask, records }),
@@ -143,7 +171,14 @@ fn a_message_beyond_the_limit_is_refused_unread() {
 #[test]
 fn texts_and_lists_have_limits() {
     let key = MoveKey { network: NetworkId(0), slot: Slot(2), epoch: Epoch(1) };
-    let prepare = |length| Message::MovePrepare(MovePrepare { key, workload: "x".repeat(length), ifname: String::new(), wish: Wish::Workload });
+    let prepare = |length| {
+        Message::MovePrepare(MovePrepare {
+            key,
+            workload: "x".repeat(length),
+            ifname: String::new(),
+            wish: Wish::Workload,
+        })
+    };
     assert!(Message::parse(&prepare(TEXT_BYTES_MAX).emit()).is_ok());
     assert_eq!(Message::parse(&prepare(TEXT_BYTES_MAX + 1).emit()), Err(ParseMessageError::Limits));
     assert_eq!(Message::parse(&Message::Digest(vec![0; DIGEST_BUCKETS + 1]).emit()), Err(ParseMessageError::Limits));

@@ -138,14 +138,19 @@ fn a_hold_of_zero_is_none_and_one_for_ever_does_not_end() {
 fn a_workload_that_still_runs_names_its_container() {
     let mut stage = Stage::new(1, 24, 16);
     stage.claim(0, claim("c1", Some("web"))).unwrap();
-    let Err(ClaimError::HeldElsewhere { container_id, .. }) = stage.claim(0, claim("c2", Some("web"))) else { panic!() };
+    let Err(ClaimError::HeldElsewhere { container_id, .. }) = stage.claim(0, claim("c2", Some("web"))) else {
+        panic!()
+    };
     assert_eq!(container_id, "c1");
 }
 
 #[test]
 fn an_explicit_address_is_checked_before_it_is_given() {
     let mut stage = Stage::new(1, 24, 16);
-    let wants = |address: &str, container: &str| crate::Claim { address: Some(address.parse().unwrap()), ..claim(container, None) };
+    let wants = |address: &str, container: &str| crate::Claim {
+        address: Some(address.parse().unwrap()),
+        ..claim(container, None)
+    };
     assert!(matches!(stage.claim(0, wants("10.33.0.9", "a")), Err(ClaimError::OutsidePool { .. })));
     for reserved in ["10.32.0.0", "10.32.0.1", "10.32.0.255"] {
         assert!(matches!(stage.claim(0, wants(reserved, "a")), Err(ClaimError::Reserved { .. })));

@@ -30,7 +30,10 @@ fn while_it_runs_the_holder_is_named() {
     let mut stage = Stage::new(2, 24, 16);
     stage.claim(0, claim("c1", Some("web"))).unwrap();
     let error = stage.claim(1, claim("c2", Some("web"))).unwrap_err();
-    assert_eq!(error.to_string(), "workload \"web\" still runs in container c1 on host0; try again when it has stopped");
+    assert_eq!(
+        error.to_string(),
+        "workload \"web\" still runs in container c1 on host0; try again when it has stopped"
+    );
     stage.release(0, "c1");
     assert!(stage.claim(1, claim("c2", Some("web"))).is_ok());
 }
@@ -74,11 +77,15 @@ fn a_holder_that_does_not_answer_is_named_after_eight_seconds() {
 #[test]
 fn a_free_address_of_another_host_is_carved_out_on_request() {
     let mut stage = Stage::new(3, 24, 16);
-    let wants = |address: &str, container: &str| crate::Claim { address: Some(address.parse().unwrap()), ..claim(container, None) };
+    let wants = |address: &str, container: &str| crate::Claim {
+        address: Some(address.parse().unwrap()),
+        ..claim(container, None)
+    };
     // Of host 2's block, and of the pool that nobody has a block of yet.
     assert!(stage.claim(1, wants("10.32.0.20", "a")).is_ok());
     assert!(stage.claim(1, wants("10.32.0.200", "b")).is_ok());
-    let taken = stage.claim(2, crate::Claim { workload: Some("w".to_owned()), ..wants("10.32.0.20", "c") }).unwrap_err();
+    let taken =
+        stage.claim(2, crate::Claim { workload: Some("w".to_owned()), ..wants("10.32.0.20", "c") }).unwrap_err();
     assert_eq!(taken.to_string(), "10.32.0.20 is taken by \"10.32.0.20\" (container a) on host1");
     stage.claim(0, claim("mine", None)).unwrap();
 }
@@ -145,7 +152,11 @@ fn a_commit_that_comes_after_the_claim_gave_up_is_held() {
     assert_eq!(stage.answer(1, request), Some(Err(ClaimError::Withdrawn)));
     stage.settle();
     assert_eq!(stage.owner(1, slot.0), stage.id(1));
-    let held: Vec<_> = stage.hosts[1].ipam.leases().map(|lease| (lease.slot, matches!(lease.state, LeaseState::Held { .. }))).collect();
+    let held: Vec<_> = stage.hosts[1]
+        .ipam
+        .leases()
+        .map(|lease| (lease.slot, matches!(lease.state, LeaseState::Held { .. })))
+        .collect();
     assert_eq!(held, [(slot, true)]);
     assert_eq!(stage.claim(1, claim("c3", Some("web"))).unwrap().slot, slot);
 }

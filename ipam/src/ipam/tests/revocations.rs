@@ -14,9 +14,14 @@ fn revoke(stage: &mut Stage, host: usize, victims: &[usize]) -> Option<Result<()
 }
 
 fn done(stage: &Stage, host: usize, asked: RequestId) -> Option<Result<(), RevokeError>> {
-    stage.hosts[host].events.iter().find_map(|event| match event {
-        Event::RevokeDone { request, result } if *request == asked => Some(result.clone().map(|_| ())),
-        _ => None,
+    stage.hosts[host].events.iter().find_map(|event| {
+        if let Event::RevokeDone { request, result } = event
+            && *request == asked
+        {
+            Some(result.clone().map(|_| ()))
+        } else {
+            None
+        }
     })
 }
 
@@ -56,11 +61,11 @@ fn one_that_does_not_answer_blocks_it_and_is_named() {
     stage.isolate(3);
     assert_eq!(revoke(&mut stage, 0, &[1]), None);
     stage.pass(Duration::from_secs(9));
-    let blocked = stage.hosts[0].events.iter().find_map(|event| match event {
-        Event::RevokeDone { result: Err(error), .. } => Some(error.to_string()),
-        _ => None,
+    let blocked = stage.hosts[0].events.iter().find_map(|event| {
+        if let Event::RevokeDone { result: Err(error), .. } = event { Some(error.to_string()) } else { None }
     });
-    let expected = "host3 did not answer; the revocation completes when each has, or revoke them too: raddle revoke host1 host3";
+    let expected =
+        "host3 did not answer; the revocation completes when each has, or revoke them too: raddle revoke host1 host3";
     assert_eq!(blocked.as_deref(), Some(expected));
     assert_eq!(revoke(&mut stage, 0, &[1, 3]), Some(Ok(())));
 }

@@ -49,7 +49,8 @@ fn a_spare_block_is_kept_ahead() {
 #[test]
 fn a_claim_without_space_waits_for_a_block() {
     let mut stage = Stage::with(2, 24, 16, |config| config.low_water_percent = 0);
-    let slots: BTreeSet<_> = (0..40).map(|number| stage.claim(1, claim(&number.to_string(), None)).unwrap().slot).collect();
+    let slots: BTreeSet<_> =
+        (0..40).map(|number| stage.claim(1, claim(&number.to_string(), None)).unwrap().slot).collect();
     assert_eq!(slots.len(), 40);
 }
 
@@ -92,7 +93,9 @@ fn both_halves_of_a_partition_allocate_and_are_equal_after_the_heal() {
     let mut slots = BTreeSet::new();
     for host in 0..4 {
         for number in 0..14 {
-            assert!(slots.insert(stage.claim(host, claim(&format!("{host}-{number}"), Some(&format!("{host}-{number}")))).unwrap().slot));
+            assert!(slots.insert(
+                stage.claim(host, claim(&format!("{host}-{number}"), Some(&format!("{host}-{number}")))).unwrap().slot
+            ));
         }
     }
     for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {

@@ -130,6 +130,13 @@ fn strangers_hold_few_streams_and_not_for_long() {
     let closed =
         |sim: &Sim| sim.nodes[0].events.iter().filter(|(_, event)| matches!(event, Event::CloseStream { .. })).count();
     assert_eq!(closed(&sim), 36);
+    // One host alone gets fewer.
+    for number in 0..20 {
+        let origin = crate::event::Origin::Accepted(SocketAddr::from(([10, 9, 9, 9], number)));
+        sim.mesh(1).handle_stream_opened(StreamId(1000 + u64::from(number)), origin, now);
+    }
+    sim.drain();
+    assert_eq!(sim.nodes[1].events.iter().filter(|(_, event)| matches!(event, Event::CloseStream { .. })).count(), 12);
     sim.run(6 * SECOND);
     assert_eq!(closed(&sim), 100);
     assert!(sim.data_passes(0, 1));

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hostnet::tap::{TapQueue, VIRTIO_BYTES, Virtio};
+use hostnet::tap::{Offloads, TapQueue, VIRTIO_BYTES, Virtio};
 use hostnet::udp::bind_group;
 use mesh::aead::Suite;
 use mesh::plan::{DataSession, PeerPlan, Plan, SessionHead};
@@ -116,7 +116,7 @@ impl Host {
         let queues = NonZeroU8::new(queues).unwrap();
         let group = bind_group("127.0.0.1:0".parse().unwrap(), queues).unwrap();
         let (taps, theirs): (Vec<_>, Vec<_>) = (0..queues.get()).map(|_| UnixDatagram::pair().unwrap()).unzip();
-        let own = |socket: UnixDatagram| TapQueue::own("test", OwnedFd::from(socket)).unwrap();
+        let own = |socket: UnixDatagram| TapQueue::own("test", OwnedFd::from(socket), Offloads::TcpAndUdp).unwrap();
         let config = DataConfig {
             network: NETWORK,
             taps: theirs.into_iter().map(own).collect(),
@@ -257,7 +257,7 @@ impl Host {
     }
 
     pub(super) fn stop(self) {
-        self.plane.stop();
+        drop(self.plane);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two data planes with real taps, bridges and containers, a network namespace each, and what `ping` and `iperf3` say.
+//! Two data planes with real taps: taps.queues, bridges and containers, a network namespace each, and what `ping` and `iperf3` say.
 //!
 //! ```text
 //!   container A ── bridge ── tap ── plane A ══ veth ══ plane B ── tap ── bridge ── container B
@@ -81,12 +81,12 @@ impl Pair {
         ip(&format!("-n {space} address add {address}/{length} dev u0"));
         ip(&format!("-n {space} link set u0 up"));
         let queues = NonZeroU8::new(queues).unwrap();
-        let (taps, group) = Netns::open(format!("/run/netns/{space}"))
+        let (tap, group) = Netns::open(format!("/run/netns/{space}"))
             .unwrap()
             .run(|| (tap::open("tap0", queues).unwrap(), bind_group("[::]:6783".parse().unwrap(), queues).unwrap()))
             .unwrap();
         let guard = GuardConfig::default();
-        let config = DataConfig { network: NETWORK, taps: taps.queues, sockets: group.data, guard };
+        let config = DataConfig { network: NETWORK, taps: tap.queues, sockets: group.data, guard };
         let address = (address.parse::<std::net::IpAddr>().unwrap(), 6783).into();
         Host::over(u8::try_from(side).unwrap(), address, config)
     }

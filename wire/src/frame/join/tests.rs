@@ -50,3 +50,54 @@ fn the_reduced_window_is_told_by_the_first_segment() {
     let second = Joiner::begin(&segments[1], transport, Protocol::Tcp).unwrap();
     assert!(first.reduces_window(&segments[0]) && !second.reduces_window(&segments[1]));
 }
+
+fn datagram(payload: &[u8]) -> Vec<u8> {
+    super_frame(Family::Ipv4, Protocol::Udp, payload).0
+}
+
+#[test]
+fn datagrams_of_one_flow_join_whatever_their_identification() {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let (mut first, transport) = super_frame(family, Protocol::Udp, &[1; 40]);
+        let (mut second, _) = super_frame(family, Protocol::Udp, &[2; 30]);
+        if family == Family::Ipv4 {
+            // Another identification, and the sum that goes with it.
+            second[18..20].copy_from_slice(&[0x12, 0x34]);
+            second[24..26].copy_from_slice(&[0x56, 0x78]);
+        }
+        let mut joiner = Joiner::begin_flow(&first, transport).unwrap();
+        assert!(joiner.continues_flow(&first, &second) && joiner.takes(&second));
+        let tail = joiner.append(&second).unwrap().to_vec();
+        joiner.finish(&mut first).unwrap();
+        first.extend_from_slice(&tail);
+        let (expected, _) = super_frame(family, Protocol::Udp, &[&[1; 40][..], &[2; 30]].concat());
+        assert_eq!(first, expected);
+    }
+}
+
+#[test]
+fn a_frame_of_another_flow_does_not_join() {
+    let first = datagram(&[1; 40]);
+    let joiner = Joiner::begin_flow(&first, 34).unwrap();
+    // MACs, ethertype, header length, type of service, fragment bits, time to live, protocol, addresses, ports, length.
+    for at in [0, 6, 12, 14, 15, 20, 21, 22, 23, 26, 33, 34, 37, 38, 39] {
+        let mut other = datagram(&[2; 40]);
+        other[at] ^= 0x01;
+        assert!(!joiner.continues_flow(&first, &other), "byte {at}");
+    }
+    let mut padded = datagram(&[2; 30]);
+    padded.push(0);
+    assert!(!joiner.continues_flow(&first, &padded));
+    assert!(!joiner.continues_flow(&first, &first[..30]));
+}
+
+#[test]
+fn fragments_and_padded_frames_begin_no_flow() {
+    let mut fragment = datagram(&[1; 40]);
+    fragment[20] |= 0x20;
+    let mut padded = datagram(&[1; 10]);
+    padded.push(0);
+    for frame in [fragment, padded, super_frame(Family::Ipv4, Protocol::Tcp, &[1; 40]).0] {
+        assert!(Joiner::begin_flow(&frame, 34).is_none());
+    }
+}

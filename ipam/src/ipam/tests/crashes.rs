@@ -1,0 +1,120 @@
+//! Killed at any moment, with the last batch written or not: nothing is given twice, nothing acknowledged is lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use wire::{Identity, Slot};
+
+use crate::stage::{Stage, apply, claim};
+use crate::{Event, LeaseState};
+
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Claim { host: usize, workload: u8 },
+    Release { host: usize, workload: u8 },
+    Crash { host: usize, written: bool },
+    Cut { a: usize, b: usize },
+    Heal,
+    Settle,
+    Pass { seconds: u64 },
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let host = 0usize..3;
+    prop_oneof![
+        4 => (host.clone(), 0u8..6).prop_map(|(host, workload)| Deed::Claim { host, workload }),
+        3 => (host.clone(), 0u8..6).prop_map(|(host, workload)| Deed::Release { host, workload }),
+        2 => (host.clone(), any::<bool>()).prop_map(|(host, written)| Deed::Crash { host, written }),
+        1 => (host.clone(), host).prop_map(|(a, b)| Deed::Cut { a, b }),
+        1 => Just(Deed::Heal),
+        4 => Just(Deed::Settle),
+        2 => (1u64..400).prop_map(|seconds| Deed::Pass { seconds }),
+    ]
+}
+
+fn container(host: usize, workload: u8) -> String {
+    format!("{host}-{workload}")
+}
+
+fn carry_out(stage: &mut Stage, deed: Deed) {
+    match deed {
+        Deed::Claim { host, workload } => {
+            // Three sticky workloads, and three that are their containers.
+            let name = format!("w{workload}");
+            stage.begin(host, claim(&container(host, workload), (workload < 3).then_some(&name)));
+        }
+        Deed::Release { host, workload } => {
+            let request = stage.request();
+            stage.hosts[host].ipam.release(request, &crate::stage::attachment(&container(host, workload)), stage.now);
+        }
+        Deed::Crash { host, written } => {
+            if let Some(batch) = stage.hosts[host].ipam.poll_store().filter(|_| written) {
+                apply(&mut stage.hosts[host].disk, &batch);
+            }
+            stage.restart(host);
+        }
+        Deed::Cut { a, b } if a != b => stage.cut(a, b),
+        Deed::Cut { .. } => {}
+        Deed::Heal => [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(a, b)| stage.link(a, b)),
+        Deed::Settle => stage.settle(),
+        Deed::Pass { seconds } => stage.pass(Duration::from_secs(seconds)),
+    }
+}
+
+/// What containers were told they have, and have not given back.
+fn check(stage: &Stage) -> Result<(), TestCaseError> {
+    let mut users: BTreeMap<Slot, Vec<(usize, Identity)>> = BTreeMap::new();
+    for (number, host) in stage.hosts.iter().enumerate() {
+        for lease in host.ipam.leases().filter(|lease| lease.state == LeaseState::Active) {
+            users.entry(lease.slot).or_default().push((number, host.config.identity));
+        }
+        let wrong = host.events.iter().find(|event| matches!(event, Event::Alarm(_) | Event::Fenced { .. }));
+        prop_assert!(wrong.is_none(), "{:?}", wrong);
+    }
+    prop_assert!(users.values().all(|users| users.len() == 1), "{:?}", users);
+    Ok(())
+}
+
+/// Leases that were answered and not released since, by host and container.
+fn acknowledged(stage: &Stage, host: usize, released: &[String]) -> Vec<(String, Slot)> {
+    let granted = stage.hosts[host].events.iter().filter_map(|event| {
+        if let Event::Claimed { result: Ok(lease), .. } = event {
+            Some((lease.attachment.container_id.clone(), lease.slot))
+        } else {
+            None
+        }
+    });
+    granted.filter(|(container, _)| !released.contains(container)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn nothing_is_given_twice_and_nothing_acknowledged_is_lost(deeds in proptest::collection::vec(deed(), 1..60)) {
+        let mut stage = Stage::new(3, 26, 16);
+        let mut released = Vec::new();
+        for deed in deeds {
+            if let Deed::Release { host, workload } = deed {
+                released.push(container(host, workload));
+            }
+            carry_out(&mut stage, deed);
+            check(&stage)?;
+        }
+        stage.settle();
+        check(&stage)?;
+        for host in 0..3 {
+            for (container, slot) in acknowledged(&stage, host, &released) {
+                let lease = stage.hosts[host].ipam.lease_of(&crate::stage::attachment(&container));
+                prop_assert_eq!(lease.map(|lease| lease.slot), Some(slot), "{}", container);
+            }
+        }
+        // And after a heal everybody knows the same.
+        [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(a, b)| stage.link(a, b));
+        stage.pass(Duration::from_secs(15));
+        for host in 1..3 {
+            prop_assert_eq!(stage.hosts[host].ipam.table(), stage.hosts[0].ipam.table());
+        }
+    }
+}

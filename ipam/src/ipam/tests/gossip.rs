@@ -1,0 +1,100 @@
+//! What peers are told, and what they may not tell.
+
+use std::time::Duration;
+
+use wire::message::Message;
+use wire::{Epoch, Hash, NetworkId, RECORD_VERSION, Range, Record, RecordBody, Slot};
+
+use crate::seal::sign;
+use crate::stage::{Stage, claim, identity, signing_key};
+use crate::{Alarm, Event};
+
+fn record(author: u8, start: u32, length: u32, owner: u8, epoch: u64, previous: Hash) -> Record {
+    let range = Range { network: NetworkId::DEFAULT, start: Slot(start), length };
+    let body = RecordBody { range, owner: identity(owner), epoch: Epoch(epoch), author: identity(author), previous };
+    Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body }
+}
+
+fn hear(stage: &mut Stage, at: usize, from: usize, records: Vec<Record>) {
+    let from = stage.id(from);
+    stage.hosts[at].ipam.handle_message(from, &Message::Records(records).emit(), stage.now);
+    stage.settle();
+}
+
+#[test]
+fn what_was_lost_is_found_in_a_round() {
+    let mut stage = Stage::new(3, 24, 16);
+    // Sessions stand, but what is sent now is lost.
+    let links = std::mem::take(&mut stage.links);
+    stage.claim(0, claim("c", Some("web"))).unwrap();
+    stage.claim(0, crate::Claim { address: Some("10.32.0.100".parse().unwrap()), ..claim("d", None) }).unwrap();
+    assert_ne!(stage.hosts[0].ipam.table(), stage.hosts[2].ipam.table());
+    stage.links = links;
+    stage.pass(Duration::from_secs(15));
+    assert_eq!(stage.hosts[0].ipam.table(), stage.hosts[2].ipam.table());
+    assert_eq!(stage.hosts[2].ipam.directory().count(), 2);
+}
+
+#[test]
+fn a_forged_record_is_not_taken() {
+    let mut stage = Stage::new(3, 24, 16);
+    let head =
+        stage.hosts[0].ipam.ledger.head(&Range { network: NetworkId::DEFAULT, start: Slot(0), length: 16 }).unwrap();
+    let mut forged = record(1, 0, 16, 2, 2, head.hash);
+    forged.signature.0[0] ^= 1;
+    hear(&mut stage, 0, 2, vec![forged]);
+    assert_eq!(stage.owner(0, 2), identity(1));
+}
+
+#[test]
+fn two_records_of_one_epoch_quarantine_the_range_everywhere_and_drop_nobody() {
+    let mut stage = Stage::new(4, 24, 16);
+    let running = stage.claim(1, claim("c", None)).unwrap();
+    let head =
+        stage.hosts[0].ipam.ledger.head(&Range { network: NetworkId::DEFAULT, start: Slot(0), length: 16 }).unwrap();
+    // Host 1 gives its block to 2, and to 3.
+    hear(&mut stage, 2, 1, vec![record(1, 0, 16, 2, 2, head.hash)]);
+    hear(&mut stage, 3, 1, vec![record(1, 0, 16, 3, 2, head.hash)]);
+    stage.pass(Duration::from_secs(15));
+    for host in 0..4 {
+        let alarmed = stage.hosts[host]
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Alarm(Alarm::Equivocation { author, .. }) if *author == identity(1)));
+        assert!(alarmed, "host {host}");
+        assert!(stage.hosts[host].ipam.is_frozen(NetworkId::DEFAULT, running.slot, stage.now));
+    }
+    // Nobody gives anything out of it, and everybody goes on with the rest.
+    let slot = stage.claim(2, claim("d", None)).unwrap().slot;
+    assert!(slot.0 >= 16);
+    for host in 0..4 {
+        stage.restart(host);
+        assert!(stage.hosts[host].ipam.is_frozen(NetworkId::DEFAULT, running.slot, stage.now));
+    }
+}
+
+#[test]
+fn the_records_of_a_stranger_wait_until_it_is_admitted() {
+    let mut stage = Stage::new(2, 24, 16);
+    let head =
+        stage.hosts[0].ipam.ledger.head(&Range { network: NetworkId::DEFAULT, start: Slot(0), length: 16 }).unwrap();
+    let given = record(1, 0, 16, 7, 2, head.hash);
+    let previous = crate::ledger::hash_of_record(&given);
+    hear(&mut stage, 0, 1, vec![given, record(7, 0, 16, 0, 3, previous)]);
+    assert_eq!(stage.owner(0, 2), identity(7));
+    stage.hosts[0].ipam.admit(identity(7), None, stage.now);
+    stage.settle();
+    assert_eq!(stage.owner(0, 2), identity(0));
+}
+
+#[test]
+fn any_bytes_are_taken_calmly() {
+    let mut stage = Stage::new(2, 24, 16);
+    let from = stage.id(1);
+    for length in 0..200u8 {
+        let bytes: Vec<u8> = (0..length).map(|byte| byte.wrapping_mul(length)).collect();
+        stage.hosts[0].ipam.handle_message(from, &bytes, stage.now);
+    }
+    stage.settle();
+    assert!(stage.claim(0, claim("c", None)).is_ok());
+}
