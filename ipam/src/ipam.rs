@@ -367,6 +367,17 @@ impl Ipam {
         self.members.all().map(|(identity, name)| (identity, name, self.members.is_revoked(&identity)))
     }
 
+    /// The router of this name, or of this identity in full.
+    #[must_use]
+    pub fn member_called(&self, text: &str) -> Option<Identity> {
+        let is_it = |identity: &Identity, name: Option<&PeerName>| {
+            name.is_some_and(|name| name.as_str() == text) || identity.to_string() == text
+        };
+        let found = self.members.all().filter(|(identity, name)| is_it(identity, *name)).map(|(identity, _)| identity);
+        // A revoked router's name may have been given to the one that took its place.
+        found.min_by_key(|identity| self.members.is_revoked(identity))
+    }
+
     /// How people call a router.
     #[must_use]
     pub fn label(&self, identity: Identity) -> PeerLabel {
@@ -409,7 +420,7 @@ impl Ipam {
     fn react(&mut self, from: Identity, message: Message, now: Instant) {
         match message {
             Message::Records(records) => self.learn(records, Some(from), now),
-            Message::Entries(entries) => self.learn_entries(&entries),
+            Message::Entries(entries) => self.learn_entries(&entries, now),
             Message::Digest(buckets) => self.handle_digest(from, &buckets),
             Message::Compare(buckets) => self.handle_compare(from, &buckets),
             Message::Want(hashes) => self.send_items(from, &hashes),

@@ -40,6 +40,8 @@ pub(crate) struct Outbox {
     writing: Option<(Vec<Write>, Vec<Item>)>,
     transmits: VecDeque<(To, Vec<u8>)>,
     events: VecDeque<Event>,
+    /// The store has failed: nothing is written any more, and nothing decided that would have to be.
+    closed: bool,
 }
 
 impl Outbox {
@@ -51,7 +53,9 @@ impl Outbox {
     }
 
     pub(crate) fn write(&mut self, write: Write) {
-        self.gathering.push(write);
+        if !self.closed {
+            self.gathering.push(write);
+        }
     }
 
     pub(crate) fn transmit(&mut self, to: To, bytes: Vec<u8>) {
@@ -92,9 +96,10 @@ impl Outbox {
         }
     }
 
-    /// Gives up everything that is not durable, and returns the events nobody has heard of.
+    /// Gives up everything that is not durable and never writes again; returns the events nobody has heard of.
     pub(crate) fn abandon(&mut self) -> Vec<Event> {
         self.gathering.clear();
+        self.closed = true;
         let written = self.writing.take().map(|(_, items)| items).unwrap_or_default();
         let kept_back = written.into_iter().chain(std::mem::take(&mut self.waiting));
         kept_back

@@ -97,12 +97,18 @@ impl Stage {
         for number in 0..hosts {
             let mut config = Config::new(signing_key(number), genesis(prefix, block_slots));
             tune(&mut config);
-            stage.join(number, config);
+            stage.join(number, config, &(0..usize::from(number)).collect::<Vec<_>>());
         }
         stage
     }
 
-    fn join(&mut self, number: u8, config: Config) {
+    /// One more host, that joins through the first one, and hears only it at first.
+    pub(crate) fn add(&mut self, number: u8) {
+        let Config { genesis, .. } = self.hosts[0].config.clone();
+        self.join(number, Config::new(signing_key(number), genesis), &[0]);
+    }
+
+    fn join(&mut self, number: u8, config: Config, heard_by: &[usize]) {
         let mut disk = Disk::new();
         if number == 0 {
             apply(&mut disk, &found(&config));
@@ -123,21 +129,18 @@ impl Stage {
         let ipam = Ipam::new(config.clone(), &rows(&disk), self.now).unwrap();
         self.hosts.push(Host { config, ipam, disk, events: Vec::new(), batches: 0 });
         let newest = self.hosts.len() - 1;
-        for host in 0..=newest {
-            let other = self.id(host);
-            for at in [newest, host] {
-                let (identity, label) = if at == newest {
-                    (other, name(u8::try_from(host).unwrap()))
-                } else {
-                    (self.id(newest), name(number))
-                };
-                self.hosts[at].ipam.admit(identity, Some(label), self.now);
-            }
-        }
-        for host in 0..newest {
-            self.link(host, newest);
+        self.introduce(newest, newest);
+        for host in heard_by {
+            self.introduce(newest, *host);
+            self.introduce(*host, newest);
+            self.link(*host, newest);
         }
         self.settle();
+    }
+
+    fn introduce(&mut self, whom: usize, to: usize) {
+        let (identity, label) = (self.id(whom), name(u8::try_from(whom).unwrap()));
+        self.hosts[to].ipam.admit(identity, Some(label), self.now);
     }
 
     pub(crate) fn id(&self, host: usize) -> Identity {
@@ -187,6 +190,12 @@ impl Stage {
             self.hosts[host].ipam.handle_stored(self.now);
             busy = true;
         }
+        busy | self.send(host)
+    }
+
+    /// Delivers what may be seen.
+    pub(crate) fn send(&mut self, host: usize) -> bool {
+        let mut busy = false;
         while let Some((to, bytes)) = self.hosts[host].ipam.poll_transmit() {
             busy = true;
             assert!(bytes.len() <= wire::message::MESSAGE_BYTES_MAX);

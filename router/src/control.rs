@@ -138,6 +138,8 @@ impl Control {
                     None => break,
                 }
             }
+            // A new session's keys are published before the mesh confirms it, so that no frame under them is refused.
+            self.settle(now);
             self.handle_timeouts(now);
             self.settle(now);
         }

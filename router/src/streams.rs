@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wire::Identity;
 
@@ -33,15 +34,21 @@ pub(crate) enum StreamEvent {
 /// All streams of this router.
 pub(crate) struct Streams {
     events: mpsc::Sender<StreamEvent>,
-    writers: BTreeMap<u64, mpsc::Sender<Vec<u8>>>,
+    open: BTreeMap<u64, Open>,
     next: u64,
+}
+
+/// A stream in use.
+struct Open {
+    queue: mpsc::Sender<Vec<u8>>,
+    reader: AbortHandle,
 }
 
 impl Streams {
     /// No streams yet; what happens to them will be sent to `events`.
     pub(crate) fn new(events: mpsc::Sender<StreamEvent>) -> Self {
         // Accepted streams have odd numbers, dialled ones even: the two counters never meet.
-        Self { events, writers: BTreeMap::new(), next: 0 }
+        Self { events, open: BTreeMap::new(), next: 0 }
     }
 
     /// Accepts for ever. Which streams may stay is for the mesh to say.
@@ -82,14 +89,14 @@ impl Streams {
         let _ = socket.set_nodelay(true);
         let (reader, writer) = socket.into_split();
         let (queue, queued) = mpsc::channel(QUEUE);
-        self.writers.insert(stream, queue);
         tokio::spawn(write(writer, queued));
-        tokio::spawn(read(stream, reader, self.events.clone()));
+        let reader = tokio::spawn(read(stream, reader, self.events.clone())).abort_handle();
+        self.open.insert(stream, Open { queue, reader });
     }
 
     /// Queues bytes. A stream whose queue is full is closed: what it owed is repaired by the next exchange of digests.
     pub(crate) fn send(&mut self, stream: u64, bytes: Vec<u8>) -> Sent {
-        match self.writers.get(&stream).map(|queue| queue.try_send(bytes)) {
+        match self.open.get(&stream).map(|open| open.queue.try_send(bytes)) {
             Some(Ok(())) => Sent::Queued,
             Some(Err(_)) => {
                 self.close(stream);
@@ -99,9 +106,11 @@ impl Streams {
         }
     }
 
-    /// Ends a stream after what is queued. No event follows from this side.
+    /// Ends a stream after what is queued, and reads no more. No event follows.
     pub(crate) fn close(&mut self, stream: u64) {
-        self.writers.remove(&stream);
+        if let Some(open) = self.open.remove(&stream) {
+            open.reader.abort();
+        }
     }
 }
 
@@ -114,7 +123,8 @@ pub(crate) enum Sent {
 
 async fn write(mut writer: OwnedWriteHalf, mut queued: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
     while let Some(bytes) = queued.recv().await {
-        writer.write_all(&bytes).await?;
+        // Whoever takes nothing for so long is gone, or means harm.
+        timeout(WRITE, writer.write_all(&bytes)).await??;
     }
     writer.shutdown().await
 }
@@ -132,6 +142,8 @@ async fn read(stream: u64, mut reader: OwnedReadHalf, events: mpsc::Sender<Strea
 
 /// A host that is there answers within a few round trips; one that is not is tried again later.
 const DIAL: Duration = Duration::from_secs(3);
+/// A megabyte passes any link worth having in less.
+const WRITE: Duration = Duration::from_secs(30);
 /// Messages waiting for one peer; a snapshot is sent in far fewer.
 const QUEUE: usize = 1024;
 /// One read of the socket.

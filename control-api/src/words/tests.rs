@@ -174,11 +174,12 @@ fn status() {
             store: StoreState::Ok,
             health: Health::Degraded,
             warnings: vec!["peer host3 is down".into()],
+            drops: [("no-owner".to_owned(), 3)].into(),
         },
         concat!(
             r#"{"version":"0.1.0","cluster":"aa","name":"host1","identity":"bb","uptime_s":61,"listen":["[::]:6783"],"#,
             r#""pool":"10.32.0.0/12","pool6":null,"slots":{"owned":64,"allocated":2,"held":1,"free":59},"#,
-            r#""peers":{"connected":1,"known":2},"store":"ok","health":"degraded","warnings":["peer host3 is down"]}"#
+            r#""peers":{"connected":1,"known":2},"store":"ok","health":"degraded","warnings":["peer host3 is down"],"drops":{"no-owner":3}}"#
         ),
     );
 }

@@ -36,6 +36,9 @@ pub struct Status {
     pub health: Health,
     /// A sentence for everything an operator should look at.
     pub warnings: Vec<String>,
+    /// Frames and datagrams lost or refused since the start, by reason; reasons with none are left out.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// A router's share of the pool, in slots.

@@ -125,18 +125,19 @@ impl Ipam {
     }
 
     /// Takes lines of the directory that are newer than what their authors said before.
-    pub(super) fn learn_entries(&mut self, entries: &[Entry]) {
+    pub(super) fn learn_entries(&mut self, entries: &[Entry], now: Instant) {
         for entry in entries {
             let author = entry.body.author;
-            let may_speak = self.members.is_admitted(&author)
-                && !self.members.is_revoked(&author)
-                && author != self.config.identity;
+            let may_speak = self.members.is_admitted(&author) && author != self.config.identity;
             if may_speak
                 && self.directory.entry(&hash_of_entry(entry)).is_none()
                 && is_authentic(entry)
                 && self.directory.merge(entry)
             {
                 self.outbox.write(Write::entry(entry));
+                if self.members.is_revoked(&author) {
+                    self.hold_for_orphans(author, now);
+                }
             }
         }
     }

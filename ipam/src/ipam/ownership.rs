@@ -95,7 +95,9 @@ impl Ipam {
     fn note_applied(&mut self, record: &Record, now: Instant) {
         self.outbox.write(Write::record(record));
         let range = record.body.range;
-        if range.length == 1 && self.moves.note(range.network, range.start, now) == Pace::Froze {
+        // What others moved may be long past when it is heard of here.
+        let party = [record.body.author, record.body.owner].contains(&self.config.identity);
+        if range.length == 1 && party && self.moves.note(range.network, range.start, now) == Pace::Froze {
             self.alarm(Alarm::Flapping { range });
         }
     }

@@ -238,22 +238,24 @@ impl Ipam {
     /// Everybody: carries out a revocation that is proven.
     pub(super) fn handle_commit(&mut self, commit: Commit, records: &[Record], now: Instant) {
         let hash = hash_of_commit(&commit);
-        if self.course.health == Health::ReadOnly || self.revocations.commits.contains_key(&hash) {
+        if self.revocations.commits.contains_key(&hash) {
             return;
         }
         let Some(decision) = prove(&commit, self.config.rules) else { return };
-        let me = self.config.identity;
-        let is_victim = decision.victims.contains(&me);
-        let agreed = decision.victims.iter().all(|victim| self.members.is_refused(victim));
-        // Nobody is made to accept what it has not promised: a forged question may leave members out.
-        if !is_victim
-            && !agreed
-            && self.config.rules.quorum == crate::config::Quorum::All
-            && self.config.rules.counted == Counted::EverAdmitted
-        {
-            return;
+        if self.concerns_us(&decision) {
+            self.carry_out(hash, commit, &decision, records, now);
         }
-        self.carry_out(hash, commit, &decision, records, now);
+    }
+
+    /// Nobody is made to accept a revocation behind its back, for a forged question may leave members out: this router is a
+    /// victim, or has promised, or everybody it knows has.
+    fn concerns_us(&self, decision: &Decision) -> bool {
+        let me = self.config.identity;
+        let agreed = decision.victims.iter().all(|victim| self.members.is_refused(victim));
+        let has_say = |member: &Identity| *member != me && !decision.victims.contains(member);
+        let all_did = self.members.current().filter(has_say).all(|member| decision.members.contains(&member));
+        let weakened = self.config.rules != crate::Rules::default();
+        decision.victims.contains(&me) || agreed || all_did || weakened
     }
 
     fn carry_out(&mut self, hash: Hash, commit: Commit, decision: &Decision, records: &[Record], now: Instant) {
@@ -320,7 +322,7 @@ impl Ipam {
     }
 
     /// Keeps the victims' addresses that this host inherits for the workloads that had them.
-    fn hold_for_orphans(&mut self, victim: Identity, now: Instant) {
+    pub(super) fn hold_for_orphans(&mut self, victim: Identity, now: Instant) {
         let lines: Vec<_> = self.directory.lines_of(victim).cloned().collect();
         for line in lines {
             let elsewhere = self.directory.current(&key_of(&line), &self.ledger).is_some();
@@ -348,7 +350,7 @@ impl Ipam {
     }
 
     fn become_revoked(&mut self, now: Instant) {
-        self.course.health = Health::Revoked;
+        self.course.health = self.course.health.max(Health::Revoked);
         let active: Vec<_> = self.leases.iter().filter(|lease| lease.state == LeaseState::Active).cloned().collect();
         for lease in active {
             self.fence(lease, now);

@@ -33,6 +33,10 @@ pub(super) fn text(status: &Status) -> String {
     for (name, value) in lines {
         let _ = writeln!(text, "{name:<11} {value}");
     }
+    if !status.drops.is_empty() {
+        let drops: Vec<_> = status.drops.iter().map(|(reason, count)| format!("{} {count}", plain(reason))).collect();
+        let _ = writeln!(text, "{:<11} {}", "dropped", drops.join(", "));
+    }
     for warning in &status.warnings {
         let _ = writeln!(text, "warning:    {}", plain(warning));
     }

@@ -16,7 +16,8 @@ use super::Control;
 
 pub(super) fn status(control: &Control, now: Instant) -> Status {
     let counts = control.ipam.space();
-    let peers = control.mesh.peers(now);
+    let mut peers = control.mesh.peers(now);
+    peers.retain(|peer| peer.state != mesh::PeerState::Revoked);
     let connected = peers.iter().filter(|peer| peer.state == mesh::PeerState::Connected).count();
     let warnings = warnings(control);
     Status {
@@ -28,7 +29,7 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
         listen: vec![control.about.listen],
         pool: pools(&control.about.networks),
         pool6: control.about.networks.iter().find_map(|network| network.pool6).map(|pool| format!("{}/{}", pool.base, pool.prefix)),
-        slots: SlotCounts { owned: counts.owned, allocated: counts.allocated, held: counts.held, free: counts.free },
+        slots: SlotCounts { owned: counts.owned, allocated: counts.allocated, held: counts.held, free: free_slots(&counts) },
         peers: PeerCounts { connected: count(connected), known: count(peers.len()) },
         store: match control.ipam.health() {
             ipam::Health::ReadOnly => StoreState::ReadOnly,
@@ -40,7 +41,13 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
             ipam::Health::ReadOnly | ipam::Health::Revoked => Health::Failing,
         },
         warnings,
+        drops: control.parts.data.drops().into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect(),
     }
+}
+
+/// What can still be given out here: blocks that are not opened yet included.
+fn free_slots(counts: &ipam::Counts) -> u64 {
+    counts.owned.saturating_sub(counts.allocated).saturating_sub(counts.held).saturating_sub(counts.resting)
 }
 
 fn warnings(control: &Control) -> Vec<String> {

@@ -11,13 +11,28 @@ use crate::{Event, LeaseState};
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {
-    Claim { host: usize, workload: u8 },
-    Release { host: usize, workload: u8 },
-    Crash { host: usize, written: bool },
-    Cut { a: usize, b: usize },
+    Claim {
+        host: usize,
+        workload: u8,
+    },
+    Release {
+        host: usize,
+        workload: u8,
+    },
+    /// Whatever is not kept back goes out, and then the power goes.
+    Crash {
+        host: usize,
+        written: bool,
+    },
+    Cut {
+        a: usize,
+        b: usize,
+    },
     Heal,
     Settle,
-    Pass { seconds: u64 },
+    Pass {
+        seconds: u64,
+    },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -52,6 +67,7 @@ fn carry_out(stage: &mut Stage, deed: Deed) {
             if let Some(batch) = stage.hosts[host].ipam.poll_store().filter(|_| written) {
                 apply(&mut stage.hosts[host].disk, &batch);
             }
+            stage.send(host);
             stage.restart(host);
         }
         Deed::Cut { a, b } if a != b => stage.cut(a, b),

@@ -47,3 +47,18 @@ fn a_store_that_fails_gives_nothing_and_takes_nothing() {
     // The other goes on.
     stage.claim(1, claim("there", None)).unwrap();
 }
+
+#[test]
+fn a_router_that_cannot_write_still_follows_the_others() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.begin(0, claim("unlucky", None));
+    stage.hosts[0].ipam.poll_store().unwrap();
+    stage.hosts[0].ipam.handle_store_failed(stage.now);
+    for number in 0..14 {
+        stage.claim(1, claim(&number.to_string(), Some(&number.to_string()))).unwrap();
+    }
+    assert_eq!(stage.hosts[0].ipam.directory().count(), 14);
+    assert_eq!(stage.hosts[0].ipam.poll_store(), None);
+    let alarms = stage.hosts[0].events.iter().filter(|event| matches!(event, crate::Event::Alarm(_))).count();
+    assert_eq!(alarms, 1);
+}

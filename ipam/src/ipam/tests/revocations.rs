@@ -127,3 +127,45 @@ fn what_cannot_be_revoked_is_said() {
     stage.settle();
     assert!(matches!(done(&stage, 0, asked), Some(Err(RevokeError::Unknown { .. }))));
 }
+
+#[test]
+fn a_joiner_that_only_the_victim_knew_loses_what_the_victim_gave_it() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.isolate(0);
+    stage.add(3);
+    let lease = stage.claim(3, claim("c1", None)).unwrap();
+    assert_eq!(stage.owner(3, lease.slot.0), stage.id(3));
+    assert_eq!(revoke(&mut stage, 1, &[0]), Some(Ok(())));
+    stage.link(1, 3);
+    stage.pass(Duration::from_secs(11));
+    assert_eq!(stage.hosts[3].ipam.table(), stage.hosts[1].ipam.table());
+    assert!(stage.hosts[3].events.iter().any(|event| matches!(event, Event::Fenced { .. })));
+    stage.restart(3);
+    assert_eq!(stage.hosts[3].ipam.table(), stage.hosts[1].ipam.table());
+    assert!(stage.hosts[3].ipam.leases().all(|lease| lease.state == LeaseState::Fenced));
+}
+
+#[test]
+fn a_forged_revocation_that_leaves_members_out_is_not_accepted() {
+    let mut stage = Stage::new(4, 24, 16);
+    let ask = wire::message::Ask {
+        victims: vec![stage.id(1)],
+        members: vec![stage.id(1), stage.id(2)],
+        earlier: Vec::new(),
+        known: Vec::new(),
+        asker: stage.id(2),
+    };
+    let body = wire::message::PromiseBody {
+        ask: crate::revoke::hash_of_ask(&ask),
+        promiser: stage.id(2),
+        beyond: Vec::new(),
+        members: Vec::new(),
+    };
+    let signature = crate::seal::sign(&crate::stage::signing_key(2), wire::message::REVOCATION_VERSION, &body);
+    let commit = wire::message::Commit { ask, promises: vec![wire::message::Promise { body, signature }] };
+    let forged = wire::message::Message::RevokeCommit { commit, records: Vec::new() };
+    let (table, from) = (stage.hosts[0].ipam.table(), stage.id(2));
+    stage.hosts[0].ipam.handle_message(from, &forged.emit(), stage.now);
+    stage.settle();
+    assert_eq!(stage.hosts[0].ipam.table(), table);
+}

@@ -107,3 +107,28 @@ fn both_halves_of_a_partition_allocate_and_are_equal_after_the_heal() {
         assert!(stage.hosts[host].ipam.directory().eq(stage.hosts[0].ipam.directory()));
     }
 }
+
+#[test]
+fn an_idle_host_gives_its_last_block_but_not_while_any_of_it_rests() {
+    let mut stage = Stage::with(2, 27, 16, |config| config.low_water_percent = 0);
+    stage.claim(0, claim("short", None)).unwrap();
+    for number in 0..14 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+    }
+    assert!(matches!(stage.claim(1, claim("late", None)), Err(ClaimError::Exhausted { asked: 1, .. })));
+    stage.release(0, "short");
+    assert!(matches!(stage.claim(1, claim("late", None)), Err(ClaimError::Exhausted { asked: 1, .. })));
+    stage.pass(Duration::from_secs(121));
+    assert_eq!(stage.claim(1, claim("late", None)).unwrap().slot, Slot(16));
+    assert_eq!(stage.owner(0, 20), stage.id(1));
+}
+
+#[test]
+fn a_block_that_a_slot_was_carved_out_of_is_not_given() {
+    let mut stage = Stage::with(2, 27, 16, |config| config.low_water_percent = 0);
+    stage.claim(1, crate::Claim { address: Some("10.32.0.20".parse().unwrap()), ..claim("moved", None) }).unwrap();
+    for number in 0..14 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+    }
+    assert!(matches!(stage.claim(1, claim("late", None)), Err(ClaimError::Exhausted { asked: 1, .. })));
+}

@@ -60,6 +60,7 @@ fn status() -> Status {
         store: StoreState::Ok,
         health: Health::Degraded,
         warnings: vec!["host3 does not answer".into()],
+        drops: [("no-owner".to_owned(), 3), ("replayed".to_owned(), 1)].into(),
     }
 }
 
@@ -111,6 +112,7 @@ addresses   2 in use, 1 held, 59 free of 64
 peers       1 of 2 connected
 store       ok
 health      degraded
+dropped     no-owner 3, replayed 1
 warning:    host3 does not answer
 ";
     assert_eq!(said.unwrap(), expected);
