@@ -75,7 +75,8 @@ impl ControlSocket {
     fn may_speak(&self, stream: &UnixStream) -> bool {
         let Ok(peer) = stream.peer_cred() else { return false };
         let own = std::fs::metadata("/proc/self").map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata)).ok();
-        let allowed = peer.uid() == 0 || Some(peer.uid()) == own || self.group == Some(peer.gid()) || is_member(peer.uid());
+        let allowed =
+            peer.uid() == 0 || Some(peer.uid()) == own || self.group == Some(peer.gid()) || is_member(peer.uid());
         if !allowed {
             tracing::warn!(uid = peer.uid(), "refused on the control socket: neither root nor in group raddle");
         }

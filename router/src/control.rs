@@ -34,9 +34,9 @@ use wire::{ClusterId, Identity, Network, PeerName};
 
 pub(crate) use announcements::Announcements;
 pub(crate) use inputs::Inputs;
-pub(crate) use views::pools;
 pub(crate) use targets::{TARGETS, Targets};
 pub(crate) use tokens::Tokens;
+pub(crate) use views::pools;
 
 use crate::data::DataPlane;
 use crate::storage::Storage;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use hostnet::link::Prefix;
 use hostnet::announce::Announcer;
+use hostnet::link::Prefix;
 use hostnet::{bridge, route, tap, udp};
 use mesh::{Credentials, Mesh, Secret};
 use switch::GuardConfig;
@@ -55,10 +55,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 /// The keys, if they and the store still belong to each other and to this disk (invariant I3).
 fn own_keys(data_dir: &DataDir, memory: &Memory) -> anyhow::Result<Keys> {
-    let keys = Keys {
-        signing: data_dir.read_secret(SecretFile::Signing)?,
-        noise: data_dir.read_secret(SecretFile::Noise)?,
-    };
+    let keys =
+        Keys { signing: data_dir.read_secret(SecretFile::Signing)?, noise: data_dir.read_secret(SecretFile::Noise)? };
     let title = &memory.certificate.title;
     ensure!(
         keys.signing.identity() == title.identity && keys.noise.noise_public() == title.noise_key,
@@ -87,7 +85,8 @@ fn bind(config: &Config) -> anyhow::Result<Sockets> {
     let listen = config.listen.address();
     let group = udp::bind_group(listen, queues)?;
     let tcp = std::net::TcpListener::bind(group.local);
-    let tcp = tcp.with_context(|| format!("cannot listen on TCP {}; choose another port with --listen", group.local))?;
+    let tcp =
+        tcp.with_context(|| format!("cannot listen on TCP {}; choose another port with --listen", group.local))?;
     tcp.set_nonblocking(true)?;
     Ok(Sockets { group, tcp })
 }
@@ -103,7 +102,8 @@ impl Edge {
         let network = default_network(genesis)?;
         let addresses = gateway_addresses(network);
         for prefix in &addresses {
-            let overlap = route::overlapping_route(*prefix, Some(&config.bridge)).context("the host's routes cannot be read")?;
+            let overlap =
+                route::overlapping_route(*prefix, Some(&config.bridge)).context("the host's routes cannot be read")?;
             if let Some(route::Overlap { route, interface }) = overlap {
                 let pools = crate::control::pools(&genesis.networks);
                 anyhow::bail!(
@@ -114,7 +114,8 @@ impl Edge {
         }
         let inner_mtu_bytes = config.mtu_bytes.unwrap_or_else(|| wire::chunk::inner_mtu(underlay.datagram_bytes()));
         let mtu_bytes = u32::from(inner_mtu_bytes);
-        let wanted = bridge::Bridge { name: config.bridge.clone(), mac: network.mac(Slot::GATEWAY).0, mtu_bytes, addresses };
+        let wanted =
+            bridge::Bridge { name: config.bridge.clone(), mac: network.mac(Slot::GATEWAY).0, mtu_bytes, addresses };
         bridge::ensure(&wanted)?;
         let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
         let tap = tap::open(&config.tap, queues)?;
@@ -154,26 +155,15 @@ impl Start<'_> {
         let Start { config, data_dir, storage, memory, keys, boots } = self;
         let title = memory.certificate.title.clone();
         let cluster = mesh::cluster_id(&memory.genesis);
-        let ipam = ipam::Config { seed: u64::from_le_bytes(random()), ..ipam::Config::new(keys.ledger_key(), memory.genesis.clone()) };
-        let mut ipam = ipam::Ipam::new(ipam, &memory.ledger, now)?;
-        for member in &memory.members {
-            ipam.admit(member.certificate.title.identity, Some(member.certificate.title.name.clone()), now);
-        }
-        ipam.admit(title.identity, Some(title.name.clone()), now);
+        let ipam = ledger(&memory, &keys, now)?;
         let networks = memory.genesis.networks.clone();
-        let mesh = mesh::Config {
-            addresses: underlay.addresses.clone(),
-            queues: config.queues,
-            underlay_mtu_bytes: u16::try_from(underlay.mtu_bytes).unwrap_or(u16::MAX),
-            ..mesh::Config::default()
-        };
         let credentials = Credentials {
             certificate: memory.certificate,
             signing_key: keys.signing,
             noise_key: keys.noise,
             genesis: memory.genesis,
         };
-        let mesh = Mesh::new(mesh, credentials, memory.members, boots, random(), now);
+        let mesh = Mesh::new(mesh_config(config, underlay), credentials, memory.members, boots, random(), now);
         let Sockets { group, tcp } = sockets;
         let guard = GuardConfig::default();
         let (data, reports) =
@@ -206,7 +196,14 @@ impl Start<'_> {
             spool: data_dir.spool_path(),
             started: now,
         };
-        let inputs = Inputs::new(calls, streams, reports, resolved, udp, [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]);
+        let inputs = Inputs::new(
+            calls,
+            streams,
+            reports,
+            resolved,
+            udp,
+            [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
+        );
         Ok((Control::new(mesh, ipam, parts, about), inputs))
     }
 
@@ -217,6 +214,27 @@ impl Start<'_> {
         }
         let stored = self.data_dir.has_secret(SecretFile::Psk);
         stored.then(|| self.data_dir.read_secret(SecretFile::Psk)).transpose().map_err(Into::into)
+    }
+}
+
+/// The ledger as the store left it, knowing every member there is.
+fn ledger(memory: &Memory, keys: &Keys, now: Instant) -> anyhow::Result<ipam::Ipam> {
+    let seed = u64::from_le_bytes(random());
+    let config = ipam::Config { seed, ..ipam::Config::new(keys.ledger_key(), memory.genesis.clone()) };
+    let mut ipam = ipam::Ipam::new(config, &memory.ledger, now)?;
+    let others = memory.members.iter().map(|member| &member.certificate.title);
+    for title in others.chain([&memory.certificate.title]) {
+        ipam.admit(title.identity, Some(title.name.clone()), now);
+    }
+    Ok(ipam)
+}
+
+fn mesh_config(config: &Config, underlay: &Underlay) -> mesh::Config {
+    mesh::Config {
+        addresses: underlay.addresses.clone(),
+        queues: config.queues,
+        underlay_mtu_bytes: u16::try_from(underlay.mtu_bytes).unwrap_or(u16::MAX),
+        ..mesh::Config::default()
     }
 }
 

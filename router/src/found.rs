@@ -6,8 +6,8 @@
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
-use hostnet::link::Prefix;
 use ed25519_dalek::SigningKey;
+use hostnet::link::Prefix;
 use mesh::{Member, Secret};
 use wire::{Certificate, Genesis, Network, NetworkId, PeerName, Pool, Pool6, Title};
 
@@ -95,7 +95,8 @@ pub(crate) fn refuse_overlap(pool: Pool, pool6: Option<PoolChoice6>, bridge: &st
         prefixes.push(Prefix { address: pool6.base.into(), length: pool6.prefix });
     }
     for pool in prefixes {
-        let overlap = hostnet::route::overlapping_route(pool, Some(bridge)).map_err(|source| FoundError::Routes { source })?;
+        let overlap =
+            hostnet::route::overlapping_route(pool, Some(bridge)).map_err(|source| FoundError::Routes { source })?;
         if let Some(overlap) = overlap {
             let hostnet::route::Overlap { route, interface } = overlap;
             return Err(FoundError::Overlap { pool, route, interface });

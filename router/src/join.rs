@@ -27,7 +27,10 @@ pub(crate) fn by_command(globals: &Globals, args: &JoinArgs) -> anyhow::Result<(
     let data_dir = DataDir::create(&globals.data_dir)?;
     refuse_to_begin_twice(&data_dir)?;
     let cluster = join(&data_dir, &name, &secret, &args.addresses())?;
-    let text = format!("{name} is a member of cluster {}\n\nnext:\n  raddle router            run it (or: systemctl start raddle)\n", cluster.short());
+    let text = format!(
+        "{name} is a member of cluster {}\n\nnext:\n  raddle router            run it (or: systemctl start raddle)\n",
+        cluster.short()
+    );
     say(globals, &text, &serde_json::json!({ "cluster": cluster.to_string(), "name": name.to_string() }))
 }
 
@@ -75,7 +78,8 @@ fn join(
     for peer in peers {
         match resolve(peer).and_then(|addresses| dial(&addresses)) {
             Ok(stream) => {
-                let membership = converse(stream, &keys, name, secret).with_context(|| format!("cannot join at {peer}"))?;
+                let membership =
+                    converse(stream, &keys, name, secret).with_context(|| format!("cannot join at {peer}"))?;
                 let cluster = mesh::cluster_id(&membership.genesis);
                 found::settle(data_dir, membership)?;
                 return Ok(cluster);

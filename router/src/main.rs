@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 fn begin(globals: &Globals, args: &InitArgs) -> anyhow::Result<()> {
     let password = args.password_file.as_deref().map(cli::read_password).transpose()?;
     let data_dir = DataDir::create(&globals.data_dir)?;
-    let Title { name, identity, cluster, pools } = begin_cluster(&data_dir, args, password.as_ref(), cli::DEFAULT_BRIDGE)?;
+    let Title { name, identity, cluster, pools } =
+        begin_cluster(&data_dir, args, password.as_ref(), cli::DEFAULT_BRIDGE)?;
     let text = format!(
         "{name} is the first router of cluster {}, pool {pools}\n\n\
          next:\n  raddle router            run it (or: systemctl start raddle)\n  \
@@ -120,7 +121,11 @@ fn say(globals: &Globals, text: &str, object: &serde_json::Value) -> anyhow::Res
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RADDLE_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 /// Random bytes of the kernel's. A kernel that has none is none to make keys on.

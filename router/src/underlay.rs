@@ -42,7 +42,11 @@ fn choose(config: &Config, links: &[Link]) -> Underlay {
     let mut found: Vec<(&Link, IpAddr)> = Vec::new();
     for link in links.iter().filter(counts) {
         let wanted = link.addresses.iter().map(|prefix| prefix.address).filter(|address| listens(*address));
-        found.extend(wanted.filter(|_| link.kind != LinkKind::Loopback || config.listen != Listen::Anywhere { port }).map(|address| (link, address)));
+        found.extend(
+            wanted
+                .filter(|_| link.kind != LinkKind::Loopback || config.listen != Listen::Anywhere { port })
+                .map(|address| (link, address)),
+        );
     }
     // IPv4 first: its header is the smaller one, so more of every datagram is the container's.
     found.sort_by_key(|(_, address)| address.is_ipv6());

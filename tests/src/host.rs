@@ -80,7 +80,7 @@ impl Host {
         self.run_env(&[], words, input)
     }
 
-    /// Runs a command to its end, with more environment. Bounded by [`COMMAND_SECONDS`].
+    /// Runs a command to its end, with more environment. Bounded in time.
     pub fn run_env(&self, environment: &[(&str, &str)], words: &[&str], input: &[u8]) -> Result<Finished> {
         let mut command = self.enter();
         command.envs(environment.iter().copied());

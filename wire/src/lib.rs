@@ -12,9 +12,11 @@ pub mod message;
 mod network;
 mod record;
 
-pub use id::{ClusterId, Epoch, Hash, Identity, Mac, NetworkId, ParseHexError, PeerIndex, PeerName, PeerNameError, Slot};
+pub use id::{
+    ClusterId, Epoch, Hash, Identity, Mac, NetworkId, ParseHexError, PeerIndex, PeerName, PeerNameError, Slot,
+};
 pub use network::{Network, NetworkError, Pool, Pool6};
 pub use record::{
-    Addresses, CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis, RECORD_VERSION, Range, Record, RecordBody,
-    Signature, Title, decode, encode,
+    Addresses, CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis, RECORD_VERSION, Range, Record,
+    RecordBody, Signature, Title, decode, encode,
 };

@@ -129,7 +129,8 @@ impl std::fmt::Debug for Signature {
 impl Serialize for Signature {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (left, right) = self.0.split_at(32);
-        (<[u8; 32]>::try_from(left).unwrap_or_default(), <[u8; 32]>::try_from(right).unwrap_or_default()).serialize(serializer)
+        (<[u8; 32]>::try_from(left).unwrap_or_default(), <[u8; 32]>::try_from(right).unwrap_or_default())
+            .serialize(serializer)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::lease::ClaimError;
 use crate::outbox::To;
 
 /// How long a router may take to answer before the next one is asked: several fit the patience of a claim.
-const ASK_PATIENCE: Duration = Duration::from_secs(2);
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
 /// Nobody had a spare block: the pool is nearly full, and asking more often makes it no larger.
 const SPARE_PAUSE: Duration = Duration::from_secs(60);
 

@@ -36,9 +36,12 @@ impl Arrivals {
     /// Compares the carved-out slots with those of the last table. `fallback` says who had a slot that was in no carving.
     fn note(&mut self, table: &[ipam::Owned], here: Identity, now: Instant) {
         let singles = table.iter().filter(|owned| owned.range.length == 1);
-        let owners: BTreeMap<_, _> = singles.map(|owned| ((owned.range.network, owned.range.start), owned.owner)).collect();
+        let owners: BTreeMap<_, _> =
+            singles.map(|owned| ((owned.range.network, owned.range.start), owned.owner)).collect();
         for (place, owner) in owners.iter().filter(|(_, owner)| **owner == here) {
-            let covering = table.iter().filter(|owned| owned.range.length > 1 && owned.range.network == place.0 && owned.range.contains(place.1));
+            let covering = table.iter().filter(|owned| {
+                owned.range.length > 1 && owned.range.network == place.0 && owned.range.contains(place.1)
+            });
             let block = covering.min_by_key(|owned| owned.range.length).map(|owned| owned.owner);
             let before = self.owners.get(place).copied().or(block);
             if let Some(before) = before.filter(|before| before != owner) {
@@ -67,7 +70,8 @@ impl Control {
         let owned = self.ipam.table();
         self.arrivals.note(&owned, self.about.identity, now);
         let ranges: Vec<_> = owned.iter().map(|owned| (owned.range, owner_of(owned.owner))).collect();
-        let connected: BTreeSet<_> = plan.peers.iter().filter(|peer| peer.send.is_some()).map(|peer| peer.identity).collect();
+        let connected: BTreeSet<_> =
+            plan.peers.iter().filter(|peer| peer.send.is_some()).map(|peer| peer.identity).collect();
         let replicas = connected.iter().filter_map(|identity| indices.get(identity).copied()).collect();
         let arrival = |(place, (from, _)): (&(NetworkId, Slot), &(Identity, Instant))| {
             Some(Arrival { network: place.0, slot: place.1, from: *indices.get(from)? })

@@ -112,7 +112,9 @@ impl Control {
                     self.mesh.revoke(identity, now);
                 }
             }
-            ipam::Event::RevokedHere => tracing::error!("the others have revoked this router; its containers are cut off"),
+            ipam::Event::RevokedHere => {
+                tracing::error!("the others have revoked this router; its containers are cut off")
+            }
             ipam::Event::TableChanged => self.forwarding_changed = true,
             ipam::Event::Fenced { lease } => self.switch_port(&lease, Port::Fenced),
             ipam::Event::Unfenced { lease } => {
@@ -153,7 +155,9 @@ impl Control {
                 self.ipam.handle_peer_down(peer, now);
             }
             mesh::Event::MemberAdmitted { member, .. } => self.remember_member(&member, now),
-            mesh::Event::Message { from, topic: Topic::LEDGER, payload } => self.ipam.handle_message(from, &payload, now),
+            mesh::Event::Message { from, topic: Topic::LEDGER, payload } => {
+                self.ipam.handle_message(from, &payload, now)
+            }
             mesh::Event::Message { from, topic, .. } => {
                 tracing::debug!(peer = %self.ipam.label(from), ?topic, "a message about something only newer routers know");
             }

@@ -20,7 +20,9 @@ impl Control {
         self.replay_spool(now);
         let links = match link::list() {
             Ok(links) => links,
-            Err(error) => return tracing::error!(%error, "the host's interfaces cannot be listed; its ports stay as they are"),
+            Err(error) => {
+                return tracing::error!(%error, "the host's interfaces cannot be listed; its ports stay as they are");
+            }
         };
         let names: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
         let bridge = links.iter().find(|link| link.name == self.about.bridge).map(|link| link.index);
@@ -32,7 +34,10 @@ impl Control {
             .map(|lease| lease.attachment.clone())
             .collect();
         for attachment in stale {
-            tracing::info!(container_id = attachment.container_id, "released: its container went while the router was away");
+            tracing::info!(
+                container_id = attachment.container_id,
+                "released: its container went while the router was away"
+            );
             self.release_quietly(attachment, now);
         }
         let leased: BTreeSet<&str> = self.ipam.leases().map(|lease| lease.place.host_interface.as_str()).collect();
@@ -68,7 +73,12 @@ impl Control {
 
     /// Opens or fences the port of a lease.
     pub(super) fn switch_port(&self, lease: &ipam::Lease, port: Port) {
-        tracing::warn!(interface = lease.place.host_interface, workload = lease.workload, ?port, "a slot changed hands");
+        tracing::warn!(
+            interface = lease.place.host_interface,
+            workload = lease.workload,
+            ?port,
+            "a slot changed hands"
+        );
         set_port(&lease.place.host_interface, port);
     }
 }

@@ -5,11 +5,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use control_api::spool::Spooled;
 use control_api::{
     Answer, ApiError, Collected, CollectedAttachment, Done, ErrorKind, GcRequest, Lease, LeaseRequest, OwnerKind,
     Prefixed, Reply, Request, Revoked, TokenCreated,
 };
-use control_api::spool::Spooled;
 use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, Place, RequestId, RevokeError};
 use tokio::sync::oneshot;
 use wire::{Identity, Network};
@@ -94,12 +94,7 @@ impl Control {
         })
     }
 
-    fn release(
-        &mut self,
-        attachment: &control_api::Attachment,
-        reply: oneshot::Sender<Reply<Answer>>,
-        now: Instant,
-    ) {
+    fn release(&mut self, attachment: &control_api::Attachment, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
         match self.attachment(attachment) {
             Ok(attachment) => {
                 let request = self.wait(Waiting::Release(reply));
@@ -201,7 +196,8 @@ impl Control {
     fn create_token(&mut self, ttl: Duration, uses: u32, now: Instant) -> Result<Answer, ApiError> {
         let cluster = self.about.cluster;
         let token = self.parts.tokens.create(ttl, uses, &self.parts.storage).map_err(|error| {
-            ApiError::new(ErrorKind::ReadOnly, error.to_string()).with_remedy("free space on the disk of the data directory")
+            ApiError::new(ErrorKind::ReadOnly, error.to_string())
+                .with_remedy("free space on the disk of the data directory")
         })?;
         let text = token.text(cluster).to_string();
         self.tokens_changed(now);
@@ -237,7 +233,8 @@ impl Control {
         if let Some(network) = self.ipam.network(lease.attachment.network) {
             let mac = lease.mac.unwrap_or_else(|| network.mac(lease.slot));
             let ipv4 = IpAddr::from(network.address(lease.slot));
-            let addresses: Vec<_> = std::iter::once(ipv4).chain(network.address6(lease.slot).map(IpAddr::from)).collect();
+            let addresses: Vec<_> =
+                std::iter::once(ipv4).chain(network.address6(lease.slot).map(IpAddr::from)).collect();
             self.parts.announcements.begin(mac.0, &addresses, now);
         }
     }
@@ -308,13 +305,17 @@ impl Control {
             ClaimError::HeldElsewhere { holder, .. } => {
                 (ErrorKind::Held, Some(format!("stop it on {holder}; its address then follows the workload here")))
             }
-            ClaimError::HolderUnreachable { holder, .. } => {
-                (ErrorKind::Held, Some(format!("bring {holder} back, or, if it is gone for good: raddle revoke {holder}")))
-            }
+            ClaimError::HolderUnreachable { holder, .. } => (
+                ErrorKind::Held,
+                Some(format!("bring {holder} back, or, if it is gone for good: raddle revoke {holder}")),
+            ),
             ClaimError::Frozen { .. } => (ErrorKind::TryAgain, Some("see 'raddle status' for the alarm".to_owned())),
-            ClaimError::Exhausted { .. } => {
-                (ErrorKind::Exhausted, Some("remove containers or revoke routers that are gone; 'raddle leases' shows who has what".to_owned()))
-            }
+            ClaimError::Exhausted { .. } => (
+                ErrorKind::Exhausted,
+                Some(
+                    "remove containers or revoke routers that are gone; 'raddle leases' shows who has what".to_owned(),
+                ),
+            ),
             ClaimError::Withdrawn => (ErrorKind::TryAgain, None),
             ClaimError::ReadOnly => return read_only(),
             ClaimError::RevokedHere => {

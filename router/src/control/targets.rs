@@ -46,7 +46,11 @@ impl Targets {
     }
 
     fn change(&self) -> Change {
-        Change { table: Table::Meta, key: TARGETS.as_bytes().to_vec(), value: Some(wire::encode(VERSION, &self.stored)) }
+        Change {
+            table: Table::Meta,
+            key: TARGETS.as_bytes().to_vec(),
+            value: Some(wire::encode(VERSION, &self.stored)),
+        }
     }
 
     /// Reads what [`Self::change`] stored.

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use mesh::{Application, JoinId, JoinSecret, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing, Token, TokenId};
+use mesh::{
+    Application, JoinId, JoinSecret, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing, Token,
+    TokenId,
+};
 use wire::{ClusterId, Identity};
 
 use super::Control;
@@ -46,7 +49,8 @@ impl Tokens {
                 TokenState::Expired => SecretState::Expired,
             },
         });
-        let password = self.psk.clone().map(|psk| JoinSecret { kind: SecretKind::Password, key: psk, state: SecretState::Live });
+        let password =
+            self.psk.clone().map(|psk| JoinSecret { kind: SecretKind::Password, key: psk, state: SecretState::Live });
         tokens.chain(password).collect()
     }
 

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use control_api::{
-    Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers, SlotCounts,
-    Status, StoreState,
+    Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers,
+    SlotCounts, Status, StoreState,
 };
-use wire::message::EntryState;
 use wire::Network;
+use wire::message::EntryState;
 
 use super::Control;
 
@@ -28,8 +28,18 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
         uptime_s: now.saturating_duration_since(control.about.started).as_secs(),
         listen: vec![control.about.listen],
         pool: pools(&control.about.networks),
-        pool6: control.about.networks.iter().find_map(|network| network.pool6).map(|pool| format!("{}/{}", pool.base, pool.prefix)),
-        slots: SlotCounts { owned: counts.owned, allocated: counts.allocated, held: counts.held, free: free_slots(&counts) },
+        pool6: control
+            .about
+            .networks
+            .iter()
+            .find_map(|network| network.pool6)
+            .map(|pool| format!("{}/{}", pool.base, pool.prefix)),
+        slots: SlotCounts {
+            owned: counts.owned,
+            allocated: counts.allocated,
+            held: counts.held,
+            free: free_slots(&counts),
+        },
         peers: PeerCounts { connected: count(connected), known: count(peers.len()) },
         store: match control.ipam.health() {
             ipam::Health::ReadOnly => StoreState::ReadOnly,
@@ -41,7 +51,14 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
             ipam::Health::ReadOnly | ipam::Health::Revoked => Health::Failing,
         },
         warnings,
-        drops: control.parts.data.drops().into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect(),
+        drops: control
+            .parts
+            .data
+            .drops()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect(),
     }
 }
 
@@ -172,7 +189,8 @@ fn local_lease(control: &Control, lease: &ipam::Lease, now: Instant) -> Option<L
 
 /// The IPv4 pools as people write them.
 pub(crate) fn pools(networks: &[Network]) -> String {
-    let written: Vec<_> = networks.iter().map(|network| format!("{}/{}", network.pool.base, network.pool.prefix)).collect();
+    let written: Vec<_> =
+        networks.iter().map(|network| format!("{}/{}", network.pool.base, network.pool.prefix)).collect();
     written.join(", ")
 }
 

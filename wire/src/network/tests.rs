@@ -7,11 +7,18 @@ use proptest::prelude::*;
 use super::*;
 
 fn network() -> impl Strategy<Value = Network> {
-    (0..=NetworkId::MAX.0, any::<u32>(), 8u8..=28, any::<u128>(), 8u8..=96).prop_map(|(id, base, prefix, base6, prefix6)| {
-        let pool = Pool { base: Ipv4Addr::from_bits(base & (u32::MAX << (32 - prefix))), prefix };
-        let base6 = Ipv6Addr::from_bits(base6 & (u128::MAX << (128 - prefix6)));
-        Network { id: NetworkId(id), name: "n".to_owned(), pool, pool6: Some(Pool6 { base: base6, prefix: prefix6 }) }
-    })
+    (0..=NetworkId::MAX.0, any::<u32>(), 8u8..=28, any::<u128>(), 8u8..=96).prop_map(
+        |(id, base, prefix, base6, prefix6)| {
+            let pool = Pool { base: Ipv4Addr::from_bits(base & (u32::MAX << (32 - prefix))), prefix };
+            let base6 = Ipv6Addr::from_bits(base6 & (u128::MAX << (128 - prefix6)));
+            Network {
+                id: NetworkId(id),
+                name: "n".to_owned(),
+                pool,
+                pool6: Some(Pool6 { base: base6, prefix: prefix6 }),
+            }
+        },
+    )
 }
 
 proptest! {
