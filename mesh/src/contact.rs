@@ -3,7 +3,7 @@
 //! Owns their layout. Decides nothing.
 //!
 //! ```text
-//! Probe        prefix                                                   "which cluster is this?"
+//! Probe        prefix │ nothing, or more: 1 │ cluster tag, 8            "which cluster is this?", and a member's own
 //! ProbeReply   prefix │ cluster id, 32
 //! JoinHello    prefix │ cluster tag, 8 │ secret kind │ token id, 8 │ noise: e
 //! JoinAnswer   prefix │ noise: e, ee, s, es
@@ -13,6 +13,7 @@
 //! ```
 //!
 //! The clear part of JoinHello goes into the handshake's prologue: who changes it on the way breaks the handshake.
+//! Readers of probe and reply ignore what follows: that is how they grow.
 
 use serde::{Deserialize, Serialize};
 use wire::envelope::Kind;
@@ -26,6 +27,48 @@ use crate::token::TokenId;
 
 /// The version of [`Proof`] and [`Verdict`].
 pub(crate) const CONTACT_VERSION: u8 = 1;
+
+/// Which cluster is this?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Asked by one that is in none yet, or says no more.
+    Applicant,
+    /// Asked by a member of the cluster with this tag.
+    Member { tag: [u8; 8] },
+}
+
+impl Probe {
+    pub(crate) fn emit(&self) -> Vec<u8> {
+        match self {
+            Self::Applicant => message(Kind::Probe, &[]),
+            Self::Member { tag } => message(Kind::Probe, &[&[1], tag]),
+        }
+    }
+
+    /// A kind of asker it does not know is a newer one, and gets the same answer.
+    pub(crate) fn parse(message: &[u8]) -> Option<Self> {
+        match message.get(4..)?.split_first() {
+            Some((1, rest)) => rest.first_chunk().map(|tag| Self::Member { tag: *tag }),
+            Some(_) | None => Some(Self::Applicant),
+        }
+    }
+}
+
+/// This one. Nothing proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProbeReply {
+    pub(crate) cluster: ClusterId,
+}
+
+impl ProbeReply {
+    pub(crate) fn emit(&self) -> Vec<u8> {
+        message(Kind::ProbeReply, &[&self.cluster.0])
+    }
+
+    pub(crate) fn parse(message: &[u8]) -> Option<Self> {
+        message.get(4..)?.first_chunk().map(|cluster| Self { cluster: ClusterId(*cluster) })
+    }
+}
 
 /// What is said before any key is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

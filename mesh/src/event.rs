@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use wire::{Addresses, Identity, PeerIndex, PeerName};
+use wire::{Addresses, ClusterId, Identity, PeerIndex, PeerName};
 
 use crate::admission::Member;
 use crate::refusal::RefuseReason;
@@ -40,9 +40,18 @@ pub struct JoinId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// We, because [`Event::OpenStream`] asked for it.
-    Dialed(Identity),
+    Dialed(Target),
     /// Somebody came from this address.
     Accepted(SocketAddr),
+}
+
+/// Whom a stream is dialled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A peer.
+    Peer(Identity),
+    /// Whoever is at an address that an operator named: it is asked which cluster it is of.
+    Address(SocketAddr),
 }
 
 /// What the payload of a message is about. The mesh carries payloads without reading them; 0 is its own.
@@ -103,7 +112,7 @@ pub enum Event {
     /// Dial this address over TCP, then call `handle_stream_opened` with [`Origin::Dialed`], or `handle_dial_failed`.
     OpenStream {
         /// Whom the stream is for.
-        peer: Identity,
+        target: Target,
         /// Where it listens.
         address: SocketAddr,
     },
@@ -123,8 +132,27 @@ pub enum Event {
         /// Why.
         reason: RefuseReason,
     },
+    /// A router says that it is of another cluster: for the log. Anybody can say so, and nothing else follows from it.
+    Stranger {
+        /// Where it is.
+        address: SocketAddr,
+        /// How we met.
+        encounter: Encounter,
+    },
     /// Something an operator must know.
     Alarm(Alarm),
+}
+
+/// How a router of another cluster was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encounter {
+    /// An operator named its address here, and it was asked.
+    Named {
+        /// The cluster it says it is of.
+        cluster: ClusterId,
+    },
+    /// It asked us: somebody named our address there.
+    Caller,
 }
 
 /// Why a peer is down.

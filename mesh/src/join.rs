@@ -16,7 +16,7 @@ use wire::{Addresses, Certificate, ClusterId, Genesis, Identity, PeerName};
 
 use crate::admission::{Member, Roster, SignedAddresses};
 use crate::aead::{Opener, Suite};
-use crate::contact::{CONTACT_VERSION, Grant, Hello, Proof, Verdict, cluster_tag, message};
+use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, cluster_tag, message};
 use crate::digest::derive;
 use crate::identity::{Purpose, Secret, cluster_id, sign};
 use crate::noise::{Party, Split};
@@ -135,7 +135,7 @@ impl Joiner {
     #[must_use]
     pub fn with_password(candidate: Candidate, seed: [u8; 32]) -> Self {
         let mut joiner = Self::new(candidate, seed);
-        joiner.emit(&message(Kind::Probe, &[]));
+        joiner.emit(&Probe::Applicant.emit());
         joiner
     }
 
@@ -200,9 +200,9 @@ impl Joiner {
                 Err(reason.map_or(JoinError::Protocol, |reason| JoinError::Refused { reason }))
             }
             (Ok(Kind::ProbeReply), Step::Probing) => {
-                let cluster = message.get(4..36).and_then(|bytes| bytes.try_into().ok()).ok_or(JoinError::Protocol)?;
-                self.step = Step::Keying { cluster: ClusterId(cluster) };
-                self.news.push_back(Progress::PasswordKeyWanted { cluster: ClusterId(cluster) });
+                let ProbeReply { cluster } = ProbeReply::parse(message).ok_or(JoinError::Protocol)?;
+                self.step = Step::Keying { cluster };
+                self.news.push_back(Progress::PasswordKeyWanted { cluster });
                 Ok(())
             }
             (Ok(Kind::JoinAnswer), Step::Greeting { cluster, noise }) => self.prove(cluster, *noise, message),

@@ -21,6 +21,7 @@ mod identity;
 mod join;
 mod liveness;
 mod mesh;
+mod named;
 mod noise;
 mod path;
 mod peer;
@@ -39,8 +40,8 @@ pub use admission::{ADDRESSES_MOST, AdmitError, MEMBER_VERSION, MEMBERS_MOST, Me
 pub use aead::Suite;
 pub use config::{Config, GateLimits, PeerTimes, SessionTimes};
 pub use event::{
-    Alarm, Application, Carrier, Delivery, DownReason, Event, JoinId, MemberChange, Origin, SecretUsed, Standing,
-    StreamId, Topic, Transmit,
+    Alarm, Application, Carrier, Delivery, DownReason, Encounter, Event, JoinId, MemberChange, Origin, SecretUsed,
+    Standing, StreamId, Target, Topic, Transmit,
 };
 pub use identity::{Credentials, Secret, cluster_id, hash_of, is_signed_by_issuer, issue_certificate};
 pub use join::{Candidate, JoinError, Joined, Joiner, Progress};

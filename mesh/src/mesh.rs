@@ -8,6 +8,7 @@ mod calls;
 mod control;
 mod membership;
 mod service;
+mod strangers;
 mod streams;
 
 use std::collections::btree_map::Entry;
@@ -19,13 +20,14 @@ use std::time::Instant;
 use wire::envelope::Kind;
 use wire::{Addresses, ClusterId, Genesis, Identity, PeerIndex};
 
-use crate::admission::{ADDRESSES_MOST, Member, Roster, SignedAddresses};
+use crate::admission::{Member, Roster, SignedAddresses};
 use crate::config::Config;
 use crate::event::{Carrier, Delivery, Event, StreamId, Topic, Transmit};
 use crate::gate::Gate;
 use crate::gossip::Control;
 use crate::handshake::Local;
 use crate::identity::{Credentials, Secret, cluster_id};
+use crate::named::{Callers, Named};
 use crate::path::plain;
 use crate::peer::Peer;
 use crate::plan::{PeerPlan, Plan};
@@ -47,8 +49,8 @@ pub struct Mesh {
     /// Session and call numbers → whose they are.
     indexes: BTreeMap<u32, Identity>,
     streams: BTreeMap<StreamId, Stream>,
-    /// Addresses an operator named without saying whose they are.
-    named: Vec<SocketAddr>,
+    named: Named,
+    callers: Callers,
     secrets: Vec<JoinSecret>,
     out: Out,
 }
@@ -114,8 +116,9 @@ impl Mesh {
         }
         let me = Me { identity, signing_key, local, genesis, version: (boot_counter, 0), generation, calls: 0 };
         let (peers, order, indexes, streams) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (named, secrets, out) = (Vec::new(), Vec::new(), Out::default());
-        let mut mesh = Self { config, me, rng, gate, roster, peers, order, indexes, streams, named, secrets, out };
+        let (named, callers, secrets, out) = (Named::default(), Callers::default(), Vec::new(), Out::default());
+        let mut mesh =
+            Self { config, me, rng, gate, roster, peers, order, indexes, streams, named, callers, secrets, out };
         mesh.meet_all(now);
         mesh
     }
@@ -148,15 +151,14 @@ impl Mesh {
         for identity in identities {
             self.service(identity, now);
         }
+        self.doubt_named(now);
         self.expire_streams(now);
     }
 
-    /// Tries an address whose router is not known: a member may be there.
+    /// Tries an address whose router is not known: a member may be there. If none answers, whoever is there is asked for
+    /// its cluster, once for each call ([`Event::Stranger`]).
     pub fn connect(&mut self, address: SocketAddr, now: Instant) {
-        let address = plain(address);
-        if !self.named.contains(&address) && self.named.len() < ADDRESSES_MOST {
-            self.named.push(address);
-        }
+        self.named.add(plain(address), now);
         for peer in self.peers.values_mut().filter(|peer| !peer.is_up()) {
             peer.calling.hurry(now);
         }
@@ -164,8 +166,7 @@ impl Mesh {
 
     /// Stops trying it.
     pub fn forget(&mut self, address: SocketAddr) {
-        let address = plain(address);
-        self.named.retain(|named| *named != address);
+        self.named.remove(plain(address));
     }
 
     /// Sends a payload to a peer.
@@ -222,7 +223,7 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let peers = self.peers.values().filter_map(|peer| peer.deadline(&self.config, now));
-        peers.chain(self.streams.values().filter_map(Stream::deadline)).min()
+        peers.chain(self.streams.values().filter_map(Stream::deadline)).chain(self.named.deadline()).min()
     }
 
     /// The next bytes for the underlay.

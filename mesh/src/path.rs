@@ -87,6 +87,11 @@ impl Path {
         self.endpoint.iter().chain(&self.listed).any(|address| address.ip() == host)
     }
 
+    /// Whether this is where the peer is, or where it says it listens.
+    pub(crate) fn leads_to(&self, address: SocketAddr) -> bool {
+        self.endpoint.iter().chain(&self.listed).any(|known| *known == address)
+    }
+
     fn candidates(&self, named: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut candidates = Vec::new();
         for address in self.endpoint.iter().chain(&self.listed).chain(&self.seen).chain(named) {

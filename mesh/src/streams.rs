@@ -3,7 +3,7 @@
 //! Owns the reading of its messages and the patience with strangers. Knows no key.
 //!
 //! ```text
-//!   Stranger ──first envelope that opens──▶ Bound(peer)          Dialed ──same──▶ Bound
+//!   Stranger ──first envelope that opens──▶ Bound(peer)          Dialed ──same──▶ Bound       Asking ──answer──▶ closed
 //!      └──────first contact────▶ Applying                        each but Bound ──patience──▶ closed
 //! ```
 
@@ -29,6 +29,8 @@ pub(crate) enum Standing {
     Stranger { from: SocketAddr, until: Instant },
     /// We dialled a peer, which has proven nothing.
     Dialed { peer: Identity, until: Instant },
+    /// We dialled an address that an operator named, to ask who is there.
+    Asking { address: SocketAddr, until: Instant },
     /// A peer's.
     Bound(Identity),
     /// An applicant's.
@@ -53,16 +55,22 @@ impl Stream {
     pub(crate) fn stranger(&self) -> Option<SocketAddr> {
         match self.standing {
             Standing::Stranger { from, .. } | Standing::Applying { from, .. } => Some(from),
-            Standing::Dialed { .. } | Standing::Bound(_) => None,
+            Standing::Dialed { .. } | Standing::Asking { .. } | Standing::Bound(_) => None,
         }
+    }
+
+    /// The named address that is asked on it.
+    pub(crate) fn asked(&self) -> Option<SocketAddr> {
+        if let Standing::Asking { address, .. } = self.standing { Some(address) } else { None }
     }
 
     /// When patience ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.standing {
-            Standing::Stranger { until, .. } | Standing::Dialed { until, .. } | Standing::Applying { until, .. } => {
-                Some(until)
-            }
+            Standing::Stranger { until, .. }
+            | Standing::Dialed { until, .. }
+            | Standing::Asking { until, .. }
+            | Standing::Applying { until, .. } => Some(until),
             Standing::Bound(_) => None,
         }
     }

@@ -8,13 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mesh::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use wire::Identity;
 
 /// What happened on a stream.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub(crate) enum StreamEvent {
     /// Somebody dialled us.
     Accepted { stream: u64, socket: TcpStream, from: SocketAddr },
     /// The call we made went through.
-    Dialled { stream: u64, socket: TcpStream, peer: Identity },
+    Dialled { stream: u64, socket: TcpStream, target: Target },
     /// It did not.
-    NotDialled { peer: Identity },
+    NotDialled { target: Target },
     /// Bytes came in.
     Bytes { stream: u64, bytes: Vec<u8> },
     /// It ended, from whichever side.
@@ -71,14 +71,14 @@ impl Streams {
     }
 
     /// Starts a call.
-    pub(crate) fn dial(&mut self, peer: Identity, address: SocketAddr) {
+    pub(crate) fn dial(&mut self, target: Target, address: SocketAddr) {
         self.next += 2;
         let stream = self.next;
         let events = self.events.clone();
         tokio::spawn(async move {
             let event = match timeout(DIAL, TcpStream::connect(address)).await {
-                Ok(Ok(socket)) => StreamEvent::Dialled { stream, socket, peer },
-                Ok(Err(_)) | Err(_) => StreamEvent::NotDialled { peer },
+                Ok(Ok(socket)) => StreamEvent::Dialled { stream, socket, target },
+                Ok(Err(_)) | Err(_) => StreamEvent::NotDialled { target },
             };
             let _ = events.send(event).await;
         });

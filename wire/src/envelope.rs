@@ -41,9 +41,9 @@ pub enum Kind {
     Control = 5,
     /// An envelope for somebody else. Reserved.
     Relayed = 6,
-    /// First contact, joiner → sponsor: which cluster is this?
+    /// First contact, joiner → sponsor, or a member's doubt about an address it was given: which cluster is this?
     Probe = 16,
-    /// Sponsor → joiner: the cluster id, unauthenticated.
+    /// The answer: the cluster id, unauthenticated.
     ProbeReply = 17,
     /// First message of the first-contact handshake.
     JoinHello = 18,

@@ -14,7 +14,7 @@ fn a_moving_workload_has_one_host() {
         crashes: 1,
         workload: Some("web"),
         silent: &[],
-        limit: 40_000,
+        limit: 30_000,
     });
     let Found::Nothing { states, depth } = found else { panic!("{found:#?}") };
     println!("{states} states, all of {depth} steps");

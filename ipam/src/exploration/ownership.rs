@@ -15,7 +15,7 @@ fn plan() -> Plan {
         crashes: 0,
         workload: None,
         silent: &[],
-        limit: 40_000,
+        limit: 30_000,
     }
 }
 

@@ -51,9 +51,7 @@ impl Ipam {
             Err(reason) => return self.refuse(from, key, reason),
         };
         self.carve_out_block(key.network, key.slot, now);
-        if let Some(lease) = self.leases.of_slot(key.network, key.slot).map(Lease::key) {
-            self.forget_lease(&lease);
-        }
+        // The lease goes with the slot.
         let range = Range { network: key.network, start: key.slot, length: 1 };
         if self.give(range, from, now).is_none() {
             return self.refuse(from, key, MoveRefusal::Unable);

@@ -8,7 +8,7 @@ use wire::envelope::{Frames, Kind};
 
 use super::Mesh;
 use crate::admission::Member;
-use crate::contact::{Grant, Hello, Verdict, cluster_tag, message, refusal};
+use crate::contact::{Grant, Hello, Verdict, cluster_tag, refusal};
 use crate::event::{Application, Carrier, Event, JoinId, SecretUsed, Standing, StreamId};
 use crate::identity::issue_certificate;
 use crate::refusal::RefuseReason;
@@ -63,10 +63,7 @@ impl Mesh {
             return self.drop_stream(stream, now);
         };
         match Kind::of_message(bytes) {
-            Ok(Kind::Probe) => {
-                let cluster = self.me.local.cluster.0;
-                self.emit(stream, &message(Kind::ProbeReply, &[&cluster]));
-            }
+            Ok(Kind::Probe) => self.handle_probe(stream, from, bytes, now),
             Ok(Kind::JoinHello) => match self.greet(stream, from, bytes, now) {
                 Ok(answer) => self.emit(stream, &answer),
                 Err(reason) => self.refuse_in_clear(stream, from, reason, now),
@@ -165,7 +162,10 @@ impl Mesh {
     fn sponsor_of(&self, join: JoinId) -> Option<&Sponsor> {
         match &self.streams.get(&StreamId(join.0))?.standing {
             StreamStanding::Applying { sponsor, .. } => Some(sponsor),
-            StreamStanding::Stranger { .. } | StreamStanding::Dialed { .. } | StreamStanding::Bound(_) => None,
+            StreamStanding::Stranger { .. }
+            | StreamStanding::Dialed { .. }
+            | StreamStanding::Asking { .. }
+            | StreamStanding::Bound(_) => None,
         }
     }
 
@@ -187,7 +187,7 @@ impl Mesh {
         self.drop_stream(stream, now);
     }
 
-    fn emit(&mut self, stream: StreamId, message: &[u8]) {
+    pub(super) fn emit(&mut self, stream: StreamId, message: &[u8]) {
         if let Ok(bytes) = Frames::emit(message) {
             self.transmit(Carrier::Stream(stream), bytes);
         }

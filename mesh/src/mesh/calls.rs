@@ -28,9 +28,9 @@ impl Mesh {
             suites: self.config.suites.clone(),
         };
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        let (cookie, choices) = (peer.valid_cookie(now), peer.path.choices(&self.named));
+        let (cookie, choices) = (peer.valid_cookie(now), peer.path.choices(self.named.addresses()));
         let callee = Callee { noise_public: &peer.noise_public, index, cookie: cookie.as_ref() };
-        let address = peer.path.next(&self.named);
+        let address = peer.path.next(self.named.addresses());
         let (Some(address), Some((call, message))) = (address, call(&self.me.local, &callee, &greeting, seed)) else {
             peer.calling.pause(self.config.peer.retry_most, now);
             self.indexes.remove(&index);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use wire::Identity;
 
 use super::Mesh;
-use crate::event::{DownReason, Event};
+use crate::event::{DownReason, Event, Target};
 use crate::gossip::Control;
 use crate::liveness::Verdict;
 
@@ -50,7 +50,7 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
         let Some(attempt) = peer.channel.poll_dial(now) else { return };
         if let Some(address) = peer.path.dial(attempt, &[]) {
-            self.out.events.push_back(Event::OpenStream { peer: identity, address });
+            self.out.events.push_back(Event::OpenStream { target: Target::Peer(identity), address });
         }
     }
 }

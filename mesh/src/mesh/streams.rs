@@ -7,7 +7,7 @@ use wire::Identity;
 use wire::envelope::Kind;
 
 use super::Mesh;
-use crate::event::{Carrier, Event, Origin, StreamId};
+use crate::event::{Carrier, Event, Origin, StreamId, Target};
 use crate::gossip::Control;
 use crate::path::plain;
 use crate::streams::{STRANGER_PATIENCE, STRANGERS_A_HOST, STRANGERS_MOST, Standing, Stream};
@@ -17,7 +17,8 @@ impl Mesh {
     pub fn handle_stream_opened(&mut self, stream: StreamId, origin: Origin, now: Instant) {
         let until = now + STRANGER_PATIENCE;
         match origin {
-            Origin::Dialed(peer) => {
+            Origin::Dialed(Target::Address(address)) => self.ask_who(stream, address, now),
+            Origin::Dialed(Target::Peer(peer)) => {
                 self.streams.insert(stream, Stream::new(Standing::Dialed { peer, until }));
                 self.send_on_stream(peer, stream, &Control::Bind.emit());
             }
@@ -34,9 +35,11 @@ impl Mesh {
     }
 
     /// The address of an [`Event::OpenStream`] could not be dialled.
-    pub fn handle_dial_failed(&mut self, peer: Identity, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.channel.handle_dial_failed(now);
+    pub fn handle_dial_failed(&mut self, target: Target, now: Instant) {
+        match target {
+            Target::Peer(peer) => self.handle_peer_not_dialled(peer, now),
+            // Nobody is there to be asked.
+            Target::Address(_) => {}
         }
     }
 
@@ -61,8 +64,14 @@ impl Mesh {
     pub fn handle_stream_closed(&mut self, stream: StreamId, now: Instant) {
         match self.streams.remove(&stream).map(|open| open.standing) {
             Some(Standing::Bound(identity)) => self.unbind(identity, stream, now),
-            Some(Standing::Dialed { peer, .. }) => self.handle_dial_failed(peer, now),
-            Some(Standing::Stranger { .. } | Standing::Applying { .. }) | None => {}
+            Some(Standing::Dialed { peer, .. }) => self.handle_peer_not_dialled(peer, now),
+            Some(Standing::Stranger { .. } | Standing::Asking { .. } | Standing::Applying { .. }) | None => {}
+        }
+    }
+
+    fn handle_peer_not_dialled(&mut self, peer: Identity, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.channel.handle_dial_failed(now);
         }
     }
 
@@ -91,6 +100,7 @@ impl Mesh {
                 None if self.streams.get(&stream).is_some_and(Stream::is_bound) => {}
                 None => self.drop_stream(stream, now),
             },
+            Ok(Kind::ProbeReply) => self.handle_probe_reply(stream, message, now),
             Ok(Kind::Probe | Kind::JoinHello | Kind::JoinProof) => self.handle_applicant(stream, message, now),
             Ok(_) | Err(_) => {
                 self.out.counters.malformed += 1;
@@ -104,7 +114,9 @@ impl Mesh {
         let Some(open) = self.streams.get_mut(&stream) else { return };
         let accepted = match open.standing {
             Standing::Bound(owner) if owner == identity => return,
-            Standing::Bound(_) | Standing::Applying { .. } => return self.drop_stream(stream, now),
+            Standing::Bound(_) | Standing::Asking { .. } | Standing::Applying { .. } => {
+                return self.drop_stream(stream, now);
+            }
             Standing::Stranger { .. } => true,
             Standing::Dialed { .. } => false,
         };
@@ -133,8 +145,10 @@ impl Mesh {
         let Some(open) = self.streams.get(&stream) else { return };
         match open.standing {
             Standing::Bound(identity) => self.unbind(identity, stream, now),
-            Standing::Dialed { peer, .. } => self.handle_dial_failed(peer, now),
-            Standing::Stranger { .. } | Standing::Applying { .. } => self.out.counters.nobodys_streams += 1,
+            Standing::Dialed { peer, .. } => self.handle_peer_not_dialled(peer, now),
+            Standing::Stranger { .. } | Standing::Asking { .. } | Standing::Applying { .. } => {
+                self.out.counters.nobodys_streams += 1;
+            }
         }
         self.close_stream(stream);
     }

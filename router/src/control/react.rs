@@ -2,11 +2,12 @@
 //!
 //! Decides every cross-effect between mesh and ledger, on one page. Owns nothing.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use hostnet::veth::Port;
 use ipam::To;
-use mesh::{Carrier, Delivery, DownReason, Origin, StreamId, Topic};
+use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, StreamId, Topic};
 
 use super::Control;
 use super::inputs::Input;
@@ -34,11 +35,11 @@ impl Control {
                 self.parts.streams.open(stream, socket);
                 self.mesh.handle_stream_opened(StreamId(stream), Origin::Accepted(from), now);
             }
-            StreamEvent::Dialled { stream, socket, peer } => {
+            StreamEvent::Dialled { stream, socket, target } => {
                 self.parts.streams.open(stream, socket);
-                self.mesh.handle_stream_opened(StreamId(stream), Origin::Dialed(peer), now);
+                self.mesh.handle_stream_opened(StreamId(stream), Origin::Dialed(target), now);
             }
-            StreamEvent::NotDialled { peer } => self.mesh.handle_dial_failed(peer, now),
+            StreamEvent::NotDialled { target } => self.mesh.handle_dial_failed(target, now),
             StreamEvent::Bytes { stream, bytes } => self.mesh.handle_stream_bytes(StreamId(stream), &bytes, now),
             StreamEvent::Closed { stream } => {
                 self.parts.streams.close(stream);
@@ -161,7 +162,7 @@ impl Control {
             mesh::Event::Message { from, topic, .. } => {
                 tracing::debug!(peer = %self.ipam.label(from), ?topic, "a message about something only newer routers know");
             }
-            mesh::Event::OpenStream { peer, address } => self.parts.streams.dial(peer, address),
+            mesh::Event::OpenStream { target, address } => self.parts.streams.dial(target, address),
             mesh::Event::CloseStream { stream } => {
                 // What was said before goodbye is sent before it.
                 self.transmit(now);
@@ -170,7 +171,24 @@ impl Control {
             mesh::Event::PlanChanged => self.forwarding_changed = true,
             mesh::Event::JoinRequested(application) => self.handle_join(*application, now),
             mesh::Event::JoinRefused { from, reason } => tracing::warn!(%from, %reason, "refused to let a router join"),
+            mesh::Event::Stranger { address, encounter } => self.log_stranger(address, encounter),
             mesh::Event::Alarm(alarm) => self.raise(&mesh_alarm(&alarm)),
+        }
+    }
+
+    /// Two clusters never become one (invariant I9): both sides hear why, and what to do.
+    fn log_stranger(&self, address: SocketAddr, encounter: Encounter) {
+        let ours = self.about.cluster;
+        match encounter {
+            Encounter::Named { cluster } => tracing::warn!(
+                %address, theirs = %cluster, %ours,
+                "the router there belongs to another cluster, and the two never become one; to join it, empty this                  --data-dir and run 'raddle join TOKEN {address}' with a token from there; to stop trying:                  'raddle forget {address}'"
+            ),
+            Encounter::Caller => tracing::warn!(
+                from = %address.ip(), %ours,
+                "refused: a router that belongs to another cluster was told to connect here; if it is to join, run \
+                 'raddle token create' here and 'raddle join' there, with an empty --data-dir"
+            ),
         }
     }
 

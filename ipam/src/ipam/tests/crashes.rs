@@ -29,6 +29,10 @@ enum Deed {
         b: usize,
     },
     Heal,
+    /// Delivers what may be seen, without writing anything.
+    Send {
+        host: usize,
+    },
     Settle,
     Pass {
         seconds: u64,
@@ -43,6 +47,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => (host.clone(), any::<bool>()).prop_map(|(host, written)| Deed::Crash { host, written }),
         1 => (host.clone(), host).prop_map(|(a, b)| Deed::Cut { a, b }),
         1 => Just(Deed::Heal),
+        3 => (0usize..3).prop_map(|host| Deed::Send { host }),
         4 => Just(Deed::Settle),
         2 => (1u64..400).prop_map(|seconds| Deed::Pass { seconds }),
     ]
@@ -73,6 +78,9 @@ fn carry_out(stage: &mut Stage, deed: Deed) {
         Deed::Cut { a, b } if a != b => stage.cut(a, b),
         Deed::Cut { .. } => {}
         Deed::Heal => [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(a, b)| stage.link(a, b)),
+        Deed::Send { host } => {
+            stage.send(host);
+        }
         Deed::Settle => stage.settle(),
         Deed::Pass { seconds } => stage.pass(Duration::from_secs(seconds)),
     }

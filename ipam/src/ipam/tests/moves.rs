@@ -128,26 +128,10 @@ fn a_commit_that_comes_after_the_claim_gave_up_is_held() {
     let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
     stage.release(0, "c1");
     let request = stage.begin(1, claim("c2", Some("web")));
-    // Prepare and offer arrive, ready arrives, the commit is under way when the container is deleted.
-    let owner = stage.id(0);
-    let taker = stage.id(1);
-    let hand = |stage: &mut Stage, from: usize, to: usize, as_peer| {
-        while let Some(batch) = stage.hosts[from].ipam.poll_store() {
-            crate::stage::apply(&mut stage.hosts[from].disk, &batch);
-            stage.hosts[from].ipam.handle_stored(stage.now);
-        }
-        let mut passed = Vec::new();
-        while let Some((_, bytes)) = stage.hosts[from].ipam.poll_transmit() {
-            passed.push(bytes);
-        }
-        for bytes in &passed {
-            stage.hosts[to].ipam.handle_message(as_peer, bytes, stage.now);
-        }
-        passed
-    };
-    hand(&mut stage, 1, 0, taker);
-    hand(&mut stage, 0, 1, owner);
-    hand(&mut stage, 1, 0, taker);
+    // Prepare, offer and ready arrive; the commit is under way when the container is deleted.
+    hand(&mut stage, 1, 0);
+    hand(&mut stage, 0, 1);
+    hand(&mut stage, 1, 0);
     stage.release(1, "c2");
     assert_eq!(stage.answer(1, request), Some(Err(ClaimError::Withdrawn)));
     stage.settle();
@@ -159,4 +143,79 @@ fn a_commit_that_comes_after_the_claim_gave_up_is_held() {
         .collect();
     assert_eq!(held, [(slot, true)]);
     assert_eq!(stage.claim(1, claim("c3", Some("web"))).unwrap().slot, slot);
+}
+
+/// Writes and hands over one round of what a host has to say, and returns it.
+fn hand(stage: &mut Stage, from: usize, to: usize) -> Vec<Vec<u8>> {
+    while let Some(batch) = stage.hosts[from].ipam.poll_store() {
+        crate::stage::apply(&mut stage.hosts[from].disk, &batch);
+        stage.hosts[from].ipam.handle_stored(stage.now);
+    }
+    let passed: Vec<_> =
+        std::iter::from_fn(|| stage.hosts[from].ipam.poll_transmit()).map(|(_, bytes)| bytes).collect();
+    let sender = stage.id(from);
+    for bytes in &passed {
+        stage.hosts[to].ipam.handle_message(sender, bytes, stage.now);
+    }
+    passed
+}
+
+#[test]
+fn a_workload_that_comes_back_after_the_offer_stays() {
+    let mut stage = Stage::new(2, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    let request = stage.begin(1, claim("c2", Some("web")));
+    hand(&mut stage, 1, 0);
+    hand(&mut stage, 0, 1);
+    stage.claim(0, claim("c3", Some("web"))).unwrap();
+    assert_eq!(stage.owner(1, slot.0), stage.id(0));
+    let Some(Err(ClaimError::HeldElsewhere { container_id, .. })) = stage.answer(1, request) else { panic!() };
+    assert_eq!(container_id, "c3");
+}
+
+#[test]
+fn the_messages_of_an_old_move_move_nothing_again() {
+    let mut stage = Stage::new(2, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    stage.begin(1, claim("c2", Some("web")));
+    let mut taker = hand(&mut stage, 1, 0);
+    hand(&mut stage, 0, 1);
+    taker.extend(hand(&mut stage, 1, 0));
+    stage.settle();
+    stage.release(1, "c2");
+    assert_eq!(stage.claim(0, claim("c3", Some("web"))).unwrap().slot, slot);
+    stage.release(0, "c3");
+    let sender = stage.id(1);
+    for bytes in taker.iter().chain(&taker) {
+        stage.hosts[0].ipam.handle_message(sender, bytes, stage.now);
+    }
+    stage.settle();
+    assert_eq!(stage.owner(1, slot.0), stage.id(0));
+}
+
+#[test]
+fn nobody_hears_of_a_move_or_a_gift_that_is_not_durable() {
+    let mut stage = Stage::with(2, 24, 16, |config| config.low_water_percent = 0);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    let request = stage.begin(1, claim("c2", Some("web")));
+    hand(&mut stage, 1, 0);
+    hand(&mut stage, 0, 1);
+    hand(&mut stage, 1, 0);
+    // The commit is decided, and the power goes before it is written.
+    assert_eq!(stage.hosts[0].ipam.poll_transmit(), None);
+    assert!(stage.hosts[0].ipam.poll_store().is_some());
+    assert_eq!(stage.hosts[0].ipam.poll_transmit(), None);
+    stage.restart(0);
+    stage.settle();
+    assert_eq!((stage.owner(0, slot.0), stage.owner(1, slot.0)), (stage.id(0), stage.id(0)));
+    assert!(matches!(stage.answer(1, request), Some(Err(ClaimError::HolderUnreachable { .. }))));
+    assert_eq!(stage.claim(1, claim("c2", Some("web"))).unwrap().slot, slot);
+
+    let joiner = crate::stage::identity(7);
+    stage.hosts[0].ipam.grant_join(joiner, None, stage.now);
+    assert_eq!(stage.hosts[0].ipam.poll_transmit(), None);
+    assert_eq!(stage.hosts[0].ipam.poll_event(), None);
 }

@@ -169,3 +169,30 @@ fn a_forged_revocation_that_leaves_members_out_is_not_accepted() {
     stage.settle();
     assert_eq!(stage.hosts[0].ipam.table(), table);
 }
+
+#[test]
+fn a_promise_outlives_a_restart() {
+    let mut stage = Stage::new(4, 24, 16);
+    let head = stage.owner(0, 2);
+    stage.isolate(1);
+    stage.isolate(3);
+    // Host 3 is silent, so the revocation of host 1 stays open; host 2 has promised.
+    assert_eq!(revoke(&mut stage, 0, &[1]), None);
+    stage.restart(2);
+    stage.link(1, 3);
+    let target = stage.claim(3, crate::Claim { address: Some("10.32.0.9".parse().unwrap()), ..claim("late", None) });
+    assert!(target.is_ok());
+    stage.link(3, 2);
+    stage.pass(Duration::from_secs(11));
+    assert_eq!((stage.owner(3, 9), stage.owner(2, 9)), (stage.id(3), head));
+}
+
+#[test]
+fn what_is_inherited_rests_before_it_is_given() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(1, claim("c1", None)).unwrap();
+    stage.isolate(1);
+    assert_eq!(revoke(&mut stage, 0, &[1]), Some(Ok(())));
+    let resting: u64 = [0, 2].iter().map(|host| stage.hosts[*host].ipam.space().resting).sum();
+    assert_eq!(resting, 14);
+}

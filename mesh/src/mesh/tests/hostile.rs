@@ -1,7 +1,7 @@
 //! What strangers, liars and old recordings achieve: nothing, cheaply.
 
 use super::*;
-use crate::event::Alarm;
+use crate::event::{Alarm, Encounter};
 use crate::identity::issue_certificate;
 
 #[test]
@@ -35,6 +35,72 @@ fn another_cluster_is_never_met() {
     assert!(!sim.is_up(0, 1) && !sim.is_up(1, 0));
     assert!(sim.mesh(0).counters().gated > 0);
     assert_eq!(sim.mesh(0).counters().handshakes, 0, "a Diffie-Hellman was spent on another cluster");
+}
+
+/// What the logs of a node hear of other clusters.
+fn strangers(sim: &Sim, at: usize) -> Vec<(SocketAddr, Encounter)> {
+    let met = |event: &Event| {
+        if let Event::Stranger { address, encounter } = event { Some((*address, *encounter)) } else { None }
+    };
+    sim.nodes[at].events.iter().filter_map(|(_, event)| met(event)).collect()
+}
+
+#[test]
+fn a_named_router_of_another_cluster_is_told_of_on_both_sides_and_once() {
+    let mut sim = Sim::new(1, &[&[0]]);
+    sim.add(2, 1, &[1], Config::default());
+    let (there, theirs) = (sim.nodes[0].address, sim.mesh(0).cluster());
+    for _ in 0..10 {
+        let now = sim.now;
+        sim.mesh(1).connect(there, now);
+        sim.run(60 * SECOND);
+    }
+    assert_eq!(strangers(&sim, 1), vec![(there, Encounter::Named { cluster: theirs })]);
+    let from = SocketAddr::new(sim.nodes[1].address.ip(), 40_000);
+    assert_eq!(strangers(&sim, 0), vec![(from, Encounter::Caller)]);
+    assert_eq!(sim.mesh(0).counters().handshakes, 0);
+    assert_eq!(sim.mesh(0).members().len(), 1);
+}
+
+#[test]
+fn a_named_router_of_our_own_is_no_stranger() {
+    // 1 does not know 0, which is of its cluster; 2 does, and 2's own address is named too.
+    let mut sim = Sim::new(1, &[&[0, 2], &[1], &[0, 2]]);
+    let now = sim.now;
+    for (at, named) in [(1usize, 0usize), (2, 0), (2, 2)] {
+        let address = sim.nodes[named].address;
+        sim.mesh(at).connect(address, now);
+    }
+    sim.run(60 * SECOND);
+    assert!((0..3).all(|at| strangers(&sim, at).is_empty()));
+    assert!(sim.is_up(0, 2), "a member is met as ever");
+    let asked = |sim: &Sim, at: usize| {
+        let asks = |event: &Event| matches!(event, Event::OpenStream { target: crate::event::Target::Address(_), .. });
+        sim.nodes[at].events.iter().filter(|(_, event)| asks(event)).count()
+    };
+    assert_eq!((asked(&sim, 1), asked(&sim, 2)), (1, 0), "who is known is not asked");
+}
+
+#[test]
+fn what_answers_a_probe_with_rubbish_is_left_alone() {
+    let mut sim = Sim::new(1, &[&[0]]);
+    let (now, address) = (sim.now, sim::address_of(9));
+    sim.mesh(0).connect(address, now);
+    let short = crate::contact::message(Kind::ProbeReply, &[&[7; 31]]);
+    let of_others = crate::contact::message(Kind::JoinRefused, &[&[0, 0]]);
+    for (number, message) in (1..).zip([short, of_others]) {
+        let (stream, origin) = (StreamId(number), crate::event::Origin::Dialed(crate::event::Target::Address(address)));
+        sim.mesh(0).handle_stream_opened(stream, origin, now);
+        sim.mesh(0).handle_stream_bytes(stream, &wire::envelope::Frames::emit(&message).unwrap(), now);
+        let events: Vec<Event> = std::iter::from_fn(|| sim.mesh(0).poll_event()).collect();
+        assert_eq!(events, vec![Event::CloseStream { stream }]);
+    }
+    // A reply that nobody asked for is none.
+    let reply = crate::contact::ProbeReply { cluster: ClusterId([1; 32]) }.emit();
+    sim.mesh(0).handle_stream_opened(StreamId(3), crate::event::Origin::Accepted(address), now);
+    sim.mesh(0).handle_stream_bytes(StreamId(3), &wire::envelope::Frames::emit(&reply).unwrap(), now);
+    let events: Vec<Event> = std::iter::from_fn(|| sim.mesh(0).poll_event()).collect();
+    assert_eq!(events, vec![Event::CloseStream { stream: StreamId(3) }]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wire::{NetworkId, PeerName, Pool, Title};
 
 use super::super::*;
 use crate::aead::{Opener, Sealer};
-use crate::event::{DownReason, Origin};
+use crate::event::{DownReason, Origin, Target};
 use crate::identity::issue_certificate;
 
 /// The network's behaviour.
@@ -44,7 +44,7 @@ enum Parcel {
     Opened { node: usize, stream: StreamId, origin: Origin },
     Bytes { node: usize, stream: StreamId, bytes: Vec<u8> },
     Closed { node: usize, stream: StreamId },
-    DialFailed { node: usize, peer: Identity },
+    DialFailed { node: usize, target: Target },
 }
 
 pub(super) struct Sim {
@@ -245,9 +245,9 @@ impl Sim {
                     mesh.handle_stream_closed(stream, now);
                 }
             }
-            Parcel::DialFailed { node, peer } => {
+            Parcel::DialFailed { node, target } => {
                 if let Some(mesh) = self.nodes[node].mesh.as_mut() {
-                    mesh.handle_dial_failed(peer, now);
+                    mesh.handle_dial_failed(target, now);
                 }
             }
         }
@@ -292,7 +292,7 @@ impl Sim {
             Event::MemberAdmitted { member, .. } => {
                 self.nodes[at].members.insert(member.identity(), (**member).clone());
             }
-            Event::OpenStream { peer, address } => self.dial(at, *peer, *address),
+            Event::OpenStream { target, address } => self.dial(at, *target, *address),
             Event::CloseStream { stream } => {
                 if let Some((node, stream)) = self.links.remove(&(at, *stream)) {
                     self.links.remove(&(node, stream));
@@ -305,16 +305,17 @@ impl Sim {
             | Event::PlanChanged
             | Event::JoinRequested(_)
             | Event::JoinRefused { .. }
+            | Event::Stranger { .. }
             | Event::Alarm(_) => {}
         }
         self.nodes[at].events.push((self.now, event));
     }
 
-    fn dial(&mut self, at: usize, peer: Identity, address: SocketAddr) {
+    fn dial(&mut self, at: usize, whom: Target, address: SocketAddr) {
         let target = self.nodes.iter().position(|node| node.address == address && node.mesh.is_some());
         let delay = self.weather.delay;
         let Some(target) = target.filter(|_| !self.weather.no_streams && !self.is_cut(at, address)) else {
-            return self.post(Parcel::DialFailed { node: at, peer }, delay * 2);
+            return self.post(Parcel::DialFailed { node: at, target: whom }, delay * 2);
         };
         let (here, there) = (StreamId(self.next_stream), StreamId(self.next_stream + 1));
         self.next_stream += 2;
@@ -322,7 +323,7 @@ impl Sim {
         self.links.insert((target, there), (at, here));
         let from = SocketAddr::new(self.nodes[at].address.ip(), 40_000);
         self.post(Parcel::Opened { node: target, stream: there, origin: Origin::Accepted(from) }, delay);
-        self.post(Parcel::Opened { node: at, stream: here, origin: Origin::Dialed(peer) }, delay * 2);
+        self.post(Parcel::Opened { node: at, stream: here, origin: Origin::Dialed(whom) }, delay * 2);
     }
 
     fn is_cut(&self, at: usize, to: SocketAddr) -> bool {

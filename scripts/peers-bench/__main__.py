@@ -1,0 +1,177 @@
+"""Raddle beside its peers: container to container, all systems in turn, round after round, on this machine.
+
+  scripts/bench peers                          3 rounds of everything: tables of medians, and Raddle's ratios
+  scripts/bench peers --quick                  one short round, under 3 minutes
+  scripts/bench peers --with-cargo-peers       boringtun and gotatun too; cargo builds them first
+  scripts/bench peers --output json            the same as one JSON object on stdout
+  scripts/bench peers --plots docs/performance also draws throughput and CPU as SVG
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import accounts
+import install
+import lab
+import measures
+import plot
+import report
+import systems
+
+PARTS = {"1500": measures.at_1500, "loss": measures.under_loss, "9000": measures.at_9000}
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds [default: 3, or 1 with --quick]")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.add_argument("--with-cargo-peers", action="store_true", help="also boringtun and gotatun")
+    parser.add_argument("--systems", metavar="NAME,…", help="only these; see --list")
+    parser.add_argument("--parts", metavar="NAME,…", help=f"only these of {','.join([*PARTS, 'idle'])}")
+    parser.add_argument("--plots", metavar="DIR", type=lambda path: Path(path).resolve(), help="where to draw SVG files")
+    parser.add_argument("--list", action="store_true", help="print the systems and what they lack")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse()
+    if os.geteuid():
+        sys.exit("bench: needs root: it makes network namespaces and bridges")
+    if lab.INSIDE not in os.environ:
+        install.debian()
+        if arguments.with_cargo_peers:
+            install.cargo()
+        lab.enter(sys.argv)
+    # The first process of a process namespace is spared signals that it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    install.extend_path()
+    scratch = lab.settle_in()
+    catalogue = systems.catalogue(scratch)
+    if arguments.list:
+        for system in catalogue.values():
+            print(f"{system.name:16} {', '.join(system.missing()) or 'ready'}")
+        return
+    chosen = choose(catalogue, arguments)
+    run = Run(chosen, measures.QUICK if arguments.quick else measures.Depth(), scratch)
+    wanted = arguments.parts.split(",") if arguments.parts else [*PARTS, "idle"]
+    for number in range(1, 1 + (arguments.rounds or (1 if arguments.quick else 3))):
+        run.round(number, [part for part in PARTS if part in wanted])
+    if "idle" in wanted:
+        run.idle()
+    publish(run, arguments)
+
+
+def choose(catalogue, arguments):
+    """The systems to measure; those that cannot run are said so and left out."""
+    names = arguments.systems.split(",") if arguments.systems else list(systems.DEBIAN)
+    if arguments.with_cargo_peers and not arguments.systems:
+        names += systems.CARGO
+    chosen = []
+    for name in names:
+        if name not in catalogue:
+            sys.exit(f"bench: no system is called {name}; see --list")
+        missing = catalogue[name].missing()
+        if missing:
+            say(f"{name} is left out: there is no {', '.join(missing)}")
+        else:
+            chosen.append(catalogue[name])
+    return chosen
+
+
+class Run:
+    """Everything that was measured so far."""
+
+    def __init__(self, chosen, depth, scratch):
+        self.systems, self.depth, self.scratch = chosen, depth, scratch
+        self.rounds, self.idle_figures, self.failures = [], {}, []
+
+    def round(self, number, parts):
+        """All systems in turn, one part after the other: what disturbs the machine for a while disturbs all alike."""
+        for part in parts:
+            for system in self.systems:
+                if part == "9000" and system.largest_underlay_mtu < 9000:
+                    continue
+                waited_s = accounts.wait_for_quiet(self.depth.patience_s)
+                begun = time.monotonic()
+                figures = self.attempt(system.name, part, lambda: PARTS[part](system, self.scratch, self.depth))
+                if figures:
+                    self.rounds.append({"system": system.name, "round": number, "part": part, "figures": figures})
+                    shown = " ".join(f"{name}={value:.3g}" for name, value in figures.items() if value is not None)
+                    took_s = time.monotonic() - begun
+                    say(f"round {number}, {system.name}, {part} ({took_s:.0f} s after {waited_s:.0f} s): {shown}")
+
+    def idle(self):
+        daemons = [system for system in self.systems if system.name not in ("raw", "vxlan")]
+        self.idle_figures = self.attempt("all", "idle", lambda: measures.idle(daemons, self.scratch, self.depth)) or {}
+
+    def attempt(self, system, part, measure):
+        try:
+            return measure()
+        except (lab.Failure, OSError, ValueError, TimeoutError, lab.subprocess.SubprocessError) as failure:
+            self.failures.append({"system": system, "part": part, "failure": str(failure)})
+            say(f"{system}, {part}: {failure}")
+            return None
+
+    def result(self):
+        names = [system.name for system in self.systems]
+        summary = report.medians(self.rounds, self.idle_figures)
+        encrypted = [system.name for system in self.systems if system.is_encrypted_peer]
+        return {
+            "machine": machine(),
+            "depth": vars(self.depth),
+            "systems": names,
+            "medians": summary,
+            "ratios": report.ratios(summary, encrypted),
+            "rounds": self.rounds,
+            "failures": self.failures,
+        }
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "processor": model.group(1) if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+    }
+
+
+def publish(run, arguments):
+    result = run.result()
+    if arguments.plots:
+        rounds = max((row["round"] for row in run.rounds), default=0)
+        subtitle = f"median of {rounds} rounds, line from the least to the greatest; underlay 1500; {machine_words(result)}"
+        plot.write(arguments.plots, result["medians"], result["systems"], subtitle)
+    if arguments.output == "json":
+        print(json.dumps(result))
+        return
+    print(f"{machine_words(result)}, {result['machine']['date']}")
+    print(report.tables(result["medians"], result["systems"]))
+    print(report.ratio_table(result["ratios"]))
+    for failure in run.failures:
+        print(f"\n{failure['system']}, {failure['part']}: {failure['failure']}")
+
+
+def machine_words(result):
+    about = result["machine"]
+    return f"{about['cores']} cores of {about['processor']}, Linux {about['kernel']}"
+
+
+def say(words):
+    print(f"bench: {words}", file=sys.stderr, flush=True)
+
+
+main()
