@@ -14,7 +14,7 @@ use crate::config::{Config, Listen};
 pub(crate) struct Underlay {
     /// Where other routers can reach this one, best first.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The smallest MTU of the interfaces with these addresses.
+    /// The smallest MTU of the interfaces with these addresses, other engines' bridges left out where there is anything else.
     pub(crate) mtu_bytes: u32,
 }
 
@@ -33,30 +33,33 @@ pub(crate) fn survey(config: &Config) -> Result<Underlay, NetlinkError> {
 
 fn choose(config: &Config, links: &[Link]) -> Underlay {
     let port = config.listen.port();
-    let ours = |link: &Link| link.name == config.bridge || link.name == config.tap || link.name.starts_with("rd");
-    let listens = |address: IpAddr| match config.listen {
-        Listen::Anywhere { .. } => !is_local(address),
-        Listen::At(at) => at.ip() == address || (at.ip().is_unspecified() && at.is_ipv4() == address.is_ipv4()),
-    };
-    let counts = |link: &&Link| link.state == LinkState::Up && !ours(link);
+    let ours = |link: &Link| link.name == config.bridge || link.name == config.tap;
     let mut found: Vec<(&Link, IpAddr)> = Vec::new();
-    for link in links.iter().filter(counts) {
-        let wanted = link.addresses.iter().map(|prefix| prefix.address).filter(|address| listens(*address));
-        found.extend(
-            wanted
-                .filter(|_| link.kind != LinkKind::Loopback || config.listen != Listen::Anywhere { port })
-                .map(|address| (link, address)),
-        );
+    for link in links.iter().filter(|link| link.state == LinkState::Up && !ours(link)) {
+        let addresses = link.addresses.iter().map(|prefix| prefix.address);
+        found.extend(addresses.filter(|address| is_heard(config.listen, *address)).map(|address| (link, address)));
     }
-    // IPv4 first: its header is the smaller one, so more of every datagram is the container's.
-    found.sort_by_key(|(_, address)| address.is_ipv6());
-    let mtu_bytes = found.iter().map(|(link, _)| link.mtu_bytes).min().unwrap_or(ETHERNET_MTU);
+    // IPv4 first: its header is the smaller one, so more of every datagram is the container's. Bridges last: the address of
+    // another engine's bridge is often the same on every host.
+    found.sort_by_key(|(link, address)| (link.kind == LinkKind::Bridge, address.is_ipv6()));
+    let best = found.first().map(|(link, _)| link.kind == LinkKind::Bridge);
+    let underlays = found.iter().filter(|(link, _)| Some(link.kind == LinkKind::Bridge) == best);
+    let mtu_bytes = underlays.map(|(link, _)| link.mtu_bytes).min().unwrap_or(ETHERNET_MTU);
     let addresses = if config.advertise.is_empty() {
         found.iter().map(|(_, address)| SocketAddr::new(*address, port)).take(ADDRESSES).collect()
     } else {
         config.advertise.iter().map(|address| address.or_port(port)).collect()
     };
     Underlay { addresses, mtu_bytes }
+}
+
+/// Whether a socket that listens so hears what is sent to the address from another host.
+fn is_heard(listen: Listen, address: IpAddr) -> bool {
+    match listen {
+        Listen::Anywhere { .. } => !is_local(address),
+        Listen::At(at) if at.ip().is_unspecified() => !is_local(address) && at.is_ipv4() == address.is_ipv4(),
+        Listen::At(at) => at.ip() == address,
+    }
 }
 
 /// Whether an address means something else on every host.
@@ -71,3 +74,6 @@ fn is_local(address: IpAddr) -> bool {
 const ETHERNET_MTU: u32 = 1500;
 /// A host with more addresses than this is reached at its first ones.
 const ADDRESSES: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -96,9 +96,21 @@ fn a_router_of_another_cluster_is_refused() -> Result<()> {
     let stage = stage(2)?;
     let router = first(&stage, &[])?;
     stage.host(2)?.raddle(&["init"])?.ok()?;
-    let other = Router::start(stage.host(2)?, &[&peer(stage.host(1)?)])?;
-    router.until_logs(&["cluster"])?;
-    other.until_logs(&["cluster"])?;
+    let (here, there) = (peer(stage.host(1)?), peer(stage.host(2)?));
+    let other = Router::start(stage.host(2)?, &[&here])?;
+    // Each side names the other, says why, and what an operator can do.
+    let clusters = [router.status()?, other.status()?].map(|status| status["cluster"].as_str().map(str::to_owned));
+    let [Some(first), Some(second)] = &clusters else { anyhow::bail!("a router without a cluster: {clusters:?}") };
+    other.until_logs(&["belongs to another cluster", &here, first, second, "raddle join"])?;
+    router.until_logs(&["belongs to another cluster", &stage.host(2)?.underlay().to_string(), first, "refused"])?;
+    // The other way round, while both run.
+    router.raddle(&["connect", &there])?.ok()?;
+    router.until_logs(&["belongs to another cluster", &there, second, "raddle forget"])?;
+    for router in [&router, &other] {
+        let log = router.log()?;
+        let told = |line: &&str| line.contains("connect here");
+        ensure!(log.lines().filter(told).count() <= 1, "the log is told again and again: {log}");
+    }
     for router in [&router, &other] {
         let status = router.status()?;
         ensure!(status.pointer("/peers/connected").and_then(Value::as_u64) == Some(0), "{status}");

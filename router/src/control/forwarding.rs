@@ -84,3 +84,6 @@ impl Control {
 
 /// The old owner forwards for half a minute at least; a router that was cut off for longer asks before it sends.
 const STRAGGLERS: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
-//! From the tap to the underlay: cuts super-frames, seals, and sends in batches.
+//! From the tap to the underlay: cuts super-frames, puts small frames together, seals, and sends in batches.
 //!
-//! Owns the socket and the batch. Decides nothing about where a frame goes.
+//! Owns the socket and the batch. Decides nothing about where a frame goes. Small frames share a datagram only when they
+//! are there at the same time: nothing waits for company.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(super) struct Outbound {
     pub(super) sessions: Sessions,
     pub(super) traffic: Traffic,
     batch: Batch,
+    /// The datagram at the batch's end that takes more frames.
+    open: Option<Open>,
     /// The last super-frame or frame in pieces. Tells them apart for a receiver; wraps.
     number: u16,
     /// For the segment that does not fit its path and so must be cut twice.
@@ -42,7 +45,7 @@ pub(super) struct Parcel<'a> {
 impl Outbound {
     pub(super) fn new(socket: UdpQueue, sessions: Sessions, counters: Arc<Counters>) -> Self {
         let batch = Batch { socket, datagrams: SendBatch::new(), counters };
-        Self { sessions, traffic: Traffic::default(), batch, number: 0, scratch: Vec::new() }
+        Self { sessions, traffic: Traffic::default(), batch, open: None, number: 0, scratch: Vec::new() }
     }
 
     /// The socket that it sends to and that datagrams for this thread come from.
@@ -52,6 +55,7 @@ impl Outbound {
 
     /// Sends what has been put together so far.
     pub(super) fn flush(&mut self) {
+        self.close();
         self.batch.flush();
     }
 
@@ -60,38 +64,98 @@ impl Outbound {
         self.batch.datagrams.bytes()
     }
 
-    /// Seals a frame for a peer, in as many datagrams as it takes. What is lost is counted.
+    /// Seals a frame for a peer, in as many datagrams as it takes; a small one when the next does not fit beside it, or
+    /// with [`Outbound::flush`]. What is lost is counted.
     pub(super) fn transmit(&mut self, peer: PeerIndex, parcel: Parcel<'_>) {
-        let Some((path, sealer)) = self.sessions.path(peer) else {
+        let Some((path, _)) = self.sessions.path(peer) else {
             return self.batch.counters.lose(Loss::NoSession, 1);
         };
-        let mut way = Way { path, sealer, batch: &mut self.batch, sent_bytes: 0 };
         let sent = match Shape::of(&parcel, path) {
-            Some(Shape::Whole(checksum)) => {
-                let header = parcel.header(Kind::Frame, checksum);
-                way.send(&header, parcel.frame)
-            }
-            Some(Shape::Pieces(checksum)) => {
-                self.number = self.number.wrapping_add(1);
-                way.send_pieces(&parcel, checksum, self.number)
-            }
-            Some(Shape::Super { cutter, protocol, checksum }) => {
-                self.number = self.number.wrapping_add(1);
-                if cutter.header_bytes() + cutter.segment_bytes() <= frame_room(path.datagram_bytes) {
-                    way.send_segments(&parcel, &cutter, protocol, checksum, self.number)
-                } else {
-                    let numbers = &mut self.number;
-                    way.send_cut_twice(&parcel, &cutter, checksum, numbers, &mut self.scratch)
-                }
+            Some(Shape::Whole(checksum)) => self.add(peer, path, &parcel, checksum),
+            Some(shape) => {
+                // Frames leave in the order they came in.
+                self.close();
+                self.transmit_cut(peer, &parcel, &shape)
             }
             None => Err(Loss::Offload),
         };
-        let sent_bytes = way.sent_bytes;
-        self.traffic.sent(peer, sent_bytes);
         if let Err(loss) = sent {
             self.batch.counters.lose(loss, 1);
         }
     }
+
+    fn transmit_cut(&mut self, peer: PeerIndex, parcel: &Parcel<'_>, shape: &Shape<'_>) -> Result<(), Loss> {
+        let (path, sealer) = self.sessions.path(peer).ok_or(Loss::NoSession)?;
+        let mut way = Way { path, sealer, batch: &mut self.batch, sent_bytes: 0 };
+        self.number = self.number.wrapping_add(1);
+        let sent = match shape {
+            Shape::Whole(checksum) => way.send(&parcel.header(Kind::Frame, *checksum), parcel.frame),
+            Shape::Pieces(checksum) => way.send_pieces(parcel, *checksum, self.number),
+            Shape::Super { cutter, protocol, checksum } => {
+                if cutter.header_bytes() + cutter.segment_bytes() <= frame_room(path.datagram_bytes) {
+                    way.send_segments(parcel, cutter, *protocol, *checksum, self.number)
+                } else {
+                    let numbers = &mut self.number;
+                    way.send_cut_twice(parcel, cutter, *checksum, numbers, &mut self.scratch)
+                }
+            }
+        };
+        let sent_bytes = way.sent_bytes;
+        self.traffic.sent(peer, sent_bytes);
+        sent
+    }
+
+    /// Puts a whole frame behind the others of its datagram, or at the front of a new one.
+    fn add(
+        &mut self,
+        peer: PeerIndex,
+        path: Path,
+        parcel: &Parcel<'_>,
+        checksum: Option<Checksum>,
+    ) -> Result<(), Loss> {
+        let header = parcel.header(Kind::Frame, checksum);
+        let chunk_bytes = header.header_bytes() + parcel.frame.len();
+        let fits = |open: &Open| open.peer == peer && open.used + chunk_bytes + TAG_BYTES <= path.datagram_bytes;
+        if !self.open.as_ref().is_some_and(fits) {
+            self.close();
+        }
+        // A full batch is sent before a datagram is begun, never under one: room for all of it is asked for.
+        let datagram = self.batch.room(path.datagram_bytes).ok_or(Loss::TooLarge)?;
+        let used = self.open.as_ref().map_or(HEADER_BYTES, |open| open.used);
+        let chunk = datagram.get_mut(used..used + chunk_bytes).ok_or(Loss::TooLarge)?;
+        header.emit(parcel.frame.len(), chunk).ok_or(Loss::Offload)?;
+        chunk.get_mut(header.header_bytes()..).ok_or(Loss::Offload)?.copy_from_slice(parcel.frame);
+        let open = self.open.get_or_insert(Open { peer, used, frames: 0 });
+        open.used += chunk_bytes;
+        open.frames += 1;
+        Ok(())
+    }
+
+    /// Seals the datagram that took more frames.
+    fn close(&mut self) {
+        let Some(Open { peer, used, frames }) = self.open.take() else {
+            return;
+        };
+        // Keys change between turns only, and a turn leaves nothing open.
+        let Some((path, sealer)) = self.sessions.path(peer) else {
+            return self.batch.counters.lose(Loss::NoSession, frames);
+        };
+        let mut way = Way { path, sealer, batch: &mut self.batch, sent_bytes: 0 };
+        let sent = way.seal(used + TAG_BYTES);
+        let sent_bytes = way.sent_bytes;
+        self.traffic.sent(peer, sent_bytes);
+        if let Err(loss) = sent {
+            self.batch.counters.lose(loss, frames);
+        }
+    }
+}
+
+/// A datagram that is not sealed yet.
+struct Open {
+    peer: PeerIndex,
+    /// Its bytes so far, with the room for the envelope's header.
+    used: usize,
+    frames: u64,
 }
 
 impl Parcel<'_> {
@@ -178,7 +242,7 @@ struct Way<'a> {
 
 impl Way<'_> {
     fn send(&mut self, header: &ChunkHeader, bytes: &[u8]) -> Result<(), Loss> {
-        self.seal(header, bytes.len(), |room| room.get_mut(..bytes.len()).map(|room| room.copy_from_slice(bytes)))
+        self.fill(header, bytes.len(), |room| room.get_mut(..bytes.len()).map(|room| room.copy_from_slice(bytes)))
     }
 
     fn send_segments(
@@ -194,7 +258,7 @@ impl Way<'_> {
             let segment = Segment { protocol, number, index: u16::try_from(index).unwrap_or(u16::MAX) };
             let header = parcel.header(Kind::Segment(segment), Some(checksum));
             let frame_bytes = cutter.frame_bytes(index).ok_or(Loss::Offload)?;
-            self.seal(&header, frame_bytes, |room| cutter.emit(index, room).map(|_| ()))?;
+            self.fill(&header, frame_bytes, |room| cutter.emit(index, room).map(|_| ()))?;
         }
         Ok(())
     }
@@ -232,8 +296,8 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// Puts one chunk into one datagram of the batch: header, then what `fill` writes, sealed in place.
-    fn seal(
+    /// Puts one chunk into one datagram of the batch: header, then what `fill` writes.
+    fn fill(
         &mut self,
         header: &ChunkHeader,
         frame_bytes: usize,
@@ -244,6 +308,12 @@ impl Way<'_> {
         let plaintext = datagram.get_mut(HEADER_BYTES..datagram_bytes - TAG_BYTES).ok_or(Loss::TooLarge)?;
         header.emit(frame_bytes, plaintext).ok_or(Loss::Offload)?;
         fill(plaintext.get_mut(header.header_bytes()..).ok_or(Loss::Offload)?).ok_or(Loss::Offload)?;
+        self.seal(datagram_bytes)
+    }
+
+    /// Seals the datagram at the batch's end in place.
+    fn seal(&mut self, datagram_bytes: usize) -> Result<(), Loss> {
+        let datagram = self.batch.room(datagram_bytes).ok_or(Loss::TooLarge)?;
         self.sealer.seal(datagram).map_err(|error| match error {
             SealError::Exhausted => Loss::KeyExhausted,
             SealError::NoRoom | SealError::TooLong => Loss::TooLarge,
