@@ -12,6 +12,7 @@ pub mod link;
 mod netlink;
 pub mod netns;
 pub mod ready;
+pub mod process;
 pub mod route;
 mod sysctl;
 pub mod tap;

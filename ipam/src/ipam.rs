@@ -185,11 +185,11 @@ impl Ipam {
 
     /// A peer is connected: differences are looked for at once.
     pub fn handle_peer_up(&mut self, identity: Identity, now: Instant) {
-        self.members.connect(identity);
         if self.members.is_revoked(&identity) {
             self.tell_revoked(identity);
             return;
         }
+        self.members.connect(identity);
         self.send_digest(identity);
         self.repeat_asks(identity);
         self.resume_claims(now);

@@ -152,9 +152,9 @@ impl Roster {
         self.members.get(&identity)
     }
 
-    /// The member that has a handshake key, unless it is revoked.
+    /// The member that has a handshake key, revoked ones included.
     pub(crate) fn of_noise_key(&self, key: &[u8; 32]) -> Option<&Member> {
-        self.members.get(self.by_noise_key.get(key)?).filter(|member| !member.revoked)
+        self.members.get(self.by_noise_key.get(key)?)
     }
 
     /// Who has a name.

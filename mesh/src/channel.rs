@@ -45,6 +45,13 @@ impl Channel {
         }
     }
 
+    /// There is a new session: what kept streams from being bound may be over.
+    pub(crate) fn handle_session(&mut self, now: Instant) {
+        if let Dial::At(due) = self.dial {
+            (self.dial, self.failures) = (Dial::At(due.min(now)), 0);
+        }
+    }
+
     /// The peer is down or another one by now: nothing waits, no stream is its. Returns the streams to close.
     pub(crate) fn stop(&mut self) -> Vec<StreamId> {
         self.queue.clear();

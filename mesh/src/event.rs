@@ -93,6 +93,12 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// A revoked member has called and may not know that it is one: send it the proof. Nothing else goes to it, and nothing
+    /// of what it says is heard.
+    RevokedCalled {
+        /// Which one.
+        peer: Identity,
+    },
     /// A member is new, or its certificate or addresses are: write it down, hand it to [`Mesh::new`](crate::Mesh::new) again.
     MemberAdmitted {
         /// The member as it is from now on.
@@ -164,6 +170,8 @@ pub enum DownReason {
     Restarted,
     /// It is no member any more.
     Revoked,
+    /// This router is no member any more.
+    RevokedHere,
 }
 
 /// What is new about a member.

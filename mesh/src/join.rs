@@ -286,7 +286,7 @@ impl Joiner {
         if roster.member(certificate.title.identity).is_none_or(|member| member.certificate != certificate) {
             return fault("the certificate is not among the members'");
         }
-        if roster.of_noise_key(&sponsor).is_none() {
+        if roster.of_noise_key(&sponsor).is_none_or(|member| member.revoked) {
             return fault("the sponsor is no member");
         }
         let members = roster.members().cloned().collect();

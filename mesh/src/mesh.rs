@@ -147,7 +147,7 @@ impl Mesh {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let identities: Vec<Identity> = self.order.clone();
+        let identities: Vec<Identity> = if self.is_retired() { Vec::new() } else { self.order.clone() };
         for identity in identities {
             self.service(identity, now);
         }
@@ -185,7 +185,7 @@ impl Mesh {
             return Err(SendError::TooLong { bytes: payload.len() });
         }
         let message = Control::Message { topic, payload }.emit();
-        let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_up()) else {
+        let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_reachable()) else {
             self.out.counters.undeliverable += 1;
             return Err(SendError::NotConnected { peer: to });
         };
@@ -222,7 +222,8 @@ impl Mesh {
     /// Says when, if nothing else happens, [`Self::handle_timeout`] wants to run next.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let peers = self.peers.values().filter_map(|peer| peer.deadline(&self.config, now));
+        let peers = self.peers.values().filter(|_| !self.is_retired());
+        let peers = peers.filter_map(|peer| peer.deadline(&self.config, now));
         peers.chain(self.streams.values().filter_map(Stream::deadline)).chain(self.named.deadline()).min()
     }
 

@@ -46,8 +46,8 @@ pub(crate) enum Phase {
     Up { since: Instant, boot: u32 },
     /// Met, and lost.
     Down { since: Instant },
-    /// No member any more.
-    Revoked { since: Instant },
+    /// No member any more. If it called, it was answered then, to be told so: no data keys, and nothing it says is heard.
+    Revoked { since: Instant, answered: Option<Instant> },
 }
 
 impl Peer {
@@ -78,6 +78,30 @@ impl Peer {
         matches!(self.phase, Phase::Up { .. })
     }
 
+    pub(crate) fn is_revoked(&self) -> bool {
+        matches!(self.phase, Phase::Revoked { .. })
+    }
+
+    /// Whether something can be said to it.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.is_up() || matches!(self.phase, Phase::Revoked { answered: Some(_), .. })
+    }
+
+    /// Whether its call is answered. Those of the revoked are, but seldom: so that they learn it.
+    pub(crate) fn admits_call(&mut self, now: Instant) -> bool {
+        let Phase::Revoked { answered, .. } = &mut self.phase else { return true };
+        let admitted = answered.is_none_or(|at| now.saturating_duration_since(at) >= AUDIENCE_PAUSE);
+        if admitted {
+            *answered = Some(now);
+        }
+        admitted
+    }
+
+    /// When the session with a revoked member ends.
+    pub(crate) fn audience_end(&self) -> Option<Instant> {
+        if let Phase::Revoked { answered: Some(at), .. } = self.phase { Some(at + AUDIENCE) } else { None }
+    }
+
     /// Whether a new handshake is wanted.
     pub(crate) fn wants_call(&self, now: Instant) -> bool {
         match self.phase {
@@ -101,7 +125,8 @@ impl Peer {
             listen = Some(self.liveness.deadline(now));
         }
         let expiry = self.sessions.deadline(config.session.refuse);
-        [call, renew, listen, expiry, self.channel.deadline()].into_iter().flatten().min()
+        let audience = self.audience_end();
+        [call, renew, listen, expiry, audience, self.channel.deadline()].into_iter().flatten().min()
     }
 
     /// The peer as the data threads see it.
@@ -111,7 +136,7 @@ impl Peer {
             endpoint: self.path.endpoint(),
             datagram_bytes: self.path.datagram_bytes(config.underlay_mtu_bytes),
             send: self.sessions.carrying().filter(|_| self.is_up()).map(|session| session.data.clone()),
-            receive: self.sessions.data(),
+            receive: if self.is_revoked() { Vec::new() } else { self.sessions.data() },
         }
     }
 
@@ -120,7 +145,7 @@ impl Peer {
         let (state, since) = match self.phase {
             Phase::New { since } => (PeerState::Connecting, since),
             Phase::Down { since } => (PeerState::Down, since),
-            Phase::Revoked { since } => (PeerState::Revoked, since),
+            Phase::Revoked { since, .. } => (PeerState::Revoked, since),
             Phase::Up { since, .. } if self.liveness.verdict(now) == Verdict::Alive => (PeerState::Connected, since),
             Phase::Up { since, .. } => (PeerState::Suspect, since),
         };
@@ -143,3 +168,7 @@ impl Peer {
 
 /// The peer's own cookie secret lives as long.
 const COOKIE_LIFE: Duration = Duration::from_secs(120);
+/// Enough for a revoked member to dial a stream and take the proof; lost, it calls again.
+const AUDIENCE: Duration = Duration::from_secs(10);
+/// A revoked member may call as often as it likes, and costs two answers a second at most.
+const AUDIENCE_PAUSE: Duration = Duration::from_millis(500);

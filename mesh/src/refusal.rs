@@ -54,4 +54,7 @@ pub enum RefuseReason {
     /// The sponsor speaks another version of the protocol.
     #[error("the sponsor reads another version of the protocol")]
     Version,
+    /// The sponsor is no member any more.
+    #[error("the router that was asked has been revoked itself; ask another one")]
+    SponsorRevoked,
 }

@@ -32,6 +32,10 @@ use zeroize::Zeroizing;
 fn main() -> ExitCode {
     let args = cli::parse();
     let globals = &args.globals;
+    if let Err(error) = hostnet::process::forbid_dumps() {
+        cli::report(&error, None);
+        return ExitCode::FAILURE;
+    }
     let done = match &args.command {
         Command::Client(verb) => return cli::run(globals, verb),
         Command::Init(init) => begin(globals, init),

@@ -54,8 +54,9 @@ def main():
         if arguments.with_cargo_peers:
             install.cargo()
         lab.enter(sys.argv)
-    # The first process of a process namespace is spared signals that it does not ask for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # The first process of a process namespace is spared the signals it does not ask for.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     install.extend_path()
     scratch = lab.settle_in()
     catalogue = systems.catalogue(scratch)

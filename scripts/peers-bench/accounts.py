@@ -71,22 +71,23 @@ def machine_busy_seconds():
 
 
 def foreign_seconds():
-    """Processor time of every process outside of the bench's namespace, its reaped children included."""
+    """Processor time of every process outside of the bench's namespace, that of the children they have reaped included:
+    what a child has used passes to its parent when it ends, so the sum is that of the living and the dead."""
     own = os.readlink("/proc/self/ns/pid")
-    used = {}
+    used = 0
     for entry in os.listdir(MACHINE):
         directory = MACHINE / entry
         fields = stat_fields(directory) if entry.isdigit() else None
-        # Kernel threads (children of 2) work for the bench as well.
-        if not fields or entry in ("1", "2") or fields[1] == "2":
+        # Kernel threads (2 and its children) work for the bench as well.
+        if not fields or entry == "2" or fields[1] == "2":
             continue
         try:
             if os.readlink(directory / "ns/pid") == own:
                 continue
         except OSError:
-            continue
-        used[entry] = sum(map(int, fields[11:15])) / TICKS_PER_SECOND
-    return used
+            pass
+        used += sum(map(int, fields[11:15]))
+    return used / TICKS_PER_SECOND
 
 
 class Foreign:
@@ -96,9 +97,7 @@ class Foreign:
         self.used, self.begun = foreign_seconds(), time.monotonic()
 
     def cores(self):
-        now = foreign_seconds()
-        used = sum(max(0, value - self.used.get(process, value)) for process, value in now.items())
-        return used / (time.monotonic() - self.begun)
+        return max(0, foreign_seconds() - self.used) / (time.monotonic() - self.begun)
 
 
 def wait_for_quiet(patience_s):

@@ -86,6 +86,9 @@ impl Mesh {
         if tag != cluster_tag(&self.me.local.cluster) {
             return Err(RefuseReason::WrongCluster);
         }
+        if self.is_retired() {
+            return Err(RefuseReason::SponsorRevoked);
+        }
         let unknown = if kind == SecretKind::Password { RefuseReason::NoPassword } else { RefuseReason::UnknownToken };
         let secret = self.secrets.iter().find(|secret| secret.kind == kind).ok_or(unknown)?;
         if secret.state == SecretState::Expired {

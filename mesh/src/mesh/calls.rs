@@ -43,7 +43,7 @@ impl Mesh {
 
     /// Somebody calls. Nothing is computed before the gate lets it pass.
     pub(super) fn handle_initiation(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
-        if !self.passes_gate(from, bytes, now) {
+        if self.is_retired() || !self.passes_gate(from, bytes, now) {
             return;
         }
         self.out.counters.handshakes += 1;
@@ -62,6 +62,10 @@ impl Mesh {
             return;
         }
         peer.stamp = Some(caller.greeting.stamp);
+        if !peer.admits_call(now) {
+            self.out.counters.strangers += 1;
+            return;
+        }
         // Both called at once: the lower identity's call is the one that counts.
         if self.me.identity < peer.identity && peer.calling.is_fresh(now) {
             return;
@@ -133,6 +137,7 @@ impl Mesh {
         peer.path.follow(from);
         peer.path.restart();
         peer.liveness.ask_now(now);
+        peer.channel.handle_session(now);
         let head = SessionHead {
             peer: peer.index,
             local_index: response.receiver,

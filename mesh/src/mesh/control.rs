@@ -24,6 +24,10 @@ impl Mesh {
         };
         let peer = self.peers.get_mut(&identity)?;
         match peer.sessions.open(header.receiver, header.counter, &mut bytes.to_vec()) {
+            Ok(opened) if peer.is_revoked() => {
+                self.hear_revoked(identity, carrier, &opened);
+                Some(identity)
+            }
             Ok(opened) => {
                 self.note_authentic(identity, carrier, &opened, now);
                 self.handle_control(identity, carrier, &opened.plaintext, now);
@@ -37,6 +41,17 @@ impl Mesh {
                 self.out.counters.unopened += 1;
                 None
             }
+        }
+    }
+
+    /// A revoked member has the keys, so it can be told; where it is, is all it says that counts.
+    fn hear_revoked(&mut self, identity: Identity, carrier: Carrier, opened: &Opened) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if let (Carrier::Datagram(from), true) = (carrier, opened.newest) {
+            peer.path.follow(from);
+        }
+        if opened.confirmation == Confirmation::First {
+            self.out.events.push_back(Event::RevokedCalled { peer: identity });
         }
     }
 
@@ -95,8 +110,8 @@ impl Mesh {
     pub(super) fn lower(&mut self, identity: Identity, reason: DownReason, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         peer.phase = match reason {
-            DownReason::Silent | DownReason::Restarted => Phase::Down { since: now },
-            DownReason::Revoked => Phase::Revoked { since: now },
+            DownReason::Silent | DownReason::Restarted | DownReason::RevokedHere => Phase::Down { since: now },
+            DownReason::Revoked => Phase::Revoked { since: now, answered: None },
         };
         peer.path.restart();
         if reason == DownReason::Silent {

@@ -9,19 +9,45 @@ use super::Mesh;
 use crate::admission::{AdmitError, Member};
 use crate::event::{Alarm, DownReason, Event, Topic};
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip, MEMBERS_A_MESSAGE};
-use crate::peer::Peer;
+use crate::peer::{Peer, Phase};
 
 impl Mesh {
-    /// Takes a member out: its sessions end, and it is refused from now on. The owner writes that down by itself.
+    /// Takes a member out: its sessions end, and it is refused from now on, but for being told so when it calls
+    /// ([`Event::RevokedCalled`]). If it is this router, it falls silent. The owner writes that down by itself.
     pub fn revoke(&mut self, identity: Identity, now: Instant) {
         if !self.roster.revoke(identity) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(&identity) {
-            let gone: Vec<u32> = peer.sessions.clear().into_iter().chain(peer.calling.stop()).collect();
-            self.forget_indexes(gone);
-            self.lower(identity, DownReason::Revoked, now);
+        if identity == self.me.identity {
+            let others = self.order.clone();
+            others.into_iter().for_each(|other| self.part(other, DownReason::RevokedHere, now));
+        } else {
+            self.part(identity, DownReason::Revoked, now);
         }
+    }
+
+    /// Whether this router is no member any more: it calls nobody and answers nobody.
+    pub(super) fn is_retired(&self) -> bool {
+        self.roster.member(self.me.identity).is_some_and(|member| member.revoked)
+    }
+
+    /// Ends everything with a peer.
+    fn part(&mut self, identity: Identity, reason: DownReason, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let gone: Vec<u32> = peer.sessions.clear().into_iter().chain(peer.calling.stop()).collect();
+        self.forget_indexes(gone);
+        self.lower(identity, reason, now);
+    }
+
+    /// A revoked member has had its time to listen.
+    pub(super) fn end_audience(&mut self, identity: Identity) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if let Phase::Revoked { answered, .. } = &mut peer.phase {
+            *answered = None;
+        }
+        let (gone, streams) = (peer.sessions.clear(), peer.channel.stop());
+        self.forget_indexes(gone);
+        streams.into_iter().for_each(|stream| self.close_stream(stream));
     }
 
     /// Makes a peer of every member there is no peer for.
@@ -48,9 +74,9 @@ impl Mesh {
         if let Some(peer) = self.peers.get_mut(&identity) {
             peer.noise_public = member.certificate.title.noise_key;
             peer.path.list(&member.addresses.addresses);
-            if member.revoked {
-                peer.phase = crate::peer::Phase::Revoked { since: now };
-            } else if !peer.is_up() {
+            if member.revoked && !peer.is_revoked() {
+                peer.phase = Phase::Revoked { since: now, answered: None };
+            } else if !peer.is_reachable() {
                 peer.calling.hurry(now);
             }
         }

@@ -8,11 +8,15 @@ use super::Mesh;
 use crate::event::{DownReason, Event, Target};
 use crate::gossip::Control;
 use crate::liveness::Verdict;
+use crate::peer::Peer;
 
 impl Mesh {
     /// Does what is due for one peer.
     pub(super) fn service(&mut self, identity: Identity, now: Instant) {
         self.expire_sessions(identity, now);
+        if self.peers.get(&identity).and_then(Peer::audience_end).is_some_and(|end| now >= end) {
+            self.end_audience(identity);
+        }
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         if peer.is_up() && (peer.liveness.verdict(now) == Verdict::Silent || peer.sessions.current().is_none()) {
             self.lower(identity, DownReason::Silent, now);

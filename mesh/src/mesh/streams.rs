@@ -120,7 +120,7 @@ impl Mesh {
             Standing::Stranger { .. } => true,
             Standing::Dialed { .. } => false,
         };
-        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else {
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_reachable()) else {
             return self.drop_stream(stream, now);
         };
         open.bind(identity);
@@ -136,8 +136,11 @@ impl Mesh {
 
     fn unbind(&mut self, identity: Identity, stream: StreamId, now: Instant) {
         let wait = if self.me.identity < identity { Duration::ZERO } else { COURTESY };
-        if let Some(peer) = self.peers.get_mut(&identity) {
-            peer.channel.unbind(stream, wait, now);
+        match self.peers.get_mut(&identity) {
+            // Nobody dials a revoked member: it has heard what there is to hear, or calls again.
+            Some(peer) if peer.is_revoked() => self.end_audience(identity),
+            Some(peer) => peer.channel.unbind(stream, wait, now),
+            None => {}
         }
     }
 

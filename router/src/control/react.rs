@@ -155,6 +155,10 @@ impl Control {
                 self.connected.remove(&peer);
                 self.ipam.handle_peer_down(peer, now);
             }
+            mesh::Event::RevokedCalled { peer } => {
+                tracing::info!(peer = %self.ipam.label(peer), "a revoked router is back; it is told");
+                self.ipam.handle_peer_up(peer, now);
+            }
             mesh::Event::MemberAdmitted { member, .. } => self.remember_member(&member, now),
             mesh::Event::Message { from, topic: Topic::LEDGER, payload } => {
                 self.ipam.handle_message(from, &payload, now)
@@ -226,6 +230,7 @@ fn down(reason: DownReason) -> &'static str {
         DownReason::Silent => "silent",
         DownReason::Restarted => "restarted",
         DownReason::Revoked => "revoked",
+        DownReason::RevokedHere => "this router was revoked",
     }
 }
 

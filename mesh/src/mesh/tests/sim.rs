@@ -301,6 +301,7 @@ impl Sim {
             }
             Event::PeerUp { .. }
             | Event::PeerDown { .. }
+            | Event::RevokedCalled { .. }
             | Event::Message { .. }
             | Event::PlanChanged
             | Event::JoinRequested(_)
