@@ -3,7 +3,7 @@
 //! Owns the roster and the rules by which it grows. Knows nothing of sessions, and never forgets a member: only revoking
 //! takes one out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wire::{Addresses, Certificate, Identity, PeerName, Signature, encode};
@@ -73,6 +73,8 @@ pub(crate) struct Roster {
     order: Vec<Identity>,
     by_noise_key: BTreeMap<[u8; 32], Identity>,
     by_name: BTreeMap<PeerName, Identity>,
+    /// Those whom a list that is being recalled calls revoked: what they vouched for still counts, their names are free.
+    leaving: BTreeSet<Identity>,
 }
 
 impl Roster {
@@ -83,6 +85,7 @@ impl Roster {
             order: Vec::new(),
             by_noise_key: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -143,6 +146,17 @@ impl Roster {
         }
     }
 
+    /// Takes over a list from somebody who is believed about who is revoked: our store, or the sponsor. What could not be.
+    pub(crate) fn recall(&mut self, members: Vec<Member>) -> Vec<AdmitError> {
+        self.leaving = members.iter().filter(|member| member.revoked).map(Member::identity).collect();
+        let standing = |member: Member| Member { revoked: false, ..member };
+        let (_, errors) = self.admit_all(members.into_iter().map(standing).collect());
+        for identity in std::mem::take(&mut self.leaving) {
+            self.revoke(identity);
+        }
+        errors
+    }
+
     /// Marks a member as taken out. Returns whether that was new.
     pub(crate) fn revoke(&mut self, identity: Identity) -> bool {
         self.members.get_mut(&identity).is_some_and(|member| !std::mem::replace(&mut member.revoked, true))
@@ -157,7 +171,7 @@ impl Roster {
         self.members.get(self.by_noise_key.get(key)?)
     }
 
-    /// Who has a name.
+    /// Who has a name, or had it, if it was revoked and nobody has taken its place.
     pub(crate) fn of_name(&self, name: &PeerName) -> Option<Identity> {
         self.by_name.get(name).copied()
     }
@@ -188,7 +202,8 @@ impl Roster {
                 return Err(AdmitError::RevokedIssuer { issuer: title.issuer });
             }
         }
-        if let Some(&holder) = self.by_name.get(&title.name).filter(|holder| **holder != title.identity) {
+        let holder = self.by_name.get(&title.name).filter(|holder| **holder != title.identity);
+        if let Some(&holder) = holder.filter(|holder| !self.is_out(**holder) && !self.is_out(title.identity)) {
             return Err(AdmitError::NameTaken { name: title.name.clone(), holder, claimant: title.identity });
         }
         if let Some(&holder) = self.by_noise_key.get(&title.noise_key).filter(|holder| **holder != title.identity) {
@@ -200,6 +215,11 @@ impl Roster {
         Ok(())
     }
 
+    /// Whether somebody is revoked, so that its name may go to the one that takes its place.
+    fn is_out(&self, identity: Identity) -> bool {
+        self.leaving.contains(&identity) || self.members.get(&identity).is_some_and(|member| member.revoked)
+    }
+
     /// Puts a checked member in place of what was known of it.
     fn insert(&mut self, member: Member) {
         let identity = member.identity();
@@ -207,11 +227,16 @@ impl Roster {
         match self.members.insert(identity, member) {
             None => self.order.push(identity),
             Some(old) => {
-                self.by_name.remove(old.name());
+                if self.by_name.get(old.name()) == Some(&identity) {
+                    self.by_name.remove(old.name());
+                }
                 self.by_noise_key.remove(&old.certificate.title.noise_key);
             }
         }
-        self.by_name.insert(title.name, identity);
+        let others = self.by_name.get(&title.name).is_some_and(|holder| *holder != identity);
+        if !(others && self.is_out(identity)) {
+            self.by_name.insert(title.name, identity);
+        }
         self.by_noise_key.insert(title.noise_key, identity);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    fn emit(&self) -> Vec<u8> {
+    pub(crate) fn emit(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(24);
         bytes.extend_from_slice(&self.stamp.0.to_be_bytes());
         bytes.extend_from_slice(&self.stamp.1.to_be_bytes());
@@ -59,7 +59,7 @@ impl Greeting {
     }
 
     /// Suites it does not know are left out: the initiator may be newer.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (boot, rest) = bytes.split_first_chunk()?;
         let (counter, rest) = rest.split_first_chunk()?;
         let (&[oldest, newest, queues], rest) = rest.split_first_chunk()?;
@@ -82,13 +82,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn emit(&self) -> Vec<u8> {
+    pub(crate) fn emit(&self) -> Vec<u8> {
         let [a, b, c, d] = self.boot.to_be_bytes();
         let [e, f, g, h] = self.generation.to_be_bytes();
         vec![a, b, c, d, self.protocol, self.suite as u8, self.queues, e, f, g, h]
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (boot, rest) = bytes.split_first_chunk()?;
         let (&[protocol, suite, queues], rest) = rest.split_first_chunk()?;
         let (generation, _) = rest.split_first_chunk()?;

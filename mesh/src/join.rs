@@ -279,7 +279,7 @@ impl Joiner {
             return fault("the certificate is for other keys");
         }
         let mut roster = Roster::new(Identity(genesis.authority));
-        let (_, errors) = roster.admit_all(members);
+        let errors = roster.recall(members);
         if !errors.is_empty() {
             return fault("a member's certificate does not lead to the genesis");
         }

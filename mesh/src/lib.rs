@@ -14,6 +14,7 @@ mod config;
 mod contact;
 mod digest;
 mod event;
+pub mod formats;
 mod gate;
 mod gossip;
 mod handshake;

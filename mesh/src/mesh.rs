@@ -108,12 +108,8 @@ impl Mesh {
         let mut roster = Roster::new(Identity(genesis.authority));
         let addresses = SignedAddresses::sign(config.addresses.clone(), (boot_counter, 0), &signing_key);
         let ours = Member { certificate, addresses, revoked: false };
-        let revoked: Vec<Identity> = members.iter().filter(|member| member.revoked).map(Member::identity).collect();
-        let standing = |member: Member| Member { revoked: false, ..member };
-        let _ = roster.admit_all(members.into_iter().map(standing).chain([ours]).collect());
-        for identity in revoked {
-            roster.revoke(identity);
-        }
+        let errors = roster.recall(members.into_iter().chain([ours]).collect());
+        errors.iter().for_each(|error| tracing::warn!(%error, "a member is not what was written down about it"));
         let me = Me { identity, signing_key, local, genesis, version: (boot_counter, 0), generation, calls: 0 };
         let (peers, order, indexes, streams) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (named, callers, secrets, out) = (Named::default(), Callers::default(), Vec::new(), Out::default());

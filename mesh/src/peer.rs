@@ -84,7 +84,7 @@ impl Peer {
 
     /// Whether something can be said to it.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.is_up() || matches!(self.phase, Phase::Revoked { answered: Some(_), .. })
+        self.is_up() || self.is_revoked() && self.sessions.current().is_some()
     }
 
     /// Whether its call is answered. Those of the revoked are, but seldom: so that they learn it.
@@ -99,7 +99,8 @@ impl Peer {
 
     /// When the session with a revoked member ends.
     pub(crate) fn audience_end(&self) -> Option<Instant> {
-        if let Phase::Revoked { answered: Some(at), .. } = self.phase { Some(at + AUDIENCE) } else { None }
+        let Phase::Revoked { answered, .. } = self.phase else { return None };
+        answered.filter(|_| !self.sessions.is_empty()).map(|at| at + AUDIENCE)
     }
 
     /// Whether a new handshake is wanted.

@@ -156,6 +156,10 @@ impl Sessions {
         self.drop_where(|_| true)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The session for control envelopes.
     pub(crate) fn sending(&mut self) -> Option<&mut Session> {
         self.list.iter_mut().find(|session| session.trust >= Trust::Usable)

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Epoch, Hash, Identity, NetworkId, Slot};
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
+mod name;
+
+pub use name::{Name, NameVerdict};
+
 /// The version of [`Message`] this crate writes.
 pub const MESSAGE_VERSION: u8 = 1;
 /// The version of [`EntryBody`] this crate writes.
@@ -109,6 +113,29 @@ pub enum Message {
         commit: Commit,
         /// Every record it names.
         records: Vec<Record>,
+    },
+    /// Asks a name's registrar whether its workload may be started here.
+    NameAsk {
+        /// Which.
+        name: Name,
+        /// Tells this question from the claimant's earlier ones.
+        attempt: u64,
+    },
+    /// Answers a [`Message::NameAsk`].
+    NameAnswer {
+        /// Which.
+        name: Name,
+        /// Of the question.
+        attempt: u64,
+        /// Whether it may.
+        verdict: NameVerdict,
+    },
+    /// The claimant does not start it after all.
+    NameDrop {
+        /// Which.
+        name: Name,
+        /// Of the question.
+        attempt: u64,
     },
 }
 
@@ -334,6 +361,9 @@ impl Message {
                 lease.as_ref().is_none_or(MovedLease::is_within_limits)
             }
             Self::MoveRefused { reason, .. } => reason.is_within_limits(),
+            Self::NameAsk { name, .. } | Self::NameAnswer { name, .. } | Self::NameDrop { name, .. } => {
+                name.is_within_limits()
+            }
             // The length of the whole message is the limit of every list of items of one size.
             Self::Records(_)
             | Self::Want(_)

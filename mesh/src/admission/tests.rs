@@ -66,7 +66,32 @@ fn a_revoked_member_vouches_for_nobody_new() {
     assert!(!roster.revoke(key(1).identity()));
     assert_eq!(roster.admit(member(3, 1)), Err(AdmitError::RevokedIssuer { issuer: key(1).identity() }));
     assert_eq!(roster.admit(member(3, 2)), Ok(Some(MemberChange::New)));
-    assert!(roster.of_noise_key(&key(101).noise_public()).is_none());
+}
+
+#[test]
+fn the_name_of_a_revoked_member_is_free() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 1)]);
+    roster.revoke(key(2).identity());
+    let mut heir = member(3, 1);
+    heir.certificate = certificate(3, "host2", &key(1), 1);
+    assert_eq!(roster.admit(heir.clone()), Ok(Some(MemberChange::New)));
+    let name = "host2".parse().unwrap();
+    assert_eq!(roster.of_name(&name), Some(key(3).identity()));
+    // News of the old one change nothing about that.
+    let mut renewed = member(2, 1);
+    renewed.certificate = certificate(2, "host2", &key(1), 2);
+    assert_eq!(roster.admit(renewed), Ok(Some(MemberChange::Renewed)));
+    assert_eq!(roster.of_name(&name), Some(key(3).identity()));
+    // Nor does a restart, in whatever order the store has them, also if the revoked one vouched for others.
+    let mut stored: Vec<Member> = roster.members().cloned().chain([member(4, 2)]).collect();
+    for _ in 0..2 {
+        stored.reverse();
+        let mut again = Roster::new(key(0).identity());
+        assert_eq!(again.recall(stored.clone()), Vec::new());
+        assert_eq!((again.of_name(&name), again.members().count()), (Some(key(3).identity()), 4));
+        assert!(again.member(key(2).identity()).unwrap().revoked && !again.member(key(3).identity()).unwrap().revoked);
+    }
 }
 
 #[test]

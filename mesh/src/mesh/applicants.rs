@@ -45,8 +45,8 @@ impl Mesh {
         let certificate = self.roster.member(identity).map(|member| member.certificate.clone());
         let verdict = match (answer, certificate) {
             (Ok(ledger), Some(certificate)) => {
-                let members = self.members().into_iter().map(|member| Member { revoked: false, ..member }).collect();
-                Verdict::Granted(Box::new(Grant { genesis: self.me.genesis.clone(), certificate, members, ledger }))
+                let (genesis, members) = (self.me.genesis.clone(), self.members());
+                Verdict::Granted(Box::new(Grant { genesis, certificate, members, ledger }))
             }
             (Ok(_), None) => Verdict::Refused(RefuseReason::Busy),
             (Err(reason), _) => Verdict::Refused(reason),
@@ -153,7 +153,8 @@ impl Mesh {
                 (false, true) => Ok(Some(member.clone())),
             };
         }
-        if self.roster.of_name(name).is_some() {
+        let holder = self.roster.of_name(name).and_then(|holder| self.roster.member(holder));
+        if holder.is_some_and(|holder| !holder.revoked) {
             return Err(RefuseReason::NameTaken { name: name.clone() });
         }
         if self.roster.of_noise_key(noise_key).is_some() {

@@ -35,16 +35,19 @@ impl Mesh {
     fn part(&mut self, identity: Identity, reason: DownReason, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         let gone: Vec<u32> = peer.sessions.clear().into_iter().chain(peer.calling.stop()).collect();
+        let was_up = peer.is_up();
+        if !was_up && reason == DownReason::Revoked {
+            peer.phase = Phase::Revoked { since: now, answered: None };
+        }
         self.forget_indexes(gone);
-        self.lower(identity, reason, now);
+        if was_up {
+            self.lower(identity, reason, now);
+        }
     }
 
     /// A revoked member has had its time to listen.
     pub(super) fn end_audience(&mut self, identity: Identity) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        if let Phase::Revoked { answered, .. } = &mut peer.phase {
-            *answered = None;
-        }
         let (gone, streams) = (peer.sessions.clear(), peer.channel.stop());
         self.forget_indexes(gone);
         streams.into_iter().for_each(|stream| self.close_stream(stream));

@@ -29,6 +29,8 @@ pub(crate) fn seeds() -> Result<Vec<Seed>> {
     seeds.extend(messages().into_iter().map(|(name, message)| ("message", String::from(name), message.emit())));
     seeds.extend(envelopes());
     seeds.extend(streams()?);
+    seeds.extend(mesh::formats::all().into_iter().map(|(target, name, bytes)| (target, String::from(name), bytes)));
+    seeds.extend(conversations()?);
     seeds.extend(chunks()?);
     seeds.extend(frames().into_iter().map(|(name, bytes)| ("frame", String::from(name), bytes)));
     for (name, request) in requests() {
@@ -160,6 +162,35 @@ fn envelopes() -> Vec<Seed> {
     ]
     .map(|(name, bytes)| ("envelope", String::from(name), bytes))
     .into()
+}
+
+/// What a router and one that wants to join hear from strangers: some of it well-formed.
+fn conversations() -> Result<Vec<Seed>> {
+    let mut seeds = Vec::new();
+    for (format, name, message) in mesh::formats::all() {
+        let framed = Frames::emit(&message)?;
+        match format {
+            "mesh-initiation" | "mesh-response" | "mesh-cookie" => {
+                seeds.push(("router", format!("{format}-{name}"), message));
+            }
+            "mesh-hello" => seeds.push(("router", format!("{format}-{name}"), framed)),
+            "mesh-probe" => {
+                seeds.push(("router", format!("{format}-{name}"), framed.clone()));
+                seeds.push(("joiner", format!("{format}-{name}"), framed));
+            }
+            "mesh-refusal" => {
+                let refused = [&Kind::JoinRefused.prefix()[..], &message].concat();
+                seeds.push(("joiner", format!("{format}-{name}"), Frames::emit(&refused)?));
+            }
+            _ => {}
+        }
+    }
+    for kind in [Kind::JoinAnswer, Kind::JoinProof] {
+        let message = [&kind.prefix()[..], &[0xee; 96]].concat();
+        seeds.push(("joiner", format!("{kind:?}").to_lowercase(), Frames::emit(&message)?));
+        seeds.push(("router", format!("{kind:?}").to_lowercase(), Frames::emit(&message)?));
+    }
+    Ok(seeds)
 }
 
 fn streams() -> Result<Vec<Seed>> {

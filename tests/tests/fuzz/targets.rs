@@ -10,19 +10,47 @@ use wire::{
     message::Message,
 };
 
-/// Takes any bytes; panics where a law is broken.
-type Target = fn(&[u8]);
+/// What takes any bytes; panics where a law is broken.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    /// Holds itself to its laws.
+    Whole(Whole),
+    /// Writes again what it understands: that must read the same.
+    Decoder(mesh::formats::Decoder),
+}
+
+impl Target {
+    pub(crate) fn take(self, bytes: &[u8]) {
+        match self {
+            Self::Whole(target) => target(bytes),
+            Self::Decoder(decode) => {
+                if let Some(again) = decode(bytes) {
+                    assert_eq!(decode(&again), Some(again));
+                }
+            }
+        }
+    }
+}
 
 /// Name and decoder; the name is the folder of its corpus.
-pub(crate) const TARGETS: [(&str, Target); 9] = [
+pub(crate) fn targets() -> impl Iterator<Item = (&'static str, Target)> {
+    let whole = WHOLE.iter().map(|(name, target)| (*name, Target::Whole(*target)));
+    whole.chain(mesh::formats::DECODERS.iter().map(|(name, decode)| (*name, Target::Decoder(*decode))))
+}
+
+type Whole = fn(&[u8]);
+
+const WHOLE: [(&str, Whole); 11] = [
     ("certificate", |bytes| value::<Certificate>(CERTIFICATE_VERSION, bytes)),
     ("chunk", chunk),
     ("envelope", envelope),
     ("frame", frame),
     ("genesis", |bytes| value::<Genesis>(GENESIS_VERSION, bytes)),
+    ("joiner", crate::routers::joiner),
     ("message", message),
     ("record", |bytes| value::<Record>(RECORD_VERSION, bytes)),
     ("request", request),
+    ("router", crate::routers::router),
     ("stream", stream),
 ];
 

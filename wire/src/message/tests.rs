@@ -99,6 +99,22 @@ fn refusal() -> impl Strategy<Value = MoveRefusal> {
     ]
 }
 
+fn name() -> impl Strategy<Value = Name> {
+    (any::<u32>(), text(), text()).prop_map(|(network, workload, ifname)| Name {
+        network: NetworkId(network),
+        workload,
+        ifname,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = NameVerdict> {
+    prop_oneof![
+        Just(NameVerdict::Granted),
+        identity().prop_map(|by| NameVerdict::Claimed { by }),
+        identity().prop_map(|by| NameVerdict::Known { by }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let records = || vec(record(), 0..4);
     let network = || any::<u32>().prop_map(NetworkId);
@@ -135,6 +151,13 @@ fn message() -> impl Strategy<Value = Message> {
         (ask(), records()).prop_map(|(ask, records)| Message::RevokeAsk { ask, records }),
         (promise(), records()).prop_map(|(promise, records)| Message::RevokePromise { promise, records }),
         (commit, records()).prop_map(|(commit, records)| Message::RevokeCommit { commit, records }),
+        (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameAsk { name, attempt }),
+        (name(), any::<u64>(), verdict()).prop_map(|(name, attempt, verdict)| Message::NameAnswer {
+            name,
+            attempt,
+            verdict
+        }),
+        (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameDrop { name, attempt }),
     ]
 }
 

@@ -1,0 +1,149 @@
+//! One well-formed example of everything the mesh writes. The values are arbitrary and fixed.
+
+use std::net::SocketAddr;
+
+use wire::envelope::Kind;
+use wire::{Certificate, ClusterId, Genesis, Identity, NetworkId, PeerName, Pool, Title};
+
+use crate::admission::{MEMBER_VERSION, Member, SignedAddresses};
+use crate::aead::Suite;
+use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, message};
+use crate::event::Topic;
+use crate::gossip::{Control, GOSSIP_VERSION, Gossip};
+use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
+use crate::identity::{Purpose, Secret, issue_certificate, sign};
+use crate::refusal::RefuseReason;
+use crate::streams::SecretKind;
+use crate::token::{Token, TokenId};
+
+/// Format, name, bytes.
+pub type Example = (&'static str, &'static str, Vec<u8>);
+
+/// An example of everything, at least one for each of [`super::DECODERS`].
+#[must_use]
+pub fn all() -> Vec<Example> {
+    [calls(), contact(), membership()].concat()
+}
+
+const CLUSTER: ClusterId = ClusterId([9; 32]);
+const ANSWER: Answer = Answer { boot: 8, protocol: 1, suite: Suite::Aes256Gcm, queues: 4, generation: 2 };
+
+fn local(number: u8) -> Local {
+    let noise_key = Secret::new([number; 32]);
+    Local { cluster: CLUSTER, noise_public: noise_key.noise_public(), noise_key }
+}
+
+/// Whom the example of an initiation is for.
+pub(super) fn callee() -> Local {
+    local(2)
+}
+
+fn greeting() -> Greeting {
+    let suites = vec![Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+    Greeting { stamp: (3, 1 << 40), protocols: (1, 1), queues: 2, generation: 1, suites }
+}
+
+fn calls() -> Vec<Example> {
+    let (caller, called) = (local(1), callee());
+    let whom = Callee { noise_public: &called.noise_public, index: 0x1111_1111, cookie: Some(&[4; 16]) };
+    let mut examples = vec![
+        ("mesh-greeting", "two-suites", greeting().emit()),
+        ("mesh-greeting", "more", [greeting().emit(), vec![1, 2, 3]].concat()),
+        ("mesh-answer", "first", ANSWER.emit()),
+        ("mesh-cookie", "reply", [&Kind::Cookie.prefix()[..], &[0x11; 60]].concat()),
+    ];
+    if let Some((_, initiation)) = call(&caller, &whom, &greeting(), [1; 32]) {
+        let opened = Caller::open(&called, &initiation, [2; 32]);
+        let answered = opened.and_then(|caller| caller.answer(&called, 0x2222_2222, &ANSWER));
+        examples.push(("mesh-initiation", "first", initiation));
+        examples.extend(answered.map(|(response, _)| ("mesh-response", "first", response)));
+    }
+    examples
+}
+
+fn contact() -> Vec<Example> {
+    let hello = |kind| message(Kind::JoinHello, &[&Hello { tag: [3; 8], kind }.emit(), &[0xcc; 32]]);
+    let token = Token { cluster: CLUSTER, id: TokenId([7; 8]), secret: Secret::new([8; 32]) };
+    let reasons = [
+        ("wrong-cluster", RefuseReason::WrongCluster),
+        ("name-taken", RefuseReason::NameTaken { name: name(1) }),
+        ("sponsor-revoked", RefuseReason::SponsorRevoked),
+    ];
+    let identity = Secret::new([1; 32]).identity();
+    let signature = sign(&Secret::new([1; 32]), Purpose::Join, &[&[5; 32]]);
+    let proof = Proof { identity, name: name(1), addresses: addresses(1), signature };
+    let grant = Grant {
+        genesis: genesis(),
+        certificate: certificate(1),
+        members: vec![member(0), Member { revoked: true, ..member(1) }],
+        ledger: vec![6; 40],
+    };
+    let verdicts =
+        [("granted", Verdict::Granted(Box::new(grant))), ("refused", Verdict::Refused(RefuseReason::UsedToken))];
+    let reasons = reasons.map(|(name, reason)| ("mesh-refusal", name, wire::encode(CONTACT_VERSION, &reason)));
+    let verdicts = verdicts.map(|(name, verdict)| ("mesh-verdict", name, wire::encode(CONTACT_VERSION, &verdict)));
+    let others = [
+        ("mesh-probe", "applicant", Probe::Applicant.emit()),
+        ("mesh-probe", "member", Probe::Member { tag: [3; 8] }.emit()),
+        ("mesh-probe", "reply", ProbeReply { cluster: CLUSTER }.emit()),
+        ("mesh-hello", "token", hello(SecretKind::Token(token.id))),
+        ("mesh-hello", "password", hello(SecretKind::Password)),
+        ("mesh-proof", "first", wire::encode(CONTACT_VERSION, &proof)),
+        ("mesh-token", "first", token.to_string().into_bytes()),
+    ];
+    reasons.into_iter().chain(verdicts).chain(others).collect()
+}
+
+fn membership() -> Vec<Example> {
+    let seen = vec![(member(1).identity(), SocketAddr::from(([192, 0, 2, 7], 6783)))];
+    let gossip = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: vec![member(0), member(1)], seen });
+    let control = [
+        ("ping", Control::Ping { number: 5, roster: [1; 8] }),
+        ("pong", Control::Pong { number: 5, roster: [2; 8] }),
+        ("message", Control::Message { topic: Topic::LEDGER, payload: &[3; 20] }),
+        ("bind", Control::Bind),
+    ];
+    let control = control.map(|(name, control)| ("mesh-control", name, control.emit()));
+    let others = [
+        ("mesh-gossip", "members", gossip),
+        ("mesh-member", "first", wire::encode(MEMBER_VERSION, &member(1))),
+        ("mesh-member", "revoked", wire::encode(MEMBER_VERSION, &Member { revoked: true, ..member(0) })),
+    ];
+    control.into_iter().chain(others).collect()
+}
+
+fn genesis() -> Genesis {
+    let pool = Pool { base: [10, 32, 0, 0].into(), prefix: 12 };
+    let network = wire::Network { id: NetworkId::DEFAULT, name: "raddle".to_owned(), pool, pool6: None };
+    let (first, authority) = (Identity([1; 32]), Secret::new([99; 32]).identity().0);
+    Genesis { networks: vec![network], block_slots: 64, first, authority, nonce: [6; 16] }
+}
+
+fn name(number: u8) -> PeerName {
+    format!("host{number}").parse().unwrap_or_else(|_| unreachable!("a host's name"))
+}
+
+fn certificate(number: u8) -> Certificate {
+    let (key, issuer) = (Secret::new([number; 32]), Secret::new([99; 32]));
+    let title = Title {
+        identity: key.identity(),
+        noise_key: Secret::new([number + 100; 32]).noise_public(),
+        name: name(number),
+        generation: 1,
+        lifetime_s: 0,
+        issuer: issuer.identity(),
+    };
+    issue_certificate(title, &issuer)
+}
+
+fn addresses(number: u8) -> SignedAddresses {
+    let listed = vec![
+        SocketAddr::from(([192, 0, 2, number], 6783)),
+        SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(number)], 6783)),
+    ];
+    SignedAddresses::sign(listed, (1, 2), &Secret::new([number; 32]))
+}
+
+fn member(number: u8) -> Member {
+    Member { certificate: certificate(number), addresses: addresses(number), revoked: false }
+}
