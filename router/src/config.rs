@@ -6,10 +6,11 @@ use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use mesh::aead::Suite;
 use wire::{PeerName, PeerNameError};
 use zeroize::Zeroizing;
 
-use crate::cli::{Globals, PeerAddress, RouterArgs, SecretError, UnderlayAddress, read_password};
+use crate::cli::{Cipher, Globals, PeerAddress, RouterArgs, SecretError, UnderlayAddress, read_password};
 
 /// What the router daemon runs with.
 pub(crate) struct Config {
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) bridge: String,
     pub(crate) tap: String,
     pub(crate) queues: u8,
+    /// How data may be sealed, best first.
+    pub(crate) suites: Vec<Suite>,
     /// The containers' MTU; none = the largest that fits the underlay.
     pub(crate) mtu_bytes: Option<u16>,
     pub(crate) password: Option<Zeroizing<String>>,
@@ -76,6 +79,7 @@ impl TryFrom<(&Globals, &RouterArgs)> for Config {
             bridge: args.bridge.clone(),
             tap: args.tap.clone(),
             queues: args.queues.unwrap_or_else(queues),
+            suites: suites(args.cipher),
             mtu_bytes: args.mtu,
             name: args.name.clone(),
             password: args.password_file.as_deref().map(read_password).transpose()?,
@@ -86,6 +90,15 @@ impl TryFrom<(&Globals, &RouterArgs)> for Config {
 /// The host's name, the default for the router's.
 pub(crate) fn host_name() -> Result<PeerName, PeerNameError> {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().parse()
+}
+
+/// ChaCha20-Poly1305 is always among them, so any two routers have one in common.
+fn suites(cipher: Cipher) -> Vec<Suite> {
+    match cipher {
+        Cipher::Auto => Suite::supported().to_vec(),
+        Cipher::Aes256Gcm => vec![Suite::Aes256Gcm, Suite::ChaCha20Poly1305],
+        Cipher::ChaCha20Poly1305 => vec![Suite::ChaCha20Poly1305],
+    }
 }
 
 /// One data thread for each processor, at most [`QUEUES`].

@@ -13,6 +13,7 @@
 mod counters;
 mod inbound;
 mod outbound;
+mod pace;
 mod pieces;
 mod publication;
 mod run;

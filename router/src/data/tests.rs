@@ -3,6 +3,7 @@
 
 mod hosts;
 mod namespaces;
+mod turns;
 
 use std::net::UdpSocket;
 use std::time::Duration;

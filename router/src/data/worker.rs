@@ -23,6 +23,7 @@ use std::os::fd::AsFd;
 
 use super::counters::{Counters, Loss};
 use super::outbound::{Outbound, Parcel};
+use super::pace::Pace;
 use super::pieces::Pieces;
 use super::publication::Publication;
 use super::sessions::Sessions;
@@ -53,12 +54,15 @@ pub(super) struct Worker {
     /// Whether the tap was written to since it was last read: its answer may be there already.
     pub(super) has_delivered: bool,
     guard: Guard,
+    pace: Pace,
+    /// Frames that the last turn took from the tap.
+    taken: usize,
     seen: u64,
 }
 
-/// Bytes put together before they are sent: one super-frame with its envelopes, so that the receiver begins while the
-/// next is being sealed.
-const FLUSH_BYTES: usize = 64 << 10;
+/// Bytes put together before they are sent. Three super-frames fill the messages of one system call better than one,
+/// whose last two datagrams go alone: a tenth less processor time for each byte than with 64 KiB, measured.
+const FLUSH_BYTES: usize = 192 << 10;
 
 /// Frames read before the socket gets its turn. Small frames leave in one batch; super-frames fill theirs sooner.
 const FRAMES_A_TURN: usize = 64;
@@ -86,6 +90,8 @@ impl Worker {
             counters,
             has_delivered: false,
             guard: Guard::new(guard, Instant::now()),
+            pace: Pace::new(Instant::now()),
+            taken: 0,
             seen: 0,
         }
     }
@@ -102,8 +108,13 @@ impl Worker {
         }
     }
 
-    fn turn(&mut self, frame: &mut [u8], batch: &mut ReceiveBatch) -> io::Result<()> {
-        let patience = self.outbound.traffic.patience(Instant::now());
+    /// Sleeps until there is something to do, and does it.
+    pub(super) fn turn(&mut self, frame: &mut [u8], batch: &mut ReceiveBatch) -> io::Result<()> {
+        let now = Instant::now();
+        if let Some(nap) = self.pace.nap(std::mem::take(&mut self.taken), now) {
+            std::thread::sleep(nap);
+        }
+        let patience = self.outbound.traffic.patience(now);
         let ready = wait(self.tap.as_fd(), self.outbound.socket().as_fd(), &self.place.waker, patience)?;
         self.follow();
         self.receive_ready(ready, batch)?;
@@ -136,6 +147,7 @@ impl Worker {
                 self.outbound.flush();
                 return received.map(|_| ());
             };
+            self.taken += 1;
             self.forward(buffer.get(..bytes).unwrap_or_default());
             if self.outbound.waiting_bytes() >= FLUSH_BYTES {
                 self.outbound.flush();
