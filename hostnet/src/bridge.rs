@@ -146,7 +146,13 @@ fn settings(bridge: &Bridge) -> LinkMessageBuilder<LinkBridge> {
         .forward_delay(0)
         // With snooping on, groups without a listener here would never reach the tap, and so no other host.
         .mcast_snooping(false)
+        // Left alone, LLDP goes to the host's own listeners before any rule has seen it. Like this it comes to the edge, which
+        // drops it, and what the edge does not look at ends at the switch.
+        .group_fwd_mask(FORWARD_LLDP)
 }
+
+/// IEEE 802.1AB: the group 01:80:c2:00:00:0e.
+const FORWARD_LLDP: u16 = 1 << 0x0e;
 
 fn ensure_bridge(link: &Link) -> Result<(), EnsureBridgeError> {
     if link.kind == LinkKind::Bridge {

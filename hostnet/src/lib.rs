@@ -8,11 +8,12 @@
 
 pub mod announce;
 pub mod bridge;
+pub mod edge;
 pub mod link;
 mod netlink;
 pub mod netns;
-pub mod ready;
 pub mod process;
+pub mod ready;
 pub mod route;
 mod sysctl;
 pub mod tap;

@@ -291,8 +291,8 @@ fn forwarding_entry(port: u32, mac: [u8; 6]) -> NeighbourMessage {
 
 /// What is noted on an interface: the owner, as far as the kernel has room for it.
 fn alias(owner: &str) -> &str {
-    // IFALIASZ is 256 with the zero at the end.
-    owner.get(..owner.floor_char_boundary(255)).unwrap_or_default()
+    // IFALIASZ is 256 with the zero at the end, and the kernel counts one that comes in a message a second time.
+    owner.get(..owner.floor_char_boundary(254)).unwrap_or_default()
 }
 
 fn ensure_owner(link: &Link, owner: &str) -> Result<(), DetachError> {

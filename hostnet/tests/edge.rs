@@ -17,6 +17,9 @@ use hostnet::netns::Netns;
 use hostnet::route::overlapping_route;
 use hostnet::veth::{self, Attach, AttachError, DetachError, Port, Route};
 
+#[path = "edge/guard.rs"]
+mod guard;
+
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const MTU: u32 = 1389;
 

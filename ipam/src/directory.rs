@@ -92,6 +92,18 @@ impl Directory {
         newest.unwrap_or(0).saturating_add(1)
     }
 
+    /// The version of the next line of an author who has lost the name: no claim on it, merely news.
+    pub(crate) fn next_version_of(&self, key: &LeaseKey, author: Identity) -> u64 {
+        let own = self.by_key.get(key).and_then(|lines| lines.get(&author));
+        own.map_or(0, |entry| entry.body.version).saturating_add(1)
+    }
+
+    /// The signed line that counts for a workload, if one does.
+    pub(crate) fn current_entry(&self, key: &LeaseKey, ledger: &Ledger) -> Option<&Entry> {
+        let author = self.current(key, ledger)?.author;
+        self.by_key.get(key)?.get(&author)
+    }
+
     /// The lines of one author that are not over, whether they count or not.
     pub(crate) fn lines_of(&self, author: Identity) -> impl Iterator<Item = &EntryBody> {
         let lines = self.by_key.values().filter_map(move |lines| Some(&lines.get(&author)?.body));

@@ -2,9 +2,11 @@
 //!
 //! Owns the words. Decides nothing.
 
+use std::net::Ipv4Addr;
+
 use wire::{Identity, PeerName, Range};
 
-use crate::lease::{ClaimError, Lease};
+use crate::lease::{ClaimError, Lease, PeerLabel};
 use crate::revoke::RevokeError;
 
 /// Pairs an answer with its question; chosen by whoever asks.
@@ -81,6 +83,19 @@ pub enum Alarm {
     Flapping {
         /// The slot.
         range: Range,
+    },
+    /// A workload was started here and elsewhere while the two hosts could not speak to one another.
+    #[error(
+        "workload {workload:?} runs twice: here and on {winner}, which keeps the name; stop the one here, its address \
+         {address} is then given up"
+    )]
+    SplitName {
+        /// The workload.
+        workload: String,
+        /// The address it has here, where it lost.
+        address: Ipv4Addr,
+        /// Whose the name is.
+        winner: PeerLabel,
     },
     /// Somebody asks to revoke this router.
     #[error("{asker} asks the others to revoke this router")]

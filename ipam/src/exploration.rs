@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) crashes: u8,
     /// The workload that all hosts claim; none = each its own.
     pub(crate) workload: Option<&'static str>,
+    /// Whether that workload must never run twice: true where nobody is killed and nobody loses patience.
+    pub(crate) one_name: bool,
     /// Pairs (who, whom) that believe they are not connected.
     pub(crate) silent: &'static [(u8, u8)],
     /// Give up, finding nothing, after so many states.
@@ -368,6 +370,9 @@ impl Explorer {
             | Message::MoveReady { .. }
             | Message::MoveAbort { .. }
             | Message::MoveRefused { .. }
+            | Message::NameAsk { .. }
+            | Message::NameAnswer { .. }
+            | Message::NameDrop { .. }
             | Message::RevokeAsk { .. }
             | Message::RevokePromise { .. } => parcels.push(Parcel { from, to: whom, bytes }),
         }
@@ -418,6 +423,9 @@ impl Explorer {
         let cores: Vec<_> = world.cores.iter().map(|core| &self.cores[*core as usize]).collect();
         let is_revoked = |core: &Core| cores.iter().any(|other| other.revoked.contains(&identity(core.key)));
         let counted: Vec<_> = cores.iter().filter(|core| !core.in_use.is_empty() && !is_revoked(core)).collect();
+        if self.plan.one_name && counted.len() > 1 {
+            return true;
+        }
         counted.iter().enumerate().any(|(number, core)| {
             counted.iter().skip(number + 1).any(|other| core.in_use.iter().any(|slot| other.in_use.contains(slot)))
         })

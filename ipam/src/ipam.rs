@@ -17,6 +17,7 @@ use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, L
 use crate::ledger::{Ledger, Parking};
 use crate::members::Members;
 use crate::moving::Moves;
+use crate::names::Pledges;
 use crate::outbox::{Outbox, To};
 use crate::revoke::Revocations;
 use crate::space::Space;
@@ -25,6 +26,7 @@ use crate::store::Write;
 mod claims;
 mod gifts;
 mod gossip;
+mod naming;
 mod ownership;
 mod releases;
 mod restore;
@@ -67,6 +69,12 @@ struct Waiting {
     spare_after: BTreeMap<NetworkId, Instant>,
     /// Joiners whose snapshot waits for the store.
     joiners: VecDeque<Identity>,
+    /// Names that this router, as their registrar, has given to somebody who is starting them.
+    pledges: Pledges,
+    /// Questions asked of registrars.
+    attempts: u64,
+    /// Names that are another host's though their workload runs here; each is told once.
+    split: BTreeSet<LeaseKey>,
 }
 
 /// A claim that waits for another router.
@@ -76,6 +84,7 @@ struct Pending {
     requests: Vec<RequestId>,
     deadline: Instant,
     stage: Stage,
+    naming: Naming,
     /// Answers that only sent it on: bounded, so that contradicting routers cannot keep it going.
     detours: u8,
 }
@@ -91,6 +100,17 @@ enum Stage {
     Space,
     /// Nothing: the workload is known nowhere, any slot will do.
     AnySlot,
+}
+
+/// Whether the claim has the right to start its workload: needed where the workload is known nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Naming {
+    /// Nobody was asked.
+    Unasked,
+    /// The registrar was.
+    Asked { registrar: Identity, attempt: u64, until: Instant },
+    /// It has; or the registrar was silent, and a start does not wait for one that may be gone.
+    Settled { registrar: Identity, attempt: u64 },
 }
 
 /// A search for space in one network.
@@ -198,6 +218,7 @@ impl Ipam {
     /// A peer is not connected any more. Nothing changes owner over it (invariant I5).
     pub fn handle_peer_down(&mut self, identity: Identity, now: Instant) {
         self.members.disconnect(&identity);
+        self.ask_others(identity, now);
         self.fail_claims_at(identity, now);
         self.quest_lost(identity, now);
     }
@@ -250,6 +271,7 @@ impl Ipam {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.wake_slots(now);
         self.end_holds(now);
+        self.time_out_names(now);
         self.time_out_claims(now);
         self.time_out_quests(now);
         self.time_out_asks(now);
@@ -268,6 +290,7 @@ impl Ipam {
         let claims = self.waiting.claims.values().map(|pending| pending.deadline);
         let quests = self.waiting.quests.values().filter_map(|quest| Some(quest.waiting?.1));
         let asks = self.revocations.asking.values().filter_map(|asking| Some(asking.request?.1));
+        let claims = claims.chain(self.waiting.claims.values().filter_map(|pending| pending.naming.until()));
         let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
         let holds = self.leases.iter().filter_map(|lease| match lease.state {
             LeaseState::Held { until } => Some((until?, Wakeup::Hold)),
@@ -413,7 +436,8 @@ impl Ipam {
     /// Says that the table changed, once for everything that one call changed.
     fn announce_table(&mut self) {
         if std::mem::take(&mut self.course.table_changed) {
-            self.outbox.event(Event::TableChanged);
+            // Frames follow a move at once: whose a slot is was durable with whoever gave it before it was heard of here.
+            self.outbox.event_at_once(Event::TableChanged);
         }
     }
 
@@ -436,6 +460,11 @@ impl Ipam {
                 self.waiting.offers.remove(&(key, from));
             }
             Message::MoveRefused { key, reason } => self.handle_refused(from, key, reason, now),
+            Message::NameAsk { name, attempt } => self.handle_name_ask(from, name, attempt, now),
+            Message::NameAnswer { name, attempt, verdict } => {
+                self.handle_name_answer(from, &name, attempt, verdict, now);
+            }
+            Message::NameDrop { name, attempt } => self.waiting.pledges.take_back(&name.into(), from, attempt),
             Message::RevokeAsk { ask, records } => self.handle_ask(from, ask, records, now),
             Message::RevokePromise { promise, records } => self.handle_promise(promise, records, now),
             Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, now),

@@ -205,6 +205,14 @@ pub enum ClaimError {
         /// Where it is.
         holder: PeerLabel,
     },
+    /// Another host asked for the workload or the address first, and starts it now.
+    #[error("workload {workload:?} is being started on {winner} at this moment")]
+    Contended {
+        /// The workload.
+        workload: String,
+        /// Where.
+        winner: PeerLabel,
+    },
     /// Who has the address does not answer.
     #[error(
         "{address} belongs to {holder}, which does not answer; if it is gone for good, run: raddle revoke {holder}"

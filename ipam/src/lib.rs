@@ -13,6 +13,7 @@ mod lease;
 mod ledger;
 mod members;
 pub mod moving;
+mod names;
 mod outbox;
 mod revoke;
 mod seal;

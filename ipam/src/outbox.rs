@@ -74,6 +74,11 @@ impl Outbox {
         }
     }
 
+    /// Says something that rests on nothing this router has decided, at once.
+    pub(crate) fn event_at_once(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
     /// Hands out the next batch. None while one is being written.
     pub(crate) fn poll_batch(&mut self) -> Option<Vec<Write>> {
         if self.writing.is_some() || self.gathering.is_empty() {

@@ -8,6 +8,7 @@ mod ask;
 mod duration;
 mod failure;
 mod help;
+mod install;
 mod leases;
 mod peers;
 mod pool;
@@ -114,6 +115,9 @@ pub(crate) enum ClientVerb {
     /// Take everything from routers that are gone for good
     #[command(after_help = help::REVOKE)]
     Revoke(RevokeArgs),
+    /// Put the CNI plugin and its configuration where container runtimes look for them
+    #[command(after_help = help::INSTALL_CNI)]
+    InstallCni(InstallCniArgs),
     /// Print the version
     Version,
 }
@@ -201,6 +205,9 @@ pub(crate) struct RouterArgs {
     /// How many data threads, each with its own queues [default: chosen by the number of processors]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) queues: Option<u8>,
+    /// How to seal data: what this processor does fastest, or always the same
+    #[arg(long, value_enum, value_name = "SUITE", default_value_t = Cipher::Auto)]
+    pub(crate) cipher: Cipher,
     /// The containers' MTU [default: the largest that fits every path unfragmented]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..))]
     pub(crate) mtu: Option<u16>,
@@ -210,6 +217,16 @@ pub(crate) struct RouterArgs {
     /// What to call this router if it is new [default: the host name]
     #[arg(long, requires = "password_file")]
     pub(crate) name: Option<PeerName>,
+}
+
+/// What a router offers its peers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cipher {
+    Auto,
+    #[value(name = "aes-256-gcm")]
+    Aes256Gcm,
+    #[value(name = "chacha20-poly1305")]
+    ChaCha20Poly1305,
 }
 
 /// Operands of `token create`.
@@ -251,6 +268,17 @@ pub(crate) struct RevokeArgs {
     /// Names or identities, as `raddle peers` shows them
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
+}
+
+/// Operands of `install-cni`.
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct InstallCniArgs {
+    /// Where the runtime looks for plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub(crate) bin_dir: PathBuf,
+    /// Where the runtime looks for networks
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    pub(crate) conf_dir: PathBuf,
 }
 
 /// Reads the command line of this process. On wrong usage says so on standard error and exits with status 2.

@@ -12,6 +12,7 @@
 
 mod announcements;
 mod forwarding;
+mod guarding;
 mod inputs;
 mod react;
 mod reconcile;
@@ -33,6 +34,7 @@ use tokio::sync::mpsc;
 use wire::{ClusterId, Identity, Network, PeerName};
 
 pub(crate) use announcements::Announcements;
+pub(crate) use guarding::Guarding;
 pub(crate) use inputs::Inputs;
 pub(crate) use targets::{TARGETS, Targets};
 pub(crate) use tokens::Tokens;
@@ -70,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) tokens: Tokens,
     pub(crate) targets: Targets,
     pub(crate) announcements: Announcements,
+    pub(crate) guarding: Guarding,
     pub(crate) resolved: mpsc::Sender<Vec<SocketAddr>>,
 }
 
@@ -126,6 +129,8 @@ impl Control {
         let now = Instant::now();
         self.tokens_changed(now);
         self.reconcile(now);
+        self.guard_ports();
+        self.look_at_edge(now);
         self.settle(now);
         tracing::info!(name = %self.about.name, listen = %self.about.listen, "the router is up");
         while let Some(input) = inputs.next(self.next_deadline(Instant::now())).await {
@@ -152,7 +157,8 @@ impl Control {
         let cores = [self.mesh.poll_timeout(now), self.ipam.poll_timeout().map(|(at, _)| at)];
         let announcements = self.parts.announcements.poll_timeout();
         let own = [self.deadlines.token, Some(self.deadlines.resolve), self.arrivals.poll_timeout(), announcements];
-        cores.into_iter().chain(own).flatten().min()
+        let edge = Some(self.parts.guarding.poll_timeout());
+        cores.into_iter().chain(own).chain([edge]).flatten().min()
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
@@ -170,6 +176,9 @@ impl Control {
         if self.arrivals.handle_timeout(now) {
             self.forwarding_changed = true;
         }
+        if due(Some(self.parts.guarding.poll_timeout())) {
+            self.look_at_edge(now);
+        }
         if due(Some(self.deadlines.resolve)) {
             self.deadlines.resolve = now + targets::RESOLVE;
             self.resolve_targets();
@@ -178,6 +187,9 @@ impl Control {
 
     /// Drains the cores until nothing is left to be said, then publishes what the data threads follow.
     fn settle(&mut self, now: Instant) {
+        // Frames follow a move before the disk does: the container at its new place is heard without waiting for a sync.
+        self.react_ledger(now);
+        self.publish(now);
         while self.store_ledger(now) | self.react_ledger(now) | self.react_mesh(now) {}
         self.transmit(now);
         self.publish(now);

@@ -2,6 +2,7 @@
 //!
 //! Owns start-up. Knows nothing of what happens once the control loop runs.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use wire::{Genesis, Network, NetworkId, Slot};
 
 use crate::api::ControlSocket;
 use crate::config::Config;
-use crate::control::{About, Announcements, Control, Inputs, Parts, Targets, Tokens};
+use crate::control::{About, Announcements, Control, Guarding, Inputs, Parts, Targets, Tokens};
 use crate::data::{self, DataConfig};
 use crate::datadir::{DataDir, SecretFile};
 use crate::found::{Keys, stretch};
@@ -163,7 +164,11 @@ impl Start<'_> {
             noise_key: keys.noise,
             genesis: memory.genesis,
         };
-        let mesh = Mesh::new(mesh_config(config, underlay), credentials, memory.members, boots, random(), now);
+        let members = standing(memory.members, &ipam);
+        let mut mesh = Mesh::new(mesh_config(config, underlay), credentials, members, boots, random(), now);
+        if ipam.health() == ipam::Health::Revoked {
+            mesh.revoke(title.identity, now);
+        }
         let Sockets { group, tcp } = sockets;
         let guard = GuardConfig::default();
         let (data, reports) =
@@ -182,6 +187,7 @@ impl Start<'_> {
             tokens: Tokens::new(memory.tokens, psk),
             targets: Targets::new(memory.targets, config.peers.clone()),
             announcements: Announcements::new(Announcer::open(&config.bridge)?),
+            guarding: Guarding::new(hostnet::edge::Edge::new(&config.bridge, group.local.port()), now),
             resolved: resolving,
         };
         let about = About {
@@ -229,10 +235,18 @@ fn ledger(memory: &Memory, keys: &Keys, now: Instant) -> anyhow::Result<ipam::Ip
     Ok(ipam)
 }
 
+/// The members, each as the ledger knows it: revoked or not.
+fn standing(members: Vec<mesh::Member>, ledger: &ipam::Ipam) -> Vec<mesh::Member> {
+    let revoked: BTreeSet<_> =
+        ledger.members().filter(|(_, _, revoked)| *revoked).map(|(identity, ..)| identity).collect();
+    members.into_iter().map(|member| mesh::Member { revoked: revoked.contains(&member.identity()), ..member }).collect()
+}
+
 fn mesh_config(config: &Config, underlay: &Underlay) -> mesh::Config {
     mesh::Config {
         addresses: underlay.addresses.clone(),
         queues: config.queues,
+        suites: config.suites.clone(),
         underlay_mtu_bytes: u16::try_from(underlay.mtu_bytes).unwrap_or(u16::MAX),
         ..mesh::Config::default()
     }

@@ -13,17 +13,20 @@ import os
 import platform
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+import ablation
 import accounts
 import install
 import lab
 import measures
 import plot
+import profile_raddle
 import report
 import systems
 
@@ -36,10 +39,14 @@ def parse():
     )
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds [default: 3, or 1 with --quick]")
+    parser.add_argument("--seconds", type=int, metavar="S", help="how long each TCP stream runs [default: 3]")
+    parser.add_argument("--patience", type=int, metavar="S", help="how long to wait for a quiet machine [default: 30]")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     parser.add_argument("--with-cargo-peers", action="store_true", help="also boringtun and gotatun")
     parser.add_argument("--systems", metavar="NAME,…", help="only these; see --list")
     parser.add_argument("--parts", metavar="NAME,…", help=f"only these of {','.join([*PARTS, 'idle'])}")
+    parser.add_argument("--ablation", action="store_true", help="measure what each technique is worth, nothing else")
+    parser.add_argument("--profile", action="store_true", help="where Raddle spends its time, nothing else; needs perf")
     parser.add_argument("--plots", metavar="DIR", type=lambda path: Path(path).resolve(), help="where to draw SVG files")
     parser.add_argument("--list", action="store_true", help="print the systems and what they lack")
     return parser.parse_args()
@@ -53,10 +60,9 @@ def main():
         install.debian()
         if arguments.with_cargo_peers:
             install.cargo()
-        lab.enter(sys.argv)
-    # The first process of a process namespace is spared the signals it does not ask for.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        sys.exit(lab.enter(sys.argv))
+    # The process outside answers to the terminal, and takes everything here with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     install.extend_path()
     scratch = lab.settle_in()
     catalogue = systems.catalogue(scratch)
@@ -64,14 +70,30 @@ def main():
         for system in catalogue.values():
             print(f"{system.name:16} {', '.join(system.missing()) or 'ready'}")
         return
-    chosen = choose(catalogue, arguments)
-    run = Run(chosen, measures.QUICK if arguments.quick else measures.Depth(), scratch)
-    wanted = arguments.parts.split(",") if arguments.parts else [*PARTS, "idle"]
-    for number in range(1, 1 + (arguments.rounds or (1 if arguments.quick else 3))):
-        run.round(number, [part for part in PARTS if part in wanted])
-    if "idle" in wanted:
-        run.idle()
+    if arguments.profile:
+        profile = profile_raddle.profile(catalogue["raddle"], scratch, measures.Depth())
+        return print(json.dumps(profile) if arguments.output == "json" else profile_raddle.table(profile))
+    run = Run(choose(catalogue, arguments), depth_of(arguments), scratch)
+    rounds = range(1, 1 + (arguments.rounds or (1 if arguments.quick else 3)))
+    if arguments.ablation:
+        for number in rounds:
+            run.ablations(number, catalogue)
+    else:
+        wanted = arguments.parts.split(",") if arguments.parts else [*PARTS, "idle"]
+        for number in rounds:
+            run.round(number, [part for part in PARTS if part in wanted])
+        if "idle" in wanted:
+            run.idle()
     publish(run, arguments)
+
+
+def depth_of(arguments):
+    depth = measures.QUICK if arguments.quick else measures.Depth()
+    if arguments.seconds:
+        depth.tcp_s = depth.loss_s = depth.jumbo_s = arguments.seconds
+    if arguments.patience is not None:
+        depth.patience_s = arguments.patience
+    return depth
 
 
 def choose(catalogue, arguments):
@@ -102,16 +124,25 @@ class Run:
         """All systems in turn, one part after the other: what disturbs the machine for a while disturbs all alike."""
         for part in parts:
             for system in self.systems:
-                if part == "9000" and system.largest_underlay_mtu < 9000:
-                    continue
-                waited_s = accounts.wait_for_quiet(self.depth.patience_s)
-                begun = time.monotonic()
-                figures = self.attempt(system.name, part, lambda: PARTS[part](system, self.scratch, self.depth))
-                if figures:
-                    self.rounds.append({"system": system.name, "round": number, "part": part, "figures": figures})
-                    shown = " ".join(f"{name}={value:.3g}" for name, value in figures.items() if value is not None)
-                    took_s = time.monotonic() - begun
-                    say(f"round {number}, {system.name}, {part} ({took_s:.0f} s after {waited_s:.0f} s): {shown}")
+                if part != "9000" or system.largest_underlay_mtu >= 9000:
+                    self.measure(number, system.name, part, PARTS[part], system)
+
+    def ablations(self, number, catalogue):
+        """Raddle with each technique taken away in turn."""
+        for row in ablation.ABLATIONS:
+            if not catalogue[row.system].missing():
+                self.measure(number, row.name, "ablation", ablation.measure, row, catalogue[row.system])
+
+    def measure(self, number, name, part, measure, *what):
+        """Waits for quiet, measures, and keeps the figures."""
+        waited_s = accounts.wait_for_quiet(self.depth.patience_s)
+        begun = time.monotonic()
+        figures = self.attempt(name, part, lambda: measure(*what, self.scratch, self.depth))
+        if figures:
+            self.rounds.append({"system": name, "round": number, "part": part, "figures": figures})
+            shown = " ".join(f"{key}={value:.3g}" for key, value in figures.items() if value is not None)
+            took_s = time.monotonic() - begun
+            say(f"round {number}, {name}, {part} ({took_s:.0f} s after {waited_s:.0f} s): {shown}")
 
     def idle(self):
         daemons = [system for system in self.systems if system.name not in ("raw", "vxlan")]
@@ -120,7 +151,7 @@ class Run:
     def attempt(self, system, part, measure):
         try:
             return measure()
-        except (lab.Failure, OSError, ValueError, TimeoutError, lab.subprocess.SubprocessError) as failure:
+        except (lab.Failure, OSError, ValueError, subprocess.SubprocessError) as failure:
             self.failures.append({"system": system, "part": part, "failure": str(failure)})
             say(f"{system}, {part}: {failure}")
             return None
@@ -154,14 +185,19 @@ def publish(run, arguments):
     result = run.result()
     if arguments.plots:
         rounds = max((row["round"] for row in run.rounds), default=0)
-        subtitle = f"median of {rounds} rounds, line from the least to the greatest; underlay 1500; {machine_words(result)}"
+        times = "one round" if rounds == 1 else f"median of {rounds} rounds, line from the least to the greatest"
+        subtitle = f"{times}; underlay 1500; {machine_words(result)}"
         plot.write(arguments.plots, result["medians"], result["systems"], subtitle)
     if arguments.output == "json":
         print(json.dumps(result))
         return
     print(f"{machine_words(result)}, {result['machine']['date']}")
-    print(report.tables(result["medians"], result["systems"]))
-    print(report.ratio_table(result["ratios"]))
+    if arguments.ablation:
+        names = [row.name for row in ablation.ABLATIONS]
+        print(report.table("Ablation", report.ABLATION, result["medians"], names))
+    else:
+        print(report.tables(result["medians"], result["systems"]))
+        print(report.ratio_table(result["ratios"]))
     for failure in run.failures:
         print(f"\n{failure['system']}, {failure['part']}: {failure['failure']}")
 

@@ -7,6 +7,7 @@ it with the bench's last process, however the bench ends.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,18 @@ PATIENCE_S = 20
 
 
 def enter(arguments):
-    """Runs this program again as the first process of namespaces that die with it."""
-    environment = {**os.environ, INSIDE: "1"}
-    words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable, *arguments]
-    os.execvpe(words[0], words, environment)
+    """Runs this program again as the first process of namespaces that die with it, and with us. Returns its status."""
+    leash = ["setpriv", "--pdeathsig", "KILL"]
+    words = [*leash, "unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable, *arguments]
+    bench = subprocess.Popen(words, env={**os.environ, INSIDE: "1"})
+
+    def end(number, _):
+        bench.kill()
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    return bench.wait()
 
 
 def settle_in():

@@ -43,6 +43,10 @@ LATENCY = [
     Measure("idle_rss_mib", "idle RSS MiB", 1),
     Measure("foreign_cores", "foreign cores", 2),
 ]
+ABLATION = [
+    *(each for each in THROUGHPUT if each.name.startswith("tcp")),
+    *(each for each in LATENCY if each.name.startswith(("ping", "foreign"))),
+]
 TABLES = {"Throughput": THROUGHPUT, "Packets, loss, jumbo frames": PACKETS, "Latency, start, memory, idle": LATENCY}
 
 
@@ -67,16 +71,18 @@ def medians(rounds, idle):
 
 def tables(summary, systems):
     """The tables in Markdown, which is readable on a terminal too."""
-    lines = []
-    for title, measures in TABLES.items():
-        shown = [each for each in measures if any(each.name in summary.get(system, {}) for system in systems)]
-        if not shown:
-            continue
-        lines += ["", f"### {title}", ""]
-        lines += [f"| system | {' | '.join(each.title for each in shown)} |", "|---" * (len(shown) + 1) + "|"]
-        for system in (system for system in systems if system in summary):
-            cells = [cell(summary[system].get(each.name), each.digits) for each in shown]
-            lines.append(f"| {system} | {' | '.join(cells)} |")
+    return "\n".join(table(title, measures, summary, systems) for title, measures in TABLES.items())
+
+
+def table(title, measures, summary, systems):
+    """One table: a row for each system, a column for each measure that any of them has."""
+    shown = [each for each in measures if any(each.name in summary.get(system, {}) for system in systems)]
+    if not shown:
+        return ""
+    lines = ["", f"### {title}", "", f"| | {' | '.join(each.title for each in shown)} |", "|---" * (len(shown) + 1) + "|"]
+    for system in (system for system in systems if system in summary):
+        cells = [cell(summary[system].get(each.name), each.digits) for each in shown]
+        lines.append(f"| {system} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ fn only_the_owners_veth_is_the_owners() {
         (LinkKind::Veth, Some("you"), "me", false),
         (LinkKind::Bridge, Some("me"), "me", false),
         (LinkKind::Hardware, None, "me", false),
-        (LinkKind::Veth, Some(&long[..255]), long.as_str(), true),
+        (LinkKind::Veth, Some(&long[..254]), long.as_str(), true),
     ];
     for (kind, noted, owner, expected) in cases {
         let answer = ensure_owner(&link(kind.clone(), noted), owner);

@@ -13,10 +13,33 @@ fn a_moving_workload_has_one_host() {
         loss: Loss::Never,
         crashes: 1,
         workload: Some("web"),
+        one_name: false,
         silent: &[],
         limit: 30_000,
     });
     let Found::Nothing { states, depth } = found else { panic!("{found:#?}") };
     println!("{states} states, all of {depth} steps");
     assert!(states > 1000);
+}
+
+/// Whatever is late, doubled or lost: a name that nobody has is started by one host.
+#[test]
+fn a_workload_that_is_new_everywhere_starts_once() {
+    for hosts in [2, 3] {
+        let found = explore(Plan {
+            hosts,
+            rules: Rules::default(),
+            epochs: 1,
+            revocations: &[],
+            loss: Loss::Never,
+            crashes: 0,
+            workload: Some("web"),
+            one_name: true,
+            silent: &[],
+            limit: 20_000,
+        });
+        let Found::Nothing { states, depth } = found else { panic!("{found:#?}") };
+        println!("{hosts} hosts: {states} states, all of {depth} steps");
+        assert!(states > 1000);
+    }
 }

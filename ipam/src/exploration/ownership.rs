@@ -14,6 +14,7 @@ fn plan() -> Plan {
         loss: Loss::Never,
         crashes: 0,
         workload: None,
+        one_name: false,
         silent: &[],
         limit: 30_000,
     }

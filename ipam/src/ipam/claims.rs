@@ -7,7 +7,7 @@ use std::time::Instant;
 use wire::message::{MoveKey, MovePrepare, TEXT_BYTES_MAX, Wish};
 use wire::{Identity, NetworkId, Range, Slot};
 
-use super::{DETOURS_MAX, Health, Ipam, Pending, RETRY_WINDOW, Stage};
+use super::{DETOURS_MAX, Health, Ipam, Naming, Pending, RETRY_WINDOW, Stage};
 use crate::event::{Event, RequestId};
 use crate::lease::{Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, Stickiness};
 use crate::ledger::Holding;
@@ -22,6 +22,18 @@ enum Step {
     Ask { slot: Slot, holding: Holding, wish: Wish },
     /// A block must be found first.
     FindSpace,
+    /// The registrar of the name must be asked first.
+    AskName,
+}
+
+impl Step {
+    /// Nothing of this host's is taken for a name that may be somebody else's. A slot that has just moved
+    /// here for its workload brings it.
+    fn by_name(self, pending: &Pending) -> Self {
+        let Self::Take(slot) = self else { return self };
+        let moved = matches!(pending.stage, Stage::Moving { key, wish: Wish::Workload, .. } if key.slot == slot);
+        if pending.needs_name() && !moved { Self::AskName } else { self }
+    }
 }
 
 impl Ipam {
@@ -51,10 +63,11 @@ impl Ipam {
                 self.waiting.claims.insert(claim.attachment.clone(), Pending { requests, ..earlier });
                 return Ok(());
             }
-            self.answer(&earlier.requests, &Err(ClaimError::Withdrawn));
+            self.fail(&earlier, ClaimError::Withdrawn);
         }
         let deadline = now + self.config.answer;
-        self.advance(Pending { claim, requests, deadline, stage: Stage::Fresh, detours: 0 }, now);
+        let naming = Naming::Unasked;
+        self.advance(Pending { claim, requests, deadline, stage: Stage::Fresh, naming, detours: 0 }, now);
         Ok(())
     }
 
@@ -74,7 +87,8 @@ impl Ipam {
                 self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
                 self.find_space(network, now);
             }
-            Err(error) => self.answer(&pending.requests, &Err(error)),
+            Ok(Step::AskName) => self.ask_name(pending, now),
+            Err(error) => self.fail(&pending, error),
         }
     }
 
@@ -101,7 +115,7 @@ impl Ipam {
 
     fn decide(&mut self, pending: &Pending, now: Instant) -> Result<Step, ClaimError> {
         if pending.detours > DETOURS_MAX {
-            return Err(ClaimError::Withdrawn);
+            return Err(self.contended(&pending.claim));
         }
         let claim = &pending.claim;
         let (key, network) = (claim.key(), claim.attachment.network);
@@ -117,11 +131,14 @@ impl Ipam {
             }
         }
         if let Some(slot) = wanted {
-            return self.decide_address(network, slot, now);
+            return self.decide_address(network, slot, now).map(|step| step.by_name(pending));
         }
         let has_place = claim.stickiness() == Stickiness::Sticky && pending.stage != Stage::AnySlot;
         if has_place && let Some(step) = self.decide_workload(&key, now)? {
-            return Ok(step);
+            return Ok(step.by_name(pending));
+        }
+        if pending.needs_name() {
+            return Ok(Step::AskName);
         }
         Ok(self.take_any(network, now).map_or(Step::FindSpace, Step::Take))
     }
@@ -229,7 +246,7 @@ impl Ipam {
                 self.ledger.owner(key.network, key.slot).is_some_and(|holding| holding.owner == me)
             }
             Stage::Space => self.spaces.get(&pending.claim.attachment.network).is_some_and(|space| space.free() > 0),
-            Stage::Fresh | Stage::AnySlot => true,
+            Stage::Fresh | Stage::AnySlot => pending.naming.until().is_none(),
         };
         let ready: Vec<_> = self
             .waiting
@@ -269,7 +286,7 @@ impl Ipam {
                 Stage::Moving { key, holder, .. } => self.unreachable(key.network, key.slot, *holder),
                 Stage::Space | Stage::Fresh | Stage::AnySlot => self.exhausted(attachment.network),
             };
-            self.answer(&pending.requests, &Err(error));
+            self.fail(&pending, error);
         }
     }
 

@@ -187,7 +187,7 @@ impl Ipam {
         self.waiting.spare_after.insert(network, now + SPARE_PAUSE);
         for attachment in waiting {
             if let Some(pending) = self.waiting.claims.remove(&attachment) {
-                self.answer(&pending.requests, &Err(error.clone()));
+                self.fail(&pending, error.clone());
             }
         }
     }

@@ -16,7 +16,7 @@ use wire::message::{Bucket, DIGEST_BUCKETS, Entry, Message};
 use wire::{Hash, Identity, Range, Record};
 
 use super::Ipam;
-use crate::directory::{hash_of_entry, is_authentic};
+use crate::directory::{hash_of_entry, is_authentic, key_of};
 use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::store::Write;
@@ -34,6 +34,7 @@ impl Ipam {
     /// Compares with the next few peers.
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
+        self.settle_names(now);
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
         for _ in 0..PEERS_A_ROUND.min(peers.len()) {
             self.course.gossip_turn = (self.course.gossip_turn + 1) % peers.len();
@@ -135,6 +136,9 @@ impl Ipam {
                 && self.directory.merge(entry)
             {
                 self.outbox.write(Write::entry(entry));
+                let key = key_of(&entry.body);
+                self.waiting.pledges.fulfil(&key, author);
+                self.settle_name(&key, now);
                 if self.members.is_revoked(&author) {
                     self.hold_for_orphans(author, now);
                 }

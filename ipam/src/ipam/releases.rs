@@ -49,13 +49,14 @@ impl Ipam {
         if let Stage::Moving { key, holder, .. } = &pending.stage {
             self.send(To::Peer(*holder), &Message::MoveAbort { key: *key });
         }
-        self.answer(&pending.requests, &Err(ClaimError::Withdrawn));
+        self.fail(&pending, ClaimError::Withdrawn);
     }
 
     /// Holds the address for its workload, or frees it.
     fn let_go(&mut self, lease: Lease, now: Instant) {
         let waits = lease.stickiness == Stickiness::Sticky && lease.hold != Hold::For(std::time::Duration::ZERO);
-        if waits && self.is_mine(lease.attachment.network, lease.slot) {
+        // The address of a workload whose name is another host's waits for nobody.
+        if waits && !self.has_lost_name(&lease.key()) && self.is_mine(lease.attachment.network, lease.slot) {
             let state = LeaseState::held(lease.hold, now);
             self.keep_lease(Lease { state, since: now, ..lease });
         } else {
@@ -99,6 +100,7 @@ impl Ipam {
     pub(super) fn forget_lease(&mut self, key: &LeaseKey) -> Option<Lease> {
         let lease = self.leases.remove(key)?;
         self.waiting.restored.remove(key);
+        self.waiting.split.remove(key);
         self.outbox.write(Write::lease_gone(key));
         Some(lease)
     }
@@ -139,12 +141,21 @@ impl Ipam {
         if lease.stickiness == Stickiness::Ephemeral || holding.owner != self.config.identity {
             return;
         }
+        let ended = state == EntryState::Ended;
+        if !ended && self.waiting.split.contains(&key) {
+            return;
+        }
+        self.waiting.pledges.fulfil(&key, self.config.identity);
+        let me = self.config.identity;
         let body = EntryBody {
             network: key.network,
             slot: lease.slot,
             epoch: holding.epoch,
-            version: self.directory.next_version(&key),
-            author: self.config.identity,
+            version: match ended && self.has_lost_name(&key) {
+                true => self.directory.next_version_of(&key, me),
+                false => self.directory.next_version(&key),
+            },
+            author: me,
             state,
             container_id: lease.attachment.container_id.clone(),
             workload: key.workload,

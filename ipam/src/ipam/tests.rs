@@ -5,5 +5,6 @@ mod failures;
 mod gossip;
 mod leases;
 mod moves;
+mod names;
 mod revocations;
 mod spaces;

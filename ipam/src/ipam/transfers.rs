@@ -146,7 +146,8 @@ impl Ipam {
         let MoveKey { network, slot, .. } = key;
         let name = LeaseKey { network, workload: moved.workload.clone(), ifname: moved.ifname.clone() };
         let free = self.is_mine(network, slot) && self.spaces.get(&network).is_some_and(|space| space.is_free(slot));
-        if !free || self.leases.of_key(&name).is_some() || self.course.health != Health::Working {
+        let elsewhere = self.has_lost_name(&name);
+        if !free || elsewhere || self.leases.of_key(&name).is_some() || self.course.health != Health::Working {
             return;
         }
         let Some(holding) = self.ledger.owner(network, slot) else { return };
@@ -194,7 +195,7 @@ impl Ipam {
                 return self.advance(Pending { stage: Stage::Fresh, ..pending }, now);
             }
         };
-        self.answer(&pending.requests, &Err(error));
+        self.fail(&pending, error);
     }
 
     /// The claim that waits for this move.

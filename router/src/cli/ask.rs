@@ -10,7 +10,7 @@ use control_api::{Client, Done, Revoked, TokenCreated};
 use serde::Serialize;
 
 use super::failure::{CliError, PATIENCE, report};
-use super::{ClientVerb, Globals, Output, PeerAddress, TokenVerb, leases, peers, print, ps, status};
+use super::{ClientVerb, Globals, Output, PeerAddress, TokenVerb, install, leases, peers, print, ps, status};
 
 /// Carries out a client verb and says how it went.
 pub(crate) fn run(globals: &Globals, verb: &ClientVerb) -> ExitCode {
@@ -29,6 +29,7 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
     let connect = || Client::connect(&globals.control_socket, PATIENCE);
     let output = globals.output;
     match verb {
+        ClientVerb::InstallCni(args) => show(output, out, &install::install(globals, args)?, install::text),
         ClientVerb::Version => show(output, out, &Version { version: env!("CARGO_PKG_VERSION") }, version),
         ClientVerb::Token(TokenVerb::Create(args)) => {
             show(output, out, &connect()?.token_create(args.ttl, args.uses)?, token)

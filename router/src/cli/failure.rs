@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use control_api::ClientError;
 
+use super::install::InstallError;
+
 /// Why a client verb was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
     #[error("the answer cannot be printed")]
     Print(#[source] io::Error),
 }
@@ -29,6 +33,12 @@ impl CliError {
             ),
             Self::Client(ClientError::RequestTooLong { .. }) => Some("give fewer operands at a time".to_owned()),
             Self::Client(ClientError::Refused(refusal)) => refusal.remedy.clone(),
+            Self::Install(InstallError::NoPlugin { .. }) => {
+                Some("put raddle-cni of the same release beside raddle, and try again".to_owned())
+            }
+            Self::Install(InstallError::Write { .. }) => {
+                Some("run this as root, or name other directories: --bin-dir, --conf-dir".to_owned())
+            }
             Self::Print(_) => None,
         }
     }

@@ -140,3 +140,13 @@ the answer names those that have not yet.
 
 Examples:
   raddle revoke host3";
+
+pub(super) const INSTALL_CNI: &str = "\
+Copies raddle-cni, which lies beside this program, by renaming: containers can be attached
+while it runs. Then asks the router whether it is ready, and only then writes
+10-raddle.conflist, from which a runtime concludes that the network works. A configuration
+that is there already is left as it is. Repeat it after an upgrade.
+
+Examples:
+  raddle install-cni
+  raddle install-cni --bin-dir /usr/lib/cni --conf-dir /etc/cni/net.d";

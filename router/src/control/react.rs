@@ -104,12 +104,18 @@ impl Control {
     fn react_ledger_event(&mut self, event: ipam::Event, now: Instant) {
         match event {
             ipam::Event::Claimed { request, result } => self.answer_claim(request, result, now),
-            ipam::Event::Released { request, .. } => self.answer_release(request),
+            ipam::Event::Released { request, .. } => {
+                self.guard_ports();
+                self.answer_release(request);
+            }
             ipam::Event::JoinGranted { identity, snapshot } => self.finish_join(identity, snapshot),
             ipam::Event::RevokeDone { request, result } => self.answer_revoke(request, result),
             ipam::Event::Revoked { identities } => {
                 for identity in identities {
-                    tracing::warn!(peer = %self.ipam.label(identity), "revoked: its frames and handshakes are refused");
+                    if identity != self.about.identity {
+                        let peer = self.ipam.label(identity);
+                        tracing::warn!(%peer, "revoked: its frames and handshakes are refused");
+                    }
                     self.mesh.revoke(identity, now);
                 }
             }
@@ -117,8 +123,12 @@ impl Control {
                 tracing::error!("the others have revoked this router; its containers are cut off")
             }
             ipam::Event::TableChanged => self.forwarding_changed = true,
-            ipam::Event::Fenced { lease } => self.switch_port(&lease, Port::Fenced),
+            ipam::Event::Fenced { lease } => {
+                self.guard_ports();
+                self.switch_port(&lease, Port::Fenced);
+            }
             ipam::Event::Unfenced { lease } => {
+                self.guard_ports();
                 self.switch_port(&lease, Port::Open);
                 self.announce(&lease, now);
             }
@@ -126,7 +136,7 @@ impl Control {
         }
     }
 
-    fn raise(&mut self, alarm: &impl std::fmt::Display) {
+    pub(super) fn raise(&mut self, alarm: &impl std::fmt::Display) {
         tracing::error!(%alarm, "alarm");
         if self.alarms.len() < ALARMS {
             self.alarms.insert(alarm.to_string());

@@ -218,6 +218,7 @@ impl Control {
     pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {
         let answer = match result {
             Ok(lease) => {
+                self.guard_ports();
                 self.announce(&lease, now);
                 self.lease_answer(&lease)
             }
@@ -304,6 +305,9 @@ impl Control {
             }
             ClaimError::HeldElsewhere { holder, .. } => {
                 (ErrorKind::Held, Some(format!("stop it on {holder}; its address then follows the workload here")))
+            }
+            ClaimError::Contended { winner, .. } => {
+                (ErrorKind::Held, Some(format!("stop it on {winner}; its address then follows the workload here")))
             }
             ClaimError::HolderUnreachable { holder, .. } => (
                 ErrorKind::Held,

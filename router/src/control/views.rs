@@ -112,6 +112,7 @@ fn peer_view(control: &Control, peer: mesh::PeerView) -> Peer {
 }
 
 pub(super) fn containers(control: &Control) -> Containers {
+    let mut drops = control.parts.guarding.drops();
     let running = control.ipam.leases().filter(|lease| !matches!(lease.state, ipam::LeaseState::Held { .. }));
     let containers = running.filter_map(|lease| {
         let network = control.ipam.network(lease.attachment.network)?;
@@ -125,10 +126,14 @@ pub(super) fn containers(control: &Control) -> Containers {
             workload: lease.workload.clone(),
             netns: lease.place.netns.clone(),
             host_interface: lease.place.host_interface.clone(),
-            drops: BTreeMap::new(),
+            drops: drops.remove(&lease.place.host_interface).map(by_reason).unwrap_or_default(),
         })
     });
     Containers { containers: containers.collect() }
+}
+
+fn by_reason(drops: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    drops.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect()
 }
 
 /// This host's leases, and the sticky ones of every other host.

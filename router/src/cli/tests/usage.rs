@@ -70,6 +70,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((router.bridge.as_str(), router.tap.as_str()), ("raddle0", "raddle-tap"));
     assert!(router.peers.is_empty() && router.listen.is_none() && router.advertise.is_empty());
     assert!(router.queues.is_none() && router.mtu.is_none() && router.password_file.is_none());
+    assert_eq!(router.cipher, Cipher::Auto);
     let init = init("raddle init");
     assert_eq!(init.pool, pool::parse_pool("10.32.0.0/12").unwrap());
     assert!(init.pool6.is_none() && init.name.is_none() && init.password_file.is_none());
@@ -97,6 +98,8 @@ fn a_router_takes_peers_and_addresses() {
     assert_eq!(args.listen.unwrap().or_port(6783), "192.0.2.1:6783".parse().unwrap());
     assert_eq!(args.advertise.len(), 3);
     assert_eq!(args.queues, Some(2));
+    assert_eq!(router("raddle router --cipher chacha20-poly1305").cipher, Cipher::ChaCha20Poly1305);
+    assert_eq!(router("raddle router --cipher aes-256-gcm").cipher, Cipher::Aes256Gcm);
 }
 
 #[test]

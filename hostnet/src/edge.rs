@@ -1,0 +1,321 @@
+//! The container's edge: what may come out of a port of the bridge.
+//!
+//! Owns the host's nftables tables of one bridge: static rules, and sets that say what each port may send. Decides nothing
+//! about who has which address. Containers of one host reach each other through the bridge alone, so it is the kernel that
+//! has to look.
+//!
+//! ```text
+//!   attach ─ set_ports ─▶ sets: (port, MAC), (port, MAC, address) …     one message, no process
+//!   start, flushed ─ load ─▶ nft -f -: rules and sets in one transaction
+//! ```
+//!
+//! A port without a lease stays in the set of ports as long as its interface exists: whatever it sends is dropped.
+
+mod nftables;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv6Addr};
+use std::process::{Command, Stdio};
+
+use crate::veth;
+use nftables::{Change, Family, Nftables, Verb};
+
+/// A port and what may come out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardedPort {
+    /// The host's end of the pair; it need not exist yet.
+    pub interface: String,
+    /// The container's MAC.
+    pub mac: [u8; 6],
+    /// The container's addresses. The link-local one that belongs to the MAC comes by itself.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What a look at the kernel's tables has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// All was there.
+    Whole,
+    /// Something was missing, and is there again.
+    Restored,
+}
+
+/// Frames dropped since the tables were made: by port, by reason.
+pub type PortDrops = BTreeMap<String, BTreeMap<&'static str, u64>>;
+
+/// The edge of one bridge.
+#[derive(Debug)]
+pub struct Edge {
+    bridge: String,
+    table: String,
+    underlay_port: u16,
+    ports: BTreeMap<String, GuardedPort>,
+    /// Ports without a lease whose interfaces may still exist.
+    left: BTreeSet<String>,
+    loaded: Option<Rules>,
+}
+
+/// How many rules were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rules {
+    bridge: usize,
+    inet: usize,
+}
+
+impl Edge {
+    /// An edge that the kernel knows nothing of until [`Self::load`].
+    ///
+    /// `underlay_port` is what no container reaches on the host, under any of the host's addresses.
+    #[must_use]
+    pub fn new(bridge: &str, underlay_port: u16) -> Self {
+        let (ports, left) = (BTreeMap::new(), BTreeSet::new());
+        Self { bridge: bridge.to_owned(), table: rules::table(bridge), underlay_port, ports, left, loaded: None }
+    }
+
+    /// Makes the tables, or makes them anew, in one transaction. Takes some ten milliseconds.
+    ///
+    /// # Errors
+    /// [`EdgeError`]; the kernel's tables are what they were.
+    pub fn load(&mut self) -> Result<(), EdgeError> {
+        self.loaded = None;
+        run_nft(&rules::text(&self.bridge, self.underlay_port, self.ports.values()))?;
+        // Without its elements a port would be open: the sets of the text have those with a lease only.
+        let left = self.left.iter().map(|name| name_key(name).to_vec()).collect();
+        let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
+        let ports = Change { verb: Verb::Add, set: Set::Ports.name(), keys: left };
+        nftables.change(&self.table, &[ports]).map_err(EdgeError::Kernel)?;
+        self.loaded = Some(self.count(&mut nftables).map_err(EdgeError::Kernel)?);
+        Ok(())
+    }
+
+    /// Says what the ports are from now on. Takes well under a millisecond, unless the tables have to be made again.
+    ///
+    /// # Errors
+    /// [`EdgeError`]; what is wanted is remembered for [`Self::check`].
+    pub fn set_ports(&mut self, wanted: impl IntoIterator<Item = GuardedPort>) -> Result<(), EdgeError> {
+        let wanted = wanted.into_iter().filter(|port| is_plain(&port.interface));
+        let wanted: BTreeMap<_, _> = wanted.map(|port| (port.interface.clone(), port)).collect();
+        if wanted == self.ports {
+            return Ok(());
+        }
+        let gone: Vec<_> =
+            self.ports.values().filter(|port| wanted.get(&port.interface) != Some(port)).cloned().collect();
+        let new: Vec<_> =
+            wanted.values().filter(|port| self.ports.get(&port.interface) != Some(port)).cloned().collect();
+        self.left.extend(gone.iter().map(|port| port.interface.clone()));
+        self.left.retain(|name| !wanted.contains_key(name));
+        self.ports = wanted;
+        if self.loaded.is_none() {
+            return Err(EdgeError::NotLoaded);
+        }
+        let removed = gone.iter().flat_map(|port| changes(Verb::Remove, port)).filter(|change| change.set != PORTS);
+        let all: Vec<_> = removed.chain(new.iter().flat_map(|port| changes(Verb::Add, port))).collect();
+        let done = Nftables::open().and_then(|mut nftables| nftables.change(&self.table, &all));
+        // Somebody has flushed something: all of it is made again.
+        done.or_else(|_| self.load())
+    }
+
+    /// Looks whether the kernel has what it should have, and repairs it. Forgets ports whose interfaces are gone.
+    ///
+    /// # Errors
+    /// [`EdgeError`].
+    pub fn check(&mut self) -> Result<Checked, EdgeError> {
+        let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
+        if !self.is_whole(&mut nftables) {
+            self.load()?;
+            return Ok(Checked::Restored);
+        }
+        self.forget(&mut nftables).map_err(EdgeError::Kernel)?;
+        Ok(Checked::Whole)
+    }
+
+    /// What was dropped, for every port that dropped anything.
+    ///
+    /// # Errors
+    /// [`EdgeError`].
+    pub fn drops(&self) -> Result<PortDrops, EdgeError> {
+        let mut drops = PortDrops::new();
+        if self.loaded.is_none() {
+            return Ok(drops);
+        }
+        let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
+        for reason in rules::REASONS {
+            for element in nftables.elements(&self.table, reason).map_err(EdgeError::Kernel)? {
+                drops.entry(name_of(&element.key)).or_default().insert(reason, element.packets);
+            }
+        }
+        Ok(drops)
+    }
+
+    fn count(&self, nftables: &mut Nftables) -> io::Result<Rules> {
+        let mut count = |family| nftables.count_rules(family, &self.table);
+        Ok(Rules { bridge: count(Family::Bridge)?, inet: count(Family::Inet)? })
+    }
+
+    fn is_whole(&self, nftables: &mut Nftables) -> bool {
+        let rules = self.count(nftables).ok();
+        let has_its_elements = |set: Set| {
+            let there = nftables.elements(&self.table, set.name()).unwrap_or_default();
+            let there: BTreeSet<_> = there.into_iter().map(|element| element.key).collect();
+            let left = self.left.iter().filter(|_| set == Set::Ports).map(|name| name_key(name).to_vec());
+            let wanted: BTreeSet<_> = self.ports.values().flat_map(|port| keys(set, port)).chain(left).collect();
+            there == wanted
+        };
+        self.loaded.is_some() && rules == self.loaded && Set::ALL.into_iter().all(has_its_elements)
+    }
+
+    fn forget(&mut self, nftables: &mut Nftables) -> io::Result<()> {
+        let is_gone = |name: &&String| matches!(veth::owner_of(name), Ok(None));
+        let gone: BTreeSet<String> = self.left.iter().filter(is_gone).cloned().collect();
+        let keys = gone.iter().map(|name| name_key(name).to_vec()).collect();
+        nftables.change(&self.table, &[Change { verb: Verb::Remove, set: PORTS, keys }])?;
+        self.left.retain(|name| !gone.contains(name));
+        for reason in rules::REASONS {
+            let there = nftables.elements(&self.table, reason)?.into_iter().map(|element| element.key);
+            let keys = there.filter(|key| !self.is_known(&name_of(key))).collect();
+            nftables.change(&self.table, &[Change { verb: Verb::Remove, set: reason, keys }])?;
+        }
+        Ok(())
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.ports.contains_key(name) || self.left.contains(name)
+    }
+}
+
+impl GuardedPort {
+    /// Its IPv6 addresses, with the one that the kernel makes from the MAC (RFC 4291, appendix A).
+    fn ipv6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let [a, b, c, d, e, f] = self.mac;
+        let own = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+        let given = self.addresses.iter().filter_map(|address| match address {
+            IpAddr::V6(address) => Some(*address),
+            IpAddr::V4(_) => None,
+        });
+        std::iter::once(own).chain(given)
+    }
+}
+
+/// The sets that say what a port may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    /// Every port that is looked at.
+    Ports,
+    /// The MAC of each.
+    Macs,
+    /// Its IPv4 addresses, with the MAC.
+    Addresses4,
+    /// Its IPv6 addresses, with the MAC.
+    Addresses6,
+    /// What it may speak of in neighbour discovery.
+    Targets6,
+}
+
+impl Set {
+    const ALL: [Self; 5] = [Self::Ports, Self::Macs, Self::Addresses4, Self::Addresses6, Self::Targets6];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ports => PORTS,
+            Self::Macs => "macs",
+            Self::Addresses4 => "addresses4",
+            Self::Addresses6 => "addresses6",
+            Self::Targets6 => "targets6",
+        }
+    }
+
+    fn type_text(self) -> &'static str {
+        match self {
+            Self::Ports => "type ifname",
+            Self::Macs => "type ifname . ether_addr",
+            Self::Addresses4 => "type ifname . ether_addr . ipv4_addr",
+            Self::Addresses6 => "type ifname . ether_addr . ipv6_addr",
+            Self::Targets6 => "typeof iifname . @th,64,128",
+        }
+    }
+}
+
+const PORTS: &str = "ports";
+
+fn changes(verb: Verb, port: &GuardedPort) -> impl Iterator<Item = Change<'static>> {
+    Set::ALL.into_iter().map(move |set| Change { verb, set: set.name(), keys: keys(set, port) })
+}
+
+/// The elements of a port as the kernel lays them out: each part begins at a multiple of four bytes.
+fn keys(set: Set, port: &GuardedPort) -> Vec<Vec<u8>> {
+    let name = name_key(&port.interface);
+    let mac = [port.mac.as_slice(), &[0, 0]].concat();
+    let key = |parts: &[&[u8]]| [&[name.as_slice()], parts].concat().concat();
+    match set {
+        Set::Ports => vec![name.to_vec()],
+        Set::Macs => vec![key(&[&mac])],
+        Set::Addresses4 => {
+            let ipv4 = port.addresses.iter().filter_map(|address| match address {
+                IpAddr::V4(address) => Some(address.octets()),
+                IpAddr::V6(_) => None,
+            });
+            ipv4.map(|address| key(&[&mac, &address])).collect()
+        }
+        Set::Addresses6 => port.ipv6().map(|address| key(&[&mac, &address.octets()])).collect(),
+        Set::Targets6 => port.ipv6().map(|address| key(&[&address.octets()])).collect(),
+    }
+}
+
+/// IFNAMSIZ: an interface's name, filled up with zeros.
+fn name_key(name: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+    key
+}
+
+fn name_of(key: &[u8]) -> String {
+    let name: Vec<u8> = key.iter().copied().take(16).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+/// Names of ours always are; others would mean something else to `nft`.
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=15).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn run_nft(text: &str) -> Result<(), EdgeError> {
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(EdgeError::NoNft)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read to the end has something to say, and says it.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(EdgeError::NoNft)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(EdgeError::Refused { said: said.chars().take(300).collect() })
+}
+
+/// Why the edge does not look.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// There is no `nft` to load the rules with.
+    #[error("containers can send with others' addresses: the command nft, of the package nftables, cannot be run")]
+    NoNft(#[source] io::Error),
+    /// `nft` did not take the rules.
+    #[error("containers can send with others' addresses: nft says {said:?}")]
+    Refused {
+        /// Its words, cut to 300 characters.
+        said: String,
+    },
+    /// The rules have never been loaded, or were lost and could not be loaded again.
+    #[error("containers can send with others' addresses: the rules are not loaded")]
+    NotLoaded,
+    /// The kernel refused something else.
+    #[error("the kernel's nftables did not answer as expected")]
+    Kernel(#[source] io::Error),
+}
+
+#[cfg(test)]
+mod tests;

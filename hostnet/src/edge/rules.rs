@@ -1,0 +1,140 @@
+//! The rules of the edge, as `nft` reads them.
+//!
+//! Owns the text: one table of the family `bridge` for what comes out of a container's port, one of the family `inet` for
+//! what reaches the host itself. Knows nothing of netlink.
+//!
+//! ```text
+//!   port ─▶ prerouting ─ a port of ours? ─▶ edge: tag, link control, MAC, protocol ─┬▶ IPv4 ──┐
+//!                                                                                   ├▶ ARP ───┼▶ accept
+//!                           a frame that fails is counted for its port and dropped  └▶ IPv6 ──┘
+//! ```
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::{GuardedPort, Set};
+
+/// The table's name, in both families: one for each bridge, so that several routers share a host.
+pub(super) fn table(bridge: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    format!("raddle-{}", bridge.chars().map(plain).collect::<String>())
+}
+
+/// One transaction: both tables anew, with what these ports may send.
+pub(super) fn text<'a>(
+    bridge: &str,
+    underlay_port: u16,
+    ports: impl Iterator<Item = &'a GuardedPort> + Clone,
+) -> String {
+    let table = table(bridge);
+    let mut text = String::new();
+    for family in ["bridge", "inet"] {
+        // Emptied in the same transaction, whether or not there was one.
+        let _ = writeln!(text, "table {family} {table} {{}}\ndelete table {family} {table}");
+    }
+    let _ = writeln!(text, "table bridge {table} {{");
+    for set in Set::ALL {
+        let _ = writeln!(text, "set {} {{ {};", set.name(), set.type_text());
+        let elements: Vec<_> = ports.clone().flat_map(|port| elements(set, port)).collect();
+        if !elements.is_empty() {
+            let _ = writeln!(text, "elements = {{ {} }}", elements.join(",\n"));
+        }
+        text.push_str("}\n");
+    }
+    for reason in REASONS {
+        // As many as there are interfaces on any host.
+        let _ = writeln!(text, "set {reason} {{ type ifname; size 65535; flags dynamic; }}");
+        let _ = writeln!(text, "chain drop-{reason} {{ update @{reason} {{ iifname counter }} drop\n}}");
+    }
+    text.push_str(CHAINS);
+    text.push_str("}\n");
+    let _ = writeln!(
+        text,
+        "table inet {table} {{ chain input {{ type filter hook input priority -300; policy accept;\n\
+         iifname \"{bridge}\" meta l4proto {{ tcp, udp }} th dport {underlay_port} counter drop\n}}\n}}"
+    );
+    text
+}
+
+fn elements(set: Set, port: &GuardedPort) -> Vec<String> {
+    let name = &port.interface;
+    let mac = port.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let addresses = port.addresses.iter();
+    match set {
+        Set::Ports => vec![format!("\"{name}\"")],
+        Set::Macs => vec![format!("\"{name}\" . {mac}")],
+        Set::Addresses4 => addresses
+            .filter(|address| address.is_ipv4())
+            .map(|address| format!("\"{name}\" . {mac} . {address}"))
+            .collect(),
+        Set::Addresses6 => port.ipv6().map(|address| format!("\"{name}\" . {mac} . {}", IpAddr::V6(address))).collect(),
+        Set::Targets6 => port.ipv6().map(|address| format!("\"{name}\" . {:#034x}", address.to_bits())).collect(),
+    }
+}
+
+/// Why a frame is dropped here, by the words the router uses for its own drops: each is a set with a counter for each port.
+pub(super) const REASONS: [&str; 8] = [
+    "vlan-tag",
+    "link-control",
+    "source-mac",
+    "source-address",
+    "router-discovery",
+    "dhcp-server",
+    "protocol",
+    "malformed",
+];
+
+/// Before anybody else's rules: nobody shall see a frame that its port may not send. Reserved group addresses do not pass
+/// `prerouting` unless the bridge forwards them, so `input` looks for them again.
+///
+/// A neighbour advertisement is judged by the address it is about, and so is the question whether an address is taken;
+/// both are at the same place (RFC 4861 §4.3, §4.4). An ARP probe (RFC 5227) has no sender's address.
+const CHAINS: &str = "
+chain neighbour {
+    iifname . @th,64,128 @targets6 accept
+    goto drop-source-address
+}
+chain from-ipv4 {
+    iifname . ether saddr . ip saddr != @addresses4 goto drop-source-address
+    udp sport 67 goto drop-dhcp-server
+    icmp type { redirect, router-advertisement } goto drop-router-discovery
+    accept
+}
+chain from-arp {
+    arp htype != 1 goto drop-malformed
+    arp ptype != ip goto drop-malformed
+    arp hlen != 6 goto drop-malformed
+    arp plen != 4 goto drop-malformed
+    iifname . arp saddr ether . arp saddr ip @addresses4 accept
+    arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept
+    goto drop-source-address
+}
+chain without-address {
+    icmpv6 type nd-neighbor-solicit goto neighbour
+    icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept
+    goto drop-source-address
+}
+chain from-ipv6 {
+    icmpv6 type { nd-router-advert, nd-redirect } goto drop-router-discovery
+    ip6 saddr :: goto without-address
+    iifname . ether saddr . ip6 saddr != @addresses6 goto drop-source-address
+    icmpv6 type nd-neighbor-advert goto neighbour
+    udp sport 547 goto drop-dhcp-server
+    accept
+}
+chain edge {
+    ether type { 8021q, 8021ad, 0x9100 } goto drop-vlan-tag
+    ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 goto drop-link-control
+    iifname . ether saddr != @macs goto drop-source-mac
+    ether type vmap { ip : goto from-ipv4, ip6 : goto from-ipv6, arp : goto from-arp }
+    goto drop-protocol
+}
+chain prerouting {
+    type filter hook prerouting priority -400; policy accept;
+    iifname @ports goto edge
+}
+chain input {
+    type filter hook input priority -400; policy accept;
+    ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 iifname @ports goto drop-link-control
+}
+";

@@ -1,0 +1,99 @@
+//! What a port may send: rules in the kernel, told by the router, back after somebody flushed them.
+
+use hostnet::edge::{Checked, Edge, GuardedPort};
+
+use super::*;
+
+/// An edge for these containers, which are attached.
+fn guarded(host: &Space, containers: &[&Container]) -> Edge {
+    let mut edge = Edge::new("raddle0", 6783);
+    let port = |container: &&Container| GuardedPort {
+        interface: container.host_interface(),
+        mac: container.mac(),
+        addresses: container.addresses().iter().map(|prefix| prefix.address).collect(),
+    };
+    host.open().run(|| edge.load()).unwrap().unwrap();
+    host.open().run(|| edge.set_ports(containers.iter().map(port))).unwrap().unwrap();
+    containers.iter().for_each(|container| drop(container.attach(host).unwrap()));
+    edge
+}
+
+#[test]
+fn a_guarded_container_is_reached_and_speaks_for_nobody_else() {
+    let host = host();
+    let (one, two) = (Container::new(5), Container::new(6));
+    let mut edge = guarded(&host, &[&one, &two]);
+    let reaches = |target: &str| one.space.run(&["ping", "-n", "-c", "1", "-W", "1", target]).status.success();
+    for target in ["10.32.0.6", "10.32.0.1", "fd00:32::6", "fd00:32::1"] {
+        assert!(reaches(target), "{target}: {}", host.ok(&["nft", "list", "ruleset"]));
+    }
+    assert_eq!(host.open().run(|| edge.drops()).unwrap().unwrap(), [].into());
+    one.space.ok(&["ip", "address", "add", "10.32.0.7/12", "dev", "eth0"]);
+    let spoofed = one.space.run(&["ping", "-n", "-c", "1", "-W", "1", "-I", "10.32.0.7", "10.32.0.6"]);
+    assert!(!spoofed.status.success());
+    one.space.ok(&["ip", "link", "set", "eth0", "address", "02:00:00:00:00:06"]);
+    assert!(!reaches("10.32.0.6"));
+    let drops = host.open().run(|| edge.drops()).unwrap().unwrap();
+    let drops = drops.get(&one.host_interface()).unwrap();
+    assert!(drops.contains_key("source-address") && drops.contains_key("source-mac"), "{drops:?}");
+    one.space.ok(&["ip", "link", "set", "eth0", "address", "02:00:00:00:00:05"]);
+    assert!(reaches("10.32.0.6"));
+    assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Whole);
+}
+
+#[test]
+fn whatever_is_flushed_of_the_edge_comes_back() {
+    let host = host();
+    let one = Container::new(5);
+    let mut edge = guarded(&host, &[&one]);
+    for flush in [
+        vec!["nft", "flush", "ruleset"],
+        vec!["nft", "flush", "table", "bridge", "raddle-raddle0"],
+        vec!["nft", "flush", "set", "bridge", "raddle-raddle0", "addresses4"],
+        vec!["nft", "delete", "table", "inet", "raddle-raddle0"],
+    ] {
+        host.ok(&flush);
+        assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Restored, "{flush:?}");
+        assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Whole, "{flush:?}");
+    }
+    one.space.ok(&["ping", "-n", "-c", "1", "-W", "1", "10.32.0.1"]);
+    host.ok(&["nft", "flush", "ruleset"]);
+    let two = GuardedPort { interface: "rd000000000006".to_owned(), mac: [2, 0, 0, 0, 0, 6], addresses: Vec::new() };
+    host.open().run(|| edge.set_ports([two])).unwrap().unwrap();
+    let rules = host.ok(&["nft", "list", "ruleset"]);
+    assert!(rules.contains("rd000000000006") && rules.contains(&one.host_interface()), "{rules}");
+}
+
+#[test]
+fn a_port_whose_lease_is_gone_sends_nothing_until_it_is_gone_itself() {
+    let host = host();
+    let one = Container::new(5);
+    let mut edge = guarded(&host, &[&one]);
+    host.open().run(|| edge.set_ports([])).unwrap().unwrap();
+    assert!(!one.space.run(&["ping", "-n", "-c", "1", "-W", "1", "10.32.0.1"]).status.success());
+    assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Whole);
+    assert!(host.ok(&["nft", "list", "ruleset"]).contains(&one.host_interface()));
+    one.detach(&host, &one.owner()).unwrap();
+    assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Whole);
+    assert!(!host.ok(&["nft", "list", "ruleset"]).contains(&one.host_interface()));
+}
+
+/// Prints what a change of one port costs: it is part of every ADD.
+#[test]
+fn a_change_takes_a_few_milliseconds_at_most() {
+    let host = host();
+    let mut edge = guarded(&host, &[]);
+    let port = |number: u8| GuardedPort {
+        interface: format!("rd0000000000{number:02x}"),
+        mac: [2, 0, 0, 0, 0, number],
+        addresses: vec![IpAddr::from([10, 32, 0, number])],
+    };
+    let mut longest = Duration::ZERO;
+    for count in 1..=200 {
+        let start = std::time::Instant::now();
+        host.open().run(|| edge.set_ports((1..=count).map(port))).unwrap().unwrap();
+        longest = longest.max(start.elapsed());
+    }
+    eprintln!("the longest of 200 changes took {longest:?}");
+    assert!(longest < Duration::from_millis(100), "{longest:?}");
+}

@@ -1,0 +1,240 @@
+//! Names: one workload is started by one host, also when several do it at the same moment.
+//!
+//! Decides who asks whom, and what becomes of a name that two hosts have after all.
+//!
+//! ```text
+//!   claimant                     registrar of the name
+//!     ── NameAsk(attempt) ─────────▶   somebody has it: that line, Known; somebody asked before: Claimed
+//!     ◀──────────────── NameAnswer ──   else Granted
+//!   takes a slot, publishes its line ──▶ (everybody): the pledge is over
+//! ```
+//!
+//! A workload that is known somewhere needs none of this: its holder decides, as for every move. A registrar that is silent
+//! is not waited for: starting containers must not depend on one host. If two hosts have a name after a partition, each has
+//! it with an address of its own; the order of the directory says whose it is, and the other gives its address up with its
+//! container.
+
+use std::time::{Duration, Instant};
+
+use wire::Identity;
+use wire::message::{Message, Name, NameVerdict};
+
+use super::{Ipam, Naming, Pending, Stage};
+use crate::event::Alarm;
+use crate::lease::{Claim, ClaimError, LeaseKey, LeaseState, Stickiness};
+use crate::names::rank;
+use crate::outbox::To;
+
+/// Longer than any round trip between two hosts, and short beside the 4 s that a claim may take.
+const REGISTRAR: Duration = Duration::from_secs(1);
+
+impl Naming {
+    /// Until when an answer is waited for.
+    pub(super) fn until(self) -> Option<Instant> {
+        match self {
+            Self::Asked { until, .. } => Some(until),
+            Self::Unasked | Self::Settled { .. } => None,
+        }
+    }
+}
+
+impl Pending {
+    /// Whether its name has yet to be asked for. An address without a workload is decided by the address's owner alone.
+    pub(super) fn needs_name(&self) -> bool {
+        self.claim.workload.is_some() && !matches!(self.naming, Naming::Settled { .. })
+    }
+}
+
+impl Ipam {
+    /// Claimant: asks the registrar, which may be this router.
+    pub(super) fn ask_name(&mut self, mut pending: Pending, now: Instant) {
+        let key = pending.claim.key();
+        let (registrar, attempt) = (self.registrar(&key), self.next_attempt());
+        if registrar == self.config.identity {
+            let verdict = self.judge_name(registrar, &key, attempt, now);
+            return self.follow_verdict(pending, registrar, attempt, verdict, now);
+        }
+        let until = pending.deadline.min(now + REGISTRAR);
+        pending.naming = Naming::Asked { registrar, attempt, until };
+        self.send(To::Peer(registrar), &Message::NameAsk { name: key.into(), attempt });
+        self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
+    }
+
+    fn registrar(&self, key: &LeaseKey) -> Identity {
+        let me = self.config.identity;
+        let peers = self.members.connected().filter(|peer| !self.members.is_refused(peer));
+        peers.chain([me]).min_by_key(|router| rank(key, *router)).unwrap_or(me)
+    }
+
+    fn next_attempt(&mut self) -> u64 {
+        self.waiting.attempts = self.waiting.attempts.wrapping_add(1);
+        self.waiting.attempts
+    }
+
+    /// Registrar: who may start it.
+    fn judge_name(&mut self, claimant: Identity, key: &LeaseKey, attempt: u64, now: Instant) -> NameVerdict {
+        match self.directory.current(key, &self.ledger) {
+            Some(line) if line.author != claimant => NameVerdict::Known { by: line.author },
+            Some(_) | None => self.waiting.pledges.give(key, claimant, attempt, now),
+        }
+    }
+
+    /// Registrar: somebody asks.
+    pub(super) fn handle_name_ask(&mut self, from: Identity, name: Name, attempt: u64, now: Instant) {
+        let key = LeaseKey::from(name.clone());
+        if !self.members.is_admitted(&from) || self.members.is_refused(&from) {
+            return;
+        }
+        let verdict = self.judge_name(from, &key, attempt, now);
+        if let (NameVerdict::Known { .. }, Some(entry)) =
+            (verdict, self.directory.current_entry(&key, &self.ledger).cloned())
+        {
+            let range = wire::Range { network: key.network, start: entry.body.slot, length: 1 };
+            self.send_history(from, &range);
+            self.send(To::Peer(from), &Message::Entries(vec![entry]));
+        }
+        self.send(To::Peer(from), &Message::NameAnswer { name, attempt, verdict });
+    }
+
+    /// Claimant: the registrar has answered.
+    pub(super) fn handle_name_answer(
+        &mut self,
+        from: Identity,
+        name: &Name,
+        attempt: u64,
+        verdict: NameVerdict,
+        now: Instant,
+    ) {
+        let answers = |pending: &Pending| {
+            let asked = matches!(pending.naming, Naming::Asked { registrar, attempt: asked, .. } if registrar == from && asked == attempt);
+            asked && Name::from(pending.claim.key()) == *name
+        };
+        let found = self.waiting.claims.iter().find(|(_, pending)| answers(pending));
+        let Some(attachment) = found.map(|(attachment, _)| attachment.clone()) else { return };
+        if let Some(pending) = self.waiting.claims.remove(&attachment) {
+            self.follow_verdict(pending, from, attempt, verdict, now);
+        }
+    }
+
+    fn follow_verdict(
+        &mut self,
+        pending: Pending,
+        registrar: Identity,
+        attempt: u64,
+        verdict: NameVerdict,
+        now: Instant,
+    ) {
+        let settled = Naming::Settled { registrar, attempt };
+        match verdict {
+            NameVerdict::Granted => self.advance(Pending { naming: settled, ..pending }, now),
+            NameVerdict::Claimed { by } => {
+                let error = self.contended_by(&pending.claim, by);
+                self.fail(&pending, error);
+            }
+            // Whoever was last said to have it has said that it has not.
+            NameVerdict::Known { .. } if pending.stage == Stage::AnySlot => {
+                self.advance(Pending { naming: settled, ..pending }, now);
+            }
+            NameVerdict::Known { by } if pending.claim.address.is_some() => {
+                if self.runs_elsewhere(&pending.claim.key()) {
+                    let error = self.contended_by(&pending.claim, by);
+                    return self.fail(&pending, error);
+                }
+                self.advance(Pending { naming: settled, ..pending }, now);
+            }
+            NameVerdict::Known { .. } => {
+                let detours = pending.detours + 1;
+                self.advance(Pending { naming: Naming::Unasked, detours, ..pending }, now);
+            }
+        }
+    }
+
+    fn runs_elsewhere(&self, key: &LeaseKey) -> bool {
+        let line = self.directory.current(key, &self.ledger);
+        line.is_some_and(|line| line.author != self.config.identity && line.state == wire::message::EntryState::Active)
+    }
+
+    /// Starts without the answer of registrars that are silent.
+    pub(super) fn time_out_names(&mut self, now: Instant) {
+        self.waiting.pledges.forget_old(now);
+        for mut pending in self.take_asking(|_, until| until <= now) {
+            if let Naming::Asked { registrar, attempt, .. } = pending.naming {
+                pending.naming = Naming::Settled { registrar, attempt };
+            }
+            self.advance(pending, now);
+        }
+    }
+
+    /// Asks somebody else than a registrar that is gone.
+    pub(super) fn ask_others(&mut self, gone: Identity, now: Instant) {
+        for pending in self.take_asking(|registrar, _| registrar == gone) {
+            self.advance(Pending { naming: Naming::Unasked, ..pending }, now);
+        }
+    }
+
+    fn take_asking(&mut self, which: impl Fn(Identity, Instant) -> bool) -> Vec<Pending> {
+        let is_it = |pending: &Pending| matches!(pending.naming, Naming::Asked { registrar, until, .. } if which(registrar, until));
+        let found: Vec<_> = self.waiting.claims.extract_if(.., |_, pending| is_it(pending)).collect();
+        found.into_iter().map(|(_, pending)| pending).collect()
+    }
+
+    /// Answers a claim that came to nothing, and gives its name back.
+    pub(super) fn fail(&mut self, pending: &Pending, error: ClaimError) {
+        if let Naming::Asked { registrar, attempt, .. } | Naming::Settled { registrar, attempt } = pending.naming {
+            let key = pending.claim.key();
+            if registrar == self.config.identity {
+                self.waiting.pledges.take_back(&key, registrar, attempt);
+            } else {
+                self.send(To::Peer(registrar), &Message::NameDrop { name: key.into(), attempt });
+            }
+        }
+        self.answer(&pending.requests, &Err(error));
+    }
+
+    /// Several hosts want the same at once, and another one gets it.
+    pub(super) fn contended(&self, claim: &Claim) -> ClaimError {
+        let wanted = claim.address.and_then(|address| self.network(claim.attachment.network)?.slot_of(address));
+        let last_seen = || Some(self.directory.last_seen(&claim.key(), &self.ledger)?.0);
+        let slot = wanted.or_else(last_seen);
+        let winner = slot.and_then(|slot| self.owner(claim.attachment.network, slot));
+        winner.map_or(ClaimError::Withdrawn, |winner| self.contended_by(claim, winner))
+    }
+
+    fn contended_by(&self, claim: &Claim, winner: Identity) -> ClaimError {
+        ClaimError::Contended { workload: claim.key().workload, winner: self.members.label(winner) }
+    }
+
+    /// Whether another host has the name, by the order of the directory.
+    pub(super) fn has_lost_name(&self, key: &LeaseKey) -> bool {
+        self.directory.current(key, &self.ledger).is_some_and(|line| line.author != self.config.identity)
+    }
+
+    /// A workload that was started here and elsewhere while nobody could know.
+    pub(super) fn settle_name(&mut self, key: &LeaseKey, now: Instant) {
+        let Some(lease) = self.leases.of_key(key).filter(|lease| lease.stickiness == Stickiness::Sticky) else {
+            return;
+        };
+        let (state, slot) = (lease.state, lease.slot);
+        let line = self.directory.current(key, &self.ledger);
+        let Some(winner) = line.map(|line| line.author).filter(|author| *author != self.config.identity) else {
+            return;
+        };
+        match state {
+            LeaseState::Held { .. } => self.end_lease(key, now),
+            LeaseState::Active if self.is_mine(key.network, slot) && self.waiting.split.insert(key.clone()) => {
+                let address = self.address(key.network, slot);
+                let winner = self.members.label(winner);
+                self.alarm(Alarm::SplitName { workload: key.workload.clone(), address, winner });
+            }
+            LeaseState::Active | LeaseState::Fenced => {}
+        }
+    }
+
+    /// The same for all names here: a line may come before the record that makes it count.
+    pub(super) fn settle_names(&mut self, now: Instant) {
+        let keys: Vec<_> = self.leases.iter().map(crate::Lease::key).collect();
+        for key in keys {
+            self.settle_name(&key, now);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Several hosts start one workload at the same moment, or while they cannot speak to one another.
+
+use std::time::Duration;
+
+use wire::NetworkId;
+
+use crate::stage::{Stage, attachment, claim};
+use crate::{Alarm, Claim, ClaimError, Event, Lease, LeaseState};
+
+/// What the hosts' simultaneous claims led to: the winner's lease, and who was told about whom.
+fn race(stage: &mut Stage, hosts: &[usize], wish: &dyn Fn(usize) -> Claim) -> (Vec<(usize, Lease)>, Vec<ClaimError>) {
+    let asked: Vec<_> = hosts.iter().map(|host| (*host, stage.begin(*host, wish(*host)))).collect();
+    stage.pass(Duration::from_secs(5));
+    let (mut won, mut lost) = (Vec::new(), Vec::new());
+    for (host, request) in asked {
+        match stage.answer(host, request).expect("an answer") {
+            Ok(lease) => won.push((host, lease)),
+            Err(error) => lost.push(error),
+        }
+    }
+    (won, lost)
+}
+
+fn names_host(error: &ClaimError, host: usize) -> bool {
+    let text = error.to_string();
+    text.contains(&format!("host{host}"))
+}
+
+#[test]
+fn a_workload_that_is_new_everywhere_is_started_by_one_host() {
+    let mut stage = Stage::new(4, 24, 16);
+    for round in 0..50 {
+        let workload = format!("web-{round}");
+        let wish = |host: usize| claim(&format!("c{host}-{round}"), Some(&workload));
+        let (won, lost) = race(&mut stage, &[0, 1, 2, 3], &wish);
+        let [(winner, _)] = won.as_slice() else { panic!("{won:?}") };
+        assert!(lost.iter().all(|error| names_host(error, *winner)), "{winner} won: {lost:?}");
+        // Whoever lost gets it when the winner has stopped, with the same address.
+        let slot = won[0].1.slot;
+        stage.release(*winner, &format!("c{winner}-{round}"));
+        let next = (winner + 1) % 4;
+        assert_eq!(stage.claim(next, claim("next", Some(&workload))).unwrap().slot, slot);
+        stage.release(next, "next");
+        stage.pass(Duration::from_secs(800));
+    }
+}
+
+#[test]
+fn a_held_workload_and_an_address_go_to_one_host() {
+    let mut stage = Stage::new(3, 24, 16);
+    for round in 0..30 {
+        let (workload, container) = (format!("web-{round}"), |host: usize| format!("c{host}-{round}"));
+        stage.claim(0, claim("first", Some(&workload))).unwrap();
+        stage.release(0, "first");
+        let (won, lost) = race(&mut stage, &[1, 2], &|host| claim(&container(host), Some(&workload)));
+        assert_eq!(won.len(), 1, "{won:?}");
+        assert!(lost.iter().all(|error| names_host(error, won[0].0)), "{won:?} {lost:?}");
+        let winner = won[0].0;
+        stage.release(winner, &container(winner));
+        // The same address, by two workloads and by none.
+        let address = Some("10.32.0.77".parse().unwrap());
+        let names = if round % 2 == 0 { [Some("a"), Some("b")] } else { [None, None] };
+        let wish = |host: usize| Claim { address, ..claim(&container(host), names[host - 1]) };
+        let (won, lost) = race(&mut stage, &[1, 2], &wish);
+        assert_eq!(won.len(), 1, "{won:?}");
+        assert!(lost.iter().all(|error| names_host(error, won[0].0)), "{won:?} {lost:?}");
+        let winner = won[0].0;
+        stage.release(winner, &container(winner));
+        stage.pass(Duration::from_secs(800));
+    }
+}
+
+#[test]
+fn one_workload_cannot_run_at_two_addresses_of_its_own_choice() {
+    let mut stage = Stage::new(2, 24, 16);
+    let at = |address: &str, container: &str| Claim {
+        address: Some(address.parse().unwrap()),
+        ..claim(container, Some("web"))
+    };
+    stage.claim(0, at("10.32.0.5", "a")).unwrap();
+    let error = stage.claim(1, at("10.32.0.20", "b")).unwrap_err();
+    assert!(names_host(&error, 0), "{error}");
+    // When it has stopped there it may run here, at another address, and the old one is nobody's.
+    stage.release(0, "a");
+    assert!(stage.claim(1, at("10.32.0.20", "b")).is_ok());
+    assert_eq!(stage.hosts[0].ipam.leases().count(), 0);
+    assert_eq!(stage.hosts[0].ipam.directory().count(), 1);
+}
+
+#[test]
+fn a_start_does_not_wait_for_a_registrar_that_is_silent() {
+    let mut stage = Stage::new(3, 24, 16);
+    let links = std::mem::take(&mut stage.links);
+    for number in 0..10 {
+        let begun = stage.now;
+        let request = stage.begin(1, claim(&format!("c{number}"), Some(&format!("web-{number}"))));
+        stage.pass(Duration::from_millis(1001));
+        assert!(stage.answer(1, request).is_some_and(|answer| answer.is_ok()), "{:?}", stage.now - begun);
+    }
+    stage.links = links;
+}
+
+#[test]
+fn a_registrar_that_goes_while_it_is_asked_is_replaced() {
+    let mut stage = Stage::new(3, 24, 16);
+    for number in 0..10 {
+        let links = std::mem::take(&mut stage.links);
+        let request = stage.begin(1, claim(&format!("c{number}"), Some(&format!("web-{number}"))));
+        stage.settle();
+        stage.links = links;
+        for other in [0, 2] {
+            stage.cut(1, other);
+        }
+        stage.settle();
+        assert!(stage.answer(1, request).is_some_and(|answer| answer.is_ok()));
+        for other in [0, 2] {
+            stage.link(1, other);
+        }
+        stage.settle();
+    }
+}
+
+#[test]
+fn a_claim_that_fails_gives_its_name_back_at_once() {
+    let mut stage = Stage::new(3, 28, 8);
+    // Everything is taken.
+    for host in 0..3 {
+        let mut full = false;
+        for number in 0..16 {
+            full |= !full && stage.claim(host, claim(&format!("{host}-{number}"), None)).is_err();
+        }
+        assert!(full);
+    }
+    for number in 0..6 {
+        let workload = format!("web-{number}");
+        assert!(matches!(stage.claim(0, claim("a", Some(&workload))), Err(ClaimError::Exhausted { .. })));
+        let second = stage.claim(1, claim("b", Some(&workload)));
+        assert!(matches!(second, Err(ClaimError::Exhausted { .. })), "{second:?}");
+    }
+}
+
+/// Both halves of a cluster start it: two addresses, one name. The order of the directory says whose, everywhere alike.
+#[test]
+fn a_name_split_by_a_partition_is_one_hosts_afterwards() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.cut(0, 1);
+    let leases: Vec<_> =
+        (0..2).map(|host| stage.claim(host, claim(&format!("c{host}"), Some("web"))).unwrap()).collect();
+    assert_ne!(leases[0].slot, leases[1].slot);
+    stage.link(0, 1);
+    stage.pass(Duration::from_secs(15));
+    let named: Vec<Vec<_>> =
+        (0..2).map(|host| stage.hosts[host].ipam.directory().map(|line| line.author).collect()).collect();
+    assert_eq!(named[0], named[1]);
+    let winner = (0..2).find(|host| named[0] == [stage.id(*host)]).unwrap();
+    let loser = 1 - winner;
+    let told = |stage: &Stage, host: usize| {
+        let split = |event: &&Event| matches!(event, Event::Alarm(Alarm::SplitName { .. }));
+        stage.hosts[host].events.iter().filter(split).count()
+    };
+    assert_eq!((told(&stage, loser), told(&stage, winner)), (1, 0));
+    // Both run on: nobody's address was given twice.
+    for (host, before) in leases.iter().enumerate() {
+        let lease = stage.hosts[host].ipam.lease_of(&attachment(&format!("c{host}"))).unwrap();
+        assert_eq!((lease.slot, lease.state), (before.slot, LeaseState::Active));
+    }
+    stage.restart(loser);
+    // The loser's address goes with its container, and the workload's next start finds the winner.
+    stage.release(loser, &format!("c{loser}"));
+    assert_eq!(stage.hosts[loser].ipam.leases().count(), 0);
+    let error = stage.claim(loser, claim("again", Some("web"))).unwrap_err();
+    assert!(names_host(&error, winner), "{error}");
+    stage.release(winner, &format!("c{winner}"));
+    let back = stage.claim(loser, claim("again", Some("web"))).unwrap();
+    assert_eq!(back.slot, leases[winner].slot);
+    assert_eq!(stage.hosts[loser].ipam.owner(NetworkId::DEFAULT, back.slot), Some(stage.id(loser)));
+}

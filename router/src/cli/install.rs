@@ -1,0 +1,119 @@
+//! `raddle install-cni`: the plugin where runtimes look for it, then the configuration that makes them use it.
+//!
+//! Owns the order: a runtime that sees the configuration can attach containers at once. Knows nothing of what the plugin does.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use control_api::Client;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::failure::{CliError, PATIENCE};
+use super::{Globals, InstallCniArgs};
+
+/// What is installed.
+#[derive(Debug, Serialize)]
+pub(super) struct Installed {
+    binary: PathBuf,
+    conflist: PathBuf,
+    /// Whether there was none before.
+    conflist_written: bool,
+}
+
+/// Why it is not, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InstallError {
+    /// The plugin is not beside this program.
+    #[error("there is no plugin {}", path.display())]
+    NoPlugin {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be put in place; what was there still is.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Puts both files in place. The plugin is installed even if the router does not answer; the configuration is not.
+pub(super) fn install(globals: &Globals, args: &InstallCniArgs) -> Result<Installed, CliError> {
+    let binary = args.bin_dir.join(PLUGIN);
+    put(&binary, &plugin()?, EXECUTABLE)?;
+    Client::connect(&globals.control_socket, PATIENCE)?.ready()?;
+    let conflist = args.conf_dir.join(CONFLIST);
+    // An operator may have put other plugins behind ours.
+    let conflist_written = !conflist.exists();
+    if conflist_written {
+        put(&conflist, configuration(globals).as_bytes(), READABLE)?;
+    }
+    Ok(Installed { binary, conflist, conflist_written })
+}
+
+/// What is installed, for people.
+pub(super) fn text(installed: &Installed) -> String {
+    let Installed { binary, conflist, conflist_written } = installed;
+    let kept = if *conflist_written { "" } else { "  (was there, left as it is)" };
+    format!("plugin         {}\nconfiguration  {}{kept}\n", binary.display(), conflist.display())
+}
+
+/// The plugin of the same release: it lies beside this program.
+fn plugin() -> Result<Vec<u8>, InstallError> {
+    let beside = std::env::current_exe().map(|own| own.with_file_name(PLUGIN));
+    let path = beside.unwrap_or_else(|_| PLUGIN.into());
+    fs::read(&path).map_err(|source| InstallError::NoPlugin { path, source })
+}
+
+/// The sample configuration, for the router that was named.
+fn configuration(globals: &Globals) -> String {
+    let sample: Result<Value, _> = serde_json::from_str(include_str!("../../../cni-plugin/10-raddle.conflist"));
+    let mut whole = sample.unwrap_or_default();
+    let data_dir = (globals.data_dir != Path::new(DATA_DIR)).then(|| globals.data_dir.display().to_string());
+    let socket = (globals.control_socket != Path::new(control_api::DEFAULT_SOCKET))
+        .then(|| globals.control_socket.display().to_string());
+    for (key, value) in [("dataDir", data_dir), ("controlSocket", socket)] {
+        if let (Some(plugin), Some(value)) = (whole.pointer_mut("/plugins/0").and_then(Value::as_object_mut), value) {
+            plugin.insert(key.to_owned(), value.into());
+        }
+    }
+    format!("{whole:#}\n")
+}
+
+/// Whole or not at all: a runtime that is just starting the old plugin goes on with it.
+fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
+    let written = write_beside(path, bytes, mode);
+    written.map_err(|source| InstallError::Write { path: path.to_owned(), source })
+}
+
+fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs::create_dir_all(folder)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Runtimes read every `.conflist` of their directory: this is none.
+    let beside = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let done = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    });
+    if done.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    done?;
+    File::open(folder)?.sync_all()
+}
+
+const PLUGIN: &str = "raddle-cni";
+/// Runtimes that are told no name take the first in order.
+const CONFLIST: &str = "10-raddle.conflist";
+/// What a router has that is not told otherwise.
+const DATA_DIR: &str = "/var/lib/raddle";
+const EXECUTABLE: u32 = 0o755;
+const READABLE: u32 = 0o644;

@@ -1,0 +1,93 @@
+//! Tells the kernel what each container may send, and looks whether it still knows.
+//!
+//! Decides when the edge is told and when it is looked at. Knows nothing of how frames are judged.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use hostnet::edge::{Checked, Edge, EdgeError, GuardedPort, PortDrops};
+use ipam::LeaseState;
+
+use super::Control;
+
+/// The edge, and how it does.
+pub(crate) struct Guarding {
+    edge: Edge,
+    next_look: Instant,
+    /// What is wrong with it, as it was told to the operator.
+    wrong: Option<String>,
+}
+
+impl Guarding {
+    /// An edge that nobody has told anything yet.
+    pub(crate) fn new(edge: Edge, now: Instant) -> Self {
+        Self { edge, next_look: now, wrong: None }
+    }
+
+    /// When it wants to be looked at.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.next_look
+    }
+
+    /// What was dropped at each port; nothing where the kernel cannot be asked.
+    pub(super) fn drops(&self) -> PortDrops {
+        self.edge.drops().unwrap_or_else(|error| {
+            tracing::debug!(%error, "what the edge has dropped cannot be read");
+            PortDrops::new()
+        })
+    }
+}
+
+impl Control {
+    /// Says which ports there are. Before a lease is answered: its container is guarded from its first frame.
+    pub(super) fn guard_ports(&mut self) {
+        let active = self.ipam.leases().filter(|lease| lease.state == LeaseState::Active);
+        let ports: Vec<_> = active.filter_map(|lease| self.guarded_port(lease)).collect();
+        let told = self.parts.guarding.edge.set_ports(ports);
+        self.judge_edge(told);
+    }
+
+    /// Looks whether the kernel has the rules: other tools flush what is not theirs.
+    pub(super) fn look_at_edge(&mut self, now: Instant) {
+        self.parts.guarding.next_look = now + LOOK;
+        let looked = self.parts.guarding.edge.check().map(|checked| {
+            if checked == Checked::Restored {
+                tracing::info!(bridge = self.about.bridge, "the rules for what containers may send are in place");
+            }
+        });
+        self.judge_edge(looked);
+    }
+
+    fn guarded_port(&self, lease: &ipam::Lease) -> Option<GuardedPort> {
+        let network = self.ipam.network(lease.attachment.network)?;
+        let ipv6 = network.address6(lease.slot).map(IpAddr::from);
+        Some(GuardedPort {
+            interface: lease.place.host_interface.clone(),
+            mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).0,
+            addresses: std::iter::once(network.address(lease.slot).into()).chain(ipv6).collect(),
+        })
+    }
+
+    /// A host without nftables still has its overlay; its operator is told once what it lacks.
+    fn judge_edge(&mut self, done: Result<(), EdgeError>) {
+        let wrong = match done {
+            Ok(()) => None,
+            // What was wrong when they were to be loaded has been told.
+            Err(EdgeError::NotLoaded) => return,
+            Err(error) => Some(error.to_string()),
+        };
+        if wrong == self.parts.guarding.wrong {
+            return;
+        }
+        if let Some(past) = self.parts.guarding.wrong.take() {
+            self.alarms.remove(&past);
+        }
+        if let Some(wrong) = &wrong {
+            self.raise(wrong);
+        }
+        self.parts.guarding.wrong = wrong;
+    }
+}
+
+/// Rules that somebody has flushed are missing for so long at most; looking costs a millisecond.
+const LOOK: Duration = Duration::from_secs(5);
