@@ -436,8 +436,7 @@ impl Ipam {
     /// Says that the table changed, once for everything that one call changed.
     fn announce_table(&mut self) {
         if std::mem::take(&mut self.course.table_changed) {
-            // Frames follow a move at once: whose a slot is was durable with whoever gave it before it was heard of here.
-            self.outbox.event_at_once(Event::TableChanged);
+            self.outbox.event(Event::TableChanged);
         }
     }
 

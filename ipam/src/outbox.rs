@@ -74,7 +74,7 @@ impl Outbox {
         }
     }
 
-    /// Says something that rests on nothing this router has decided, at once.
+    /// Says something at once that rests on nothing this router has decided.
     pub(crate) fn event_at_once(&mut self, event: Event) {
         self.events.push_back(event);
     }

@@ -54,6 +54,8 @@ impl Ipam {
             let verdict = self.judge_name(registrar, &key, attempt, now);
             return self.follow_verdict(pending, registrar, attempt, verdict, now);
         }
+        // Whatever it waited for before has come; now it waits for the registrar alone.
+        pending.stage = if pending.stage == Stage::AnySlot { Stage::AnySlot } else { Stage::Fresh };
         let until = pending.deadline.min(now + REGISTRAR);
         pending.naming = Naming::Asked { registrar, attempt, until };
         self.send(To::Peer(registrar), &Message::NameAsk { name: key.into(), attempt });

@@ -51,6 +51,10 @@ impl Ipam {
         }
         if !changed.is_empty() {
             self.follow(&changed, Gain::Given, now);
+            // Frames follow a move at once: whoever gave the slot made that durable before it was heard of here.
+            if from.is_some() && std::mem::take(&mut self.course.table_changed) {
+                self.outbox.event_at_once(Event::TableChanged);
+            }
             self.retry_commits(now);
         }
     }

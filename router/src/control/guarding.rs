@@ -50,6 +50,8 @@ impl Control {
     /// Looks whether the kernel has the rules: other tools flush what is not theirs.
     pub(super) fn look_at_edge(&mut self, now: Instant) {
         self.parts.guarding.next_look = now + LOOK;
+        // Whatever has changed in the ledger without a word is told now at the latest.
+        self.guard_ports();
         let looked = self.parts.guarding.edge.check().map(|checked| {
             if checked == Checked::Restored {
                 tracing::info!(bridge = self.about.bridge, "the rules for what containers may send are in place");

@@ -56,6 +56,15 @@ impl Rules {
         })
     }
 
+    /// Where nothing fails, a workload runs once.
+    pub(crate) fn ensure_alone(&self, at: usize, new: &Running, hosts: &[Host]) -> Result<()> {
+        for (number, host) in hosts.iter().enumerate() {
+            let other = host.running.values().find(|running| running.workload == new.workload);
+            ensure!(other.is_none(), "{new:?} started on {at} and runs on {number}: {other:?}");
+        }
+        Ok(())
+    }
+
     /// A container ended.
     pub(crate) fn note_stopped(&mut self, running: &Running, now: Instant) {
         self.last.insert(running.slot, (running.workload.clone(), now));

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) now: Instant,
     faults: Faults,
+    /// Faults there were: what was doubled by them may run on.
+    has_healed: bool,
     dice: Dice,
     /// Messages under way, by arrival; the second number keeps those of one instant in order.
     letters: BTreeMap<(Instant, u64), Letter>,
@@ -72,6 +74,7 @@ impl World {
             hosts: Vec::new(),
             now,
             faults,
+            has_healed: false,
             dice: Dice::new(seed),
             letters: BTreeMap::new(),
             sides: vec![0; hosts],
@@ -380,6 +383,9 @@ impl World {
             Ok(lease) => {
                 let running = Running { slot: lease.slot, workload: lease.workload.clone() };
                 let kept = self.rules.ensure_free(number, &running, &self.hosts, self.now)?;
+                if self.faults == Faults::None && !self.has_healed {
+                    self.rules.ensure_alone(number, &running, &self.hosts)?;
+                }
                 self.told.strayed += usize::from(kept == crate::rules::Kept::Another);
                 self.told.moved += usize::from(kept == crate::rules::Kept::Same);
                 self.told.given += 1;
@@ -394,6 +400,7 @@ impl World {
 
     /// Ends all faults and gives everybody time to hear of everything.
     pub(crate) fn mend(&mut self, time: Duration) -> Result<()> {
+        self.has_healed |= self.faults != Faults::None;
         self.faults = Faults::None;
         for number in 0..self.hosts.len() {
             self.restart(number)?;
