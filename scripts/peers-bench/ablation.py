@@ -50,7 +50,6 @@ ABLATIONS = [
     Ablation("as it is", "raddle", nothing),
     Ablation("ChaCha20-Poly1305", "raddle-chacha", nothing),
     Ablation("one queue", "raddle-1-queue", nothing),
-    Ablation("two queues", "raddle-2-queues", nothing),
     Ablation("underlay cuts super-packets, GRO joins them", "raddle", cut_underlay),
     Ablation("underlay cuts super-packets, no GRO", "raddle", uncoalesced_underlay),
     Ablation("containers send no super-frames", "raddle", no_super_frames),

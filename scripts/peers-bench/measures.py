@@ -25,12 +25,24 @@ class Depth:
     probes: int = 5
     loss_s: int = 3
     jumbo_s: int = 2
+    # The work of coming up is not idleness.
+    settle_s: int = 4
     idle_s: int = 15
     patience_s: int = 30
 
 
 QUICK = Depth(
-    warm_s=0, tcp_s=1, pings=250, loaded_pings=100, probe_s=0.2, probes=2, loss_s=1, jumbo_s=1, idle_s=5, patience_s=0
+    warm_s=0,
+    tcp_s=1,
+    pings=250,
+    loaded_pings=100,
+    probe_s=0.2,
+    probes=1,
+    loss_s=1,
+    jumbo_s=1,
+    settle_s=1,
+    idle_s=3,
+    patience_s=0,
 )
 
 
@@ -96,7 +108,7 @@ def idle(systems, scratch, depth):
             except Failure:
                 # Said when it was measured; the others are still worth it.
                 labs.pop(system.name).close()
-        time.sleep(AFTER_START_S)
+        time.sleep(depth.settle_s)
         before = {name: accounts.run_seconds(lab.daemons()) for name, lab in labs.items()}
         time.sleep(depth.idle_s)
         for name, lab in labs.items():
@@ -231,8 +243,6 @@ def generator(scratch):
 
 # The first side must listen before the other calls, or its retry is measured.
 BETWEEN_SIDES_S = 0.3
-# The work of coming up is not idleness.
-AFTER_START_S = 4
 # Slow enough not to be a load itself.
 LOADED_INTERVAL_S = 0.005
 TOLERATED_LOSS = 0.01

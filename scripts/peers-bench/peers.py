@@ -126,7 +126,7 @@ class Tinc(Bridged):
     """The legacy protocol of 1.0 in switch mode, AES-256-CBC with SHA-256."""
 
     commands = ("tincd",)
-    # Debian builds it without jumbo frames.
+    # Jumbo frames are an option of its build, and not in the default one.
     largest_underlay_mtu = 1500
 
     def make_keys(self):

@@ -145,7 +145,6 @@ def catalogue(scratch):
         Raddle("raddle", binaries),
         Raddle("raddle-chacha", binaries, "--cipher", "chacha20-poly1305"),
         Raddle("raddle-1-queue", binaries, "--queues", "1"),
-        Raddle("raddle-2-queues", binaries, "--queues", "2"),
         *peers.catalogue(scratch),
     ]
     return {system.name: system for system in systems}

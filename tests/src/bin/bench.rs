@@ -22,6 +22,7 @@ fn main() -> Result<()> {
     let figures = json!({
         "idle": idle(&cluster)?,
         "add": add(stage.host(1)?)?,
+        "storm": storm(stage.host(1)?)?,
         "throughput": throughput(&stage)?,
     });
     let mut out = std::io::stdout().lock();
@@ -52,6 +53,23 @@ fn add(host: &Host) -> Result<Value> {
         "raddle_cni_worst_ms": rounded(ours.last().copied().unwrap_or_default()),
         "bridge_host_local_ms": rounded(median(&mut theirs)?),
     }))
+}
+
+/// As many ADDs at once, and then as many DELs, beside `bridge` with `host-local`.
+fn storm(host: &Host) -> Result<Value> {
+    let mut figures = json!({"containers": STORM});
+    for (plugin, name) in [(Plugin::Raddle, "raddle_cni"), (Plugin::Bridge, "bridge_host_local")] {
+        host.storm_begins(STORM)?;
+        let added = host.storm(plugin, "ADD", STORM)?;
+        let deleted = host.storm(plugin, "DEL", STORM)?;
+        host.storm_ends(STORM)?;
+        for (verb, storm) in [("add", added), ("del", deleted)] {
+            figures[format!("{name}_{verb}_p50_ms")] = json!(rounded(storm.percentile_ms(50)));
+            figures[format!("{name}_{verb}_p99_ms")] = json!(rounded(storm.percentile_ms(99)));
+            figures[format!("{name}_{verb}s_per_second")] = json!(rounded(storm.per_second()));
+        }
+    }
+    Ok(figures)
 }
 
 fn add_once(host: &Host, plugin: Plugin, id: &str) -> Result<f64> {
@@ -135,6 +153,8 @@ fn rounded(value: f64) -> f64 {
 
 /// Enough for a steady median in a few seconds.
 const ADD_ROUNDS: usize = 40;
+/// What a node has that comes back after an outage.
+const STORM: usize = 200;
 /// Three, and the median of them: one disturbed round does not count.
 const THROUGHPUT_ROUNDS: usize = 3;
 /// The first anti-entropy rounds after a join carry more than the later ones.
