@@ -10,6 +10,7 @@ use hostnet::netns::Netns;
 use hostnet::veth::{self, Attach, Attached, Route};
 
 use crate::config::SMALLEST_IPV6_MTU;
+use crate::delegate::Delegate;
 use crate::fault::{Code, Fault};
 use crate::request::{Add, Target};
 use crate::wishes::{mac_text, parse_mac};
@@ -31,15 +32,25 @@ pub(crate) struct Address {
     pub(crate) gateway: IpAddr,
 }
 
-/// Carries out an ADD. On an error nothing is left.
-pub(crate) fn attach(add: &Add) -> Result<Outcome, Fault> {
+/// Carries out an ADD. On an error nothing is left. What a delegate decides becomes part of what is asked for.
+pub(crate) fn attach(add: &mut Add, delegate: Option<&Delegate>) -> Result<Outcome, Fault> {
     let netns = Netns::open(&add.netns)?;
     ensure_free(&add.target, &netns)?;
     for key in &add.unknown_keys {
         note(&format!("the key {key:?} of network {:?} is not known", add.target.cni_network));
     }
+    let Some(delegate) = delegate else { return attach_leased(add, &netns) };
+    let decided = delegate.add()?;
+    add.take_over(decided).and_then(|()| attach_leased(add, &netns)).inspect_err(|fault| {
+        if fault.code != Code::Duplicate {
+            delegate.undo();
+        }
+    })
+}
+
+fn attach_leased(add: &Add, netns: &Netns) -> Result<Outcome, Fault> {
     let lease = lease(add)?;
-    plug(add, &lease, &netns).inspect_err(|fault| {
+    plug(add, &lease, netns).inspect_err(|fault| {
         // What is there already has this lease.
         if fault.code != Code::Duplicate {
             give_back(&add.target);
@@ -72,6 +83,11 @@ fn duplicate(target: &Target, interface: &str, owner: &str) -> Fault {
     let message = format!("{ifname} of container {container_id} is already attached to network {cni_network}");
     Fault::new(Code::Duplicate, message)
         .with_details(format!("the host has {interface} of {owner:?}; DEL the attachment first"))
+}
+
+/// Carries out an ADD as an IPAM plugin: an address, and nothing else.
+pub(crate) fn allocate(add: &Add) -> Result<Vec<Address>, Fault> {
+    lease(add).map(|lease| addresses(&lease))
 }
 
 fn lease(add: &Add) -> Result<Lease, Fault> {
@@ -182,7 +198,8 @@ fn routes(add: &Add, addresses: &[Address]) -> Result<Vec<Route>, Fault> {
     Ok(routes)
 }
 
-fn give_back(target: &Target) {
+/// Gives back a lease that nobody will use.
+pub(crate) fn give_back(target: &Target) {
     if let Err(fault) = router::release(target) {
         note(&format!("the lease could not be given back: {}", fault.message));
     }

@@ -40,6 +40,12 @@ pub(crate) fn check(check: &Check) -> Result<(), Fault> {
     Err(Fault::new(Code::Changed, missing.join("; ")))
 }
 
+/// As an IPAM plugin: is the address still the attachment's?
+pub(crate) fn verify(target: &Target) -> Result<(), Fault> {
+    let lease = router::call(&target.place, router::ADD_WITHIN, |client| client.check(target.attachment()));
+    lease.map(|_| ()).map_err(|wrong| lease_fault(target, wrong))
+}
+
 impl Promised {
     fn of(result: &Value, ifname: &str) -> Result<Self, Fault> {
         let interfaces = list(result, "interfaces");
@@ -128,6 +134,7 @@ fn lease_fault(target: &Target, wrong: ClientError) -> Fault {
             code: Code::Changed,
             message: format!("{} of container {} has no lease", target.ifname, target.container_id),
             details: Some(refusal.message),
+            foreign: None,
         },
         ClientError::Refused(_)
         | ClientError::Unreachable { .. }

@@ -12,6 +12,7 @@
 //! | `isDefaultGateway` | whether the container's default routes lead to the gateway | `true` |
 //! | `routes` | `[{"dst": PREFIX, "gw": ADDRESS}]`, through the gateway where there is no `gw` | none |
 //! | `dns` | as in the specification, handed on | none |
+//! | `ipam` | another plugin that decides addresses, or what another plugin asks of us | the router decides |
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -28,7 +29,17 @@ use crate::version::Version;
 pub(crate) struct Config {
     pub(crate) version: Version,
     pub(crate) name: String,
+    pub(crate) role: Role,
     keys: Map<String, Value>,
+}
+
+/// As what we are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The plugin that makes the interface.
+    Main,
+    /// The source of addresses of another plugin: `ipam.type` names us, and `type` does not.
+    Ipam,
 }
 
 /// Where the router is, and where what it misses is kept.
@@ -70,7 +81,11 @@ impl Config {
         }
         // What says nothing is 0.1.0 by the specification.
         let version = Version::parse(text(&keys, "cniVersion")?.unwrap_or("0.1.0"))?;
-        Ok(Self { version, name: name.to_owned(), keys })
+        let name = name.to_owned();
+        match role(&keys) {
+            Role::Main => Ok(Self { version, name, role: Role::Main, keys }),
+            Role::Ipam => Ok(Self { version, name, role: Role::Ipam, keys: ipam_keys(keys) }),
+        }
     }
 
     /// A value of the configuration, unless it is missing or null.
@@ -90,7 +105,7 @@ impl Config {
 
     /// What the container gets.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
-        self.refuse_other_ipam()?;
+        self.delegate_name()?;
         Ok(Settings {
             hold_s: self.hold()?,
             mtu_bytes: self.mtu()?,
@@ -103,7 +118,9 @@ impl Config {
     /// Keys that neither the specification nor we know: somebody else's, or misspelt.
     pub(crate) fn unknown_keys(&self) -> Vec<&str> {
         let known = |key: &str| KNOWN.contains(&key) || key.starts_with("cni.dev/");
-        self.keys.keys().map(String::as_str).filter(|key| !known(key)).collect()
+        // Other sources of addresses have keys that mean nothing here: ranges, a gateway.
+        let keys = self.keys.keys().filter(|_| self.role == Role::Main);
+        keys.map(String::as_str).filter(|key| !known(key)).collect()
     }
 
     fn path(&self, key: &str, lookup: Lookup<'_>, variable: &str, default: &str) -> Result<PathBuf, Fault> {
@@ -165,23 +182,42 @@ impl Config {
         }
     }
 
-    /// Addresses come from the ledger. Whoever asks for another source would get something else than he thinks.
-    fn refuse_other_ipam(&self) -> Result<(), Fault> {
+    /// The plugin that decides addresses in our place. Nothing: the router does.
+    pub(crate) fn delegate_name(&self) -> Result<Option<&str>, Fault> {
         let Some(kind) = self.key("ipam").and_then(|ipam| ipam.get("type")).filter(|kind| !kind.is_null()) else {
-            return Ok(());
+            return Ok(None);
         };
         match kind.as_str() {
-            Some("" | "raddle" | "raddle-cni") => Ok(()),
-            Some(kind) if kind.contains('/') => {
-                Err(Fault::new(Code::Config, format!("ipam.type {kind:?} is not the name of a plugin")))
-            }
-            _ => Err(Fault::new(Code::Unsupported, format!("ipam.type: {kind} is not supported"))
-                .with_details("raddle assigns addresses itself; remove the ipam section")),
+            Some("") => Ok(None),
+            Some(kind) if OWN_NAMES.contains(&kind) => Ok(None),
+            Some(kind) if is_identifier(kind) => Ok(Some(kind)),
+            Some(kind) => Err(Fault::new(Code::Config, format!("ipam.type {kind:?} is not the name of a plugin"))),
+            None => Err(Fault::new(Code::Unsupported, format!("ipam.type: {kind} is not supported, only a name"))),
         }
     }
 }
 
-fn wanted_route(value: &Value) -> Result<WantedRoute, Fault> {
+fn role(keys: &Map<String, Value>) -> Role {
+    let is_own = |kind: Option<&Value>| kind.and_then(Value::as_str).map(|kind| OWN_NAMES.contains(&kind));
+    let ipam = keys.get("ipam").and_then(|ipam| ipam.get("type"));
+    match (is_own(ipam), is_own(keys.get("type"))) {
+        (Some(true), Some(false)) => Role::Ipam,
+        _ => Role::Main,
+    }
+}
+
+/// What the runtime says, and the section that is about us; the rest is the other plugin's.
+fn ipam_keys(mut keys: Map<String, Value>) -> Map<String, Value> {
+    let section = keys.remove("ipam").and_then(|section| section.as_object().cloned()).unwrap_or_default();
+    keys.retain(|key, _| {
+        ["prevResult", "runtimeConfig", "args"].contains(&key.as_str()) || key.starts_with("cni.dev/")
+    });
+    keys.extend(section);
+    keys
+}
+
+/// What a configuration or a result says of one route.
+pub(crate) fn wanted_route(value: &Value) -> Result<WantedRoute, Fault> {
     let bad = |what: &str| Fault::new(Code::Config, format!("routes: {what} in {value}"));
     let destination = value.get("dst").and_then(Value::as_str).ok_or_else(|| bad("no dst"))?;
     let destination: Prefix = destination.parse().map_err(|_| bad("dst is not a prefix"))?;
@@ -211,6 +247,9 @@ pub(crate) fn wrong_type(key: &str, expected: &str, found: &Value) -> Fault {
     let found: String = found.to_string().chars().take(80).collect();
     Fault::new(Code::Decode, format!("{key}: {found} is not {expected}"))
 }
+
+/// As configurations call this plugin.
+const OWN_NAMES: [&str; 2] = ["raddle-cni", "raddle"];
 
 const DATA_DIR: &str = "/var/lib/raddle";
 

@@ -51,11 +51,18 @@ pub(crate) struct Fault {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) details: Option<String>,
+    /// The code of another plugin's error, which is passed on as it is.
+    pub(crate) foreign: Option<u32>,
 }
 
 impl Fault {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: None }
+        Self { code, message: message.into(), details: None, foreign: None }
+    }
+
+    /// The code as it is told.
+    pub(crate) fn number(&self) -> u32 {
+        self.foreign.unwrap_or(self.code as u32)
     }
 
     pub(crate) fn with_details(self, details: impl Into<String>) -> Self {
@@ -163,6 +170,6 @@ impl From<ApiError> for Fault {
             ErrorKind::NotReady => Code::NotAvailable,
             ErrorKind::Internal => Code::DataPath,
         };
-        Self { code, message: refusal.message, details: refusal.remedy }
+        Self { code, message: refusal.message, details: refusal.remedy, foreign: None }
     }
 }

@@ -9,6 +9,7 @@ mod arguments;
 mod attach;
 mod check;
 mod config;
+mod delegate;
 mod detach;
 mod environment;
 mod fault;
@@ -24,14 +25,17 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use crate::delegate::Delegate;
 use crate::fault::{Code, Fault};
 use crate::request::{Call, Refused, Request};
 use crate::version::Version;
 
 fn main() -> ExitCode {
     let lookup = |name: &str| std::env::var_os(name);
-    let done = Call::parse(&lookup, io::stdin().lock())
-        .and_then(|Call { version, request }| carry_out(version, &request).map_err(|fault| Refused { version, fault }));
+    let done = Call::parse(&lookup, io::stdin().lock()).and_then(|call| {
+        let version = call.version;
+        carry_out(call).map_err(|fault| Refused { version, fault })
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refused { version, fault }) => {
@@ -44,7 +48,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn carry_out(version: Version, request: &Request) -> Result<(), Fault> {
+fn carry_out(call: Call) -> Result<(), Fault> {
+    let Call { version, request, delegate } = call;
+    let pass_on = |verb| delegate.as_ref().map_or(Ok(()), |delegate| delegate.call(verb));
+    let give_back = || delegate.iter().for_each(Delegate::undo);
     match request {
         Request::Banner => {
             note(&format!(
@@ -54,16 +61,31 @@ fn carry_out(version: Version, request: &Request) -> Result<(), Fault> {
             ));
             Ok(())
         }
-        Request::Version(asked) => print(&reply::versions(asked)),
-        Request::Add(add) => {
-            let outcome = attach::attach(add)?;
-            let document = reply::Added::of(version, add, &outcome).document();
-            print(&document).inspect_err(|_| attach::undo(&add.target))
+        Request::Version(asked) => print(&reply::versions(&asked)),
+        Request::Add(mut add) => {
+            let outcome = attach::attach(&mut add, delegate.as_ref())?;
+            let document = reply::Added::of(version, &add, &outcome).document();
+            print(&document).inspect_err(|_| {
+                attach::undo(&add.target);
+                give_back();
+            })
         }
-        Request::Del(target) => detach::detach(target),
-        Request::Check(check) => check::check(check),
-        Request::Gc(gc) => detach::collect(gc),
-        Request::Status(place) => status::status(place),
+        Request::Allocate(add) => {
+            let addresses = attach::allocate(&add)?;
+            print(&reply::allocated(version, &add, &addresses)).inspect_err(|_| attach::give_back(&add.target))
+        }
+        Request::Del(target) => {
+            let detached = detach::detach(&target);
+            give_back();
+            detached
+        }
+        Request::Check(check) => check::check(&check).and_then(|()| pass_on("CHECK")),
+        Request::Verify(target) => check::verify(&target),
+        Request::Gc(gc) => {
+            let collected = detach::collect(&gc);
+            collected.and(pass_on("GC"))
+        }
+        Request::Status(place) => status::status(&place).and_then(|()| pass_on("STATUS")),
     }
 }
 

@@ -5,7 +5,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::attach::Outcome;
+use crate::attach::{Address, Outcome};
+use crate::config::WantedRoute;
 use crate::fault::Fault;
 use crate::request::Add;
 use crate::version::Version;
@@ -77,17 +78,34 @@ fn own_interfaces(version: Version, add: &Add, outcome: &Outcome) -> [Value; 3] 
 }
 
 fn own_ips(version: Version, outcome: &Outcome, index: usize) -> impl Iterator<Item = Value> {
-    outcome.addresses.iter().map(move |address| {
+    ips(version, &outcome.addresses).map(move |mut ip| {
+        ip.insert("interface".to_owned(), index.into());
+        ip.into()
+    })
+}
+
+fn ips(version: Version, addresses: &[Address]) -> impl Iterator<Item = Map<String, Value>> {
+    addresses.iter().map(move |address| {
         let mut ip = Map::new();
         ip.insert("address".to_owned(), address.prefix.to_string().into());
         ip.insert("gateway".to_owned(), address.gateway.to_string().into());
-        ip.insert("interface".to_owned(), index.into());
         if version.numbers_ips() {
             let family = if address.prefix.address.is_ipv4() { "4" } else { "6" };
             ip.insert("version".to_owned(), family.into());
         }
-        ip.into()
+        ip
     })
+}
+
+/// The answer to an ADD as an IPAM plugin: addresses, and no interface.
+pub(crate) fn allocated(version: Version, add: &Add, addresses: &[Address]) -> Value {
+    let ips: Vec<Value> = ips(version, addresses).map(Value::from).collect();
+    let route = |route: &WantedRoute| match route.gateway {
+        Some(gateway) => json!({"dst": route.destination.to_string(), "gw": gateway.to_string()}),
+        None => json!({"dst": route.destination.to_string()}),
+    };
+    let routes: Vec<Value> = add.settings.routes.iter().map(route).collect();
+    json!({"cniVersion": version.as_str(), "ips": ips, "routes": routes, "dns": add.settings.dns})
 }
 
 /// The answer to VERSION.
@@ -97,7 +115,7 @@ pub(crate) fn versions(asked: &str) -> Value {
 
 /// The answer to a call that failed.
 pub(crate) fn fault(version: Version, fault: &Fault) -> Value {
-    let mut document = json!({"cniVersion": version.as_str(), "code": fault.code as u32, "msg": fault.message});
+    let mut document = json!({"cniVersion": version.as_str(), "code": fault.number(), "msg": fault.message});
     if let (Some(details), Some(document)) = (&fault.details, document.as_object_mut()) {
         document.insert("details".to_owned(), details.clone().into());
     }

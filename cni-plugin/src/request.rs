@@ -5,11 +5,12 @@
 
 use std::io::Read;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::arguments::Arguments;
-use crate::config::{Config, Place, Settings, wrong_type};
+use crate::config::{Config, Place, Role, Settings, wrong_type};
+use crate::delegate::{Decided, Delegate};
 use crate::environment::{Environment, Lookup, Verb};
 use crate::fault::{Code, Fault};
 use crate::version::Version;
@@ -20,6 +21,8 @@ use crate::wishes::Wishes;
 pub(crate) struct Call {
     pub(crate) version: Version,
     pub(crate) request: Request,
+    /// Who decides addresses, if it is not the router.
+    pub(crate) delegate: Option<Delegate>,
 }
 
 /// What is asked.
@@ -30,8 +33,12 @@ pub(crate) enum Request {
     /// Which versions there are. The version to answer in may be one we do not speak.
     Version(String),
     Add(Box<Add>),
+    /// ADD as an IPAM plugin.
+    Allocate(Box<Add>),
     Del(Target),
     Check(Box<Check>),
+    /// CHECK as an IPAM plugin.
+    Verify(Target),
     Gc(Gc),
     Status(Place),
 }
@@ -84,7 +91,7 @@ impl Call {
     /// Reads a whole call.
     pub(crate) fn parse(lookup: Lookup<'_>, stdin: impl Read) -> Result<Self, Refused> {
         let refused = |fault| Refused { version: Version::NEWEST, fault };
-        let newest = |request| Self { version: Version::NEWEST, request };
+        let newest = |request| Self { version: Version::NEWEST, request, delegate: None };
         let Some(verb) = Verb::of(lookup).map_err(refused)? else {
             return Ok(newest(Request::Banner));
         };
@@ -92,10 +99,14 @@ impl Call {
             return Ok(newest(Request::Version(asked_version(&read(stdin).unwrap_or_default()))));
         }
         let environment = Environment::of(verb, lookup).map_err(refused)?;
-        let config = read(stdin).and_then(|stdin| Config::parse(&stdin)).map_err(refused)?;
+        let stdin = read(stdin).map_err(refused)?;
+        let config = Config::parse(&stdin).map_err(refused)?;
         let version = config.version;
-        let request = verb_of_version(verb, version).and_then(|()| Request::of(verb, &environment, &config, lookup));
-        request.map(|request| Self { version, request }).map_err(|fault| Refused { version, fault })
+        let call = verb_of_version(verb, version).and_then(|()| {
+            let request = Request::of(verb, &environment, &config, lookup)?;
+            Ok(Self { version, request, delegate: delegate(verb, &config, &stdin, lookup)? })
+        });
+        call.map_err(|fault| Refused { version, fault })
     }
 }
 
@@ -104,12 +115,28 @@ impl Request {
         let place = config.place(lookup)?;
         match verb {
             Verb::Version => Ok(Self::Version(config.version.as_str().to_owned())),
-            Verb::Add => add(environment, config, place).map(|add| Self::Add(Box::new(add))),
+            Verb::Add => {
+                let add = add(environment, config, place).map(Box::new)?;
+                Ok(if config.role == Role::Ipam { Self::Allocate(add) } else { Self::Add(add) })
+            }
             Verb::Del => Ok(Self::Del(target(environment, config, place))),
+            Verb::Check if config.role == Role::Ipam => Ok(Self::Verify(target(environment, config, place))),
             Verb::Check => check(environment, config, place).map(|check| Self::Check(Box::new(check))),
             Verb::Gc => gc(config, place).map(Self::Gc),
             Verb::Status => Ok(Self::Status(place)),
         }
+    }
+}
+
+impl Add {
+    /// What another plugin has decided stands in place of what the runtime wished.
+    pub(crate) fn take_over(&mut self, decided: Decided) -> Result<(), Fault> {
+        self.wishes.decide(&decided.addresses)?;
+        self.settings.routes.extend(decided.routes);
+        if let Some(dns) = decided.dns.filter(|_| self.settings.dns.as_object().is_none_or(Map::is_empty)) {
+            self.settings.dns = dns;
+        }
+        Ok(())
     }
 }
 
@@ -141,6 +168,13 @@ impl Target {
     }
 }
 
+/// Whoever is to be asked as well. DEL goes on without one that is gone.
+fn delegate(verb: Verb, config: &Config, stdin: &[u8], lookup: Lookup<'_>) -> Result<Option<Delegate>, Fault> {
+    let found =
+        config.delegate_name().and_then(|name| name.map(|name| Delegate::find(name, stdin, lookup)).transpose());
+    if verb == Verb::Del { Ok(found.ok().flatten()) } else { found }
+}
+
 fn target(environment: &Environment, config: &Config, place: Place) -> Target {
     Target {
         place,
@@ -153,7 +187,11 @@ fn target(environment: &Environment, config: &Config, place: Place) -> Target {
 fn add(environment: &Environment, config: &Config, place: Place) -> Result<Add, Fault> {
     let settings = config.settings()?;
     let arguments = Arguments::parse(environment.args.as_deref())?;
-    let wishes = Wishes::gather(config, &arguments)?;
+    let mut wishes = Wishes::gather(config, &arguments)?;
+    if config.role == Role::Ipam {
+        // The interface is the other plugin's, and so is its MAC.
+        wishes.mac = None;
+    }
     let previous = config.key("prevResult").cloned();
     if let Some(wrong) = previous.as_ref().filter(|previous| !previous.is_object()) {
         return Err(wrong_type("prevResult", "an object", wrong));

@@ -33,6 +33,12 @@ impl Wishes {
         Ok(wishes)
     }
 
+    /// Another plugin has decided: nothing else counts.
+    pub(crate) fn decide(&mut self, addresses: &[IpAddr]) -> Result<(), Fault> {
+        (self.address, self.address6) = (None, None);
+        addresses.iter().try_for_each(|address| self.want_address(*address, Code::Config, "ipam"))
+    }
+
     fn want_addresses(
         &mut self,
         runtime: Option<&Value>,
@@ -86,7 +92,7 @@ fn addresses(place: Option<&Value>, name: &str) -> Result<Vec<IpAddr>, Fault> {
 }
 
 /// An address, with or without the length of its network's prefix, which the network knows better.
-fn parse_address(text: &str) -> Option<IpAddr> {
+pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
     let Some((address, length)) = text.split_once('/') else {
         return text.parse().ok();
     };

@@ -23,6 +23,7 @@ mod process;
 mod raw;
 mod router;
 mod stage;
+mod storm;
 mod wait;
 
 pub use capture::{Capture, Packet, Recording};
@@ -37,4 +38,5 @@ pub use process::Process;
 pub use raw::Listener;
 pub use router::{JoinBy, Router};
 pub use stage::{Stage, Underlay, binary};
+pub use storm::Storm;
 pub use wait::{pass, until};

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::{Cluster, JoinBy, Stage, Underlay, until};
 
+#[path = "cni/chains.rs"]
+mod chains;
 #[path = "cni/driver.rs"]
 mod driver;
 

@@ -71,14 +71,25 @@ fn a_value_that_is_not_supported_is_named_with_its_key() {
     let (wrong, message) = code(r#","isDefaultGateway":"yes please""#);
     assert_eq!(wrong, Code::Unsupported);
     assert!(message.contains("isDefaultGateway") && message.contains("yes please"), "{message}");
-    let (wrong, message) = code(r#","ipam":{"type":"host-local"}"#);
-    assert_eq!(wrong, Code::Unsupported);
-    assert!(message.contains("ipam.type") && message.contains("host-local"), "{message}");
     assert_eq!(code(r#","ipam":{"type":"../x"}"#).0, Code::Config);
     assert_eq!(code(r#","ipam":{"type":7}"#).0, Code::Unsupported);
     for fine in [r#","ipam":{}"#, r#","ipam":null"#, r#","ipam":{"type":""}"#, r#","ipam":{"type":"raddle"}"#] {
         assert!(config(fine).settings().is_ok(), "{fine}");
+        assert_eq!(config(fine).delegate_name(), Ok(None), "{fine}");
     }
+    assert_eq!(config(r#","ipam":{"type":"host-local"}"#).delegate_name(), Ok(Some("host-local")));
+}
+
+#[test]
+fn what_another_plugin_asks_of_us_stands_in_its_ipam_section() {
+    let text = r#"{"cniVersion":"1.0.0","name":"lan","type":"bridge","mtu":"its own","isGateway":true,"routes":7,
+                   "ipam":{"type":"raddle-cni","network":"blue","hold":5,"subnet":"x","routes":[{"dst":"192.0.2.0/24"}]}}"#;
+    let config = Config::parse(text.as_bytes()).unwrap();
+    assert_eq!((config.role, config.delegate_name()), (Role::Ipam, Ok(None)));
+    let settings = config.settings().unwrap();
+    assert_eq!((settings.hold_s, settings.mtu_bytes, settings.routes.len()), (Some(5), None, 1));
+    assert_eq!(config.place(&|_| None).unwrap().network, "blue");
+    assert_eq!(config.unknown_keys(), [""; 0]);
 }
 
 #[test]

@@ -45,6 +45,17 @@ impl Sandbox {
     }
 
     pub(crate) fn call_raw(&self, verb: &str, environment: &[(&str, &str)], stdin: &[u8]) -> Result<Finished> {
+        self.call_plugin(PLUGIN, verb, environment, stdin)
+    }
+
+    /// A verb of another plugin.
+    pub(crate) fn call_plugin(
+        &self,
+        program: &str,
+        verb: &str,
+        environment: &[(&str, &str)],
+        stdin: &[u8],
+    ) -> Result<Finished> {
         let usual = [
             ("CNI_COMMAND", verb),
             ("CNI_CONTAINERID", &self.id),
@@ -53,7 +64,7 @@ impl Sandbox {
             ("CNI_PATH", "/opt/cni/bin:/usr/lib/cni"),
         ];
         let whole: Vec<_> = usual.iter().chain(environment).copied().collect();
-        self.host.run_env(&whole, &[PLUGIN], stdin)
+        self.host.run_env(&whole, &[program], stdin)
     }
 
     /// ADD with these settings, which has to work.
