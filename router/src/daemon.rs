@@ -115,11 +115,12 @@ impl Edge {
         }
         let inner_mtu_bytes = config.mtu_bytes.unwrap_or_else(|| wire::chunk::inner_mtu(underlay.datagram_bytes()));
         let mtu_bytes = u32::from(inner_mtu_bytes);
+        // The tap first: a router that runs on this bridge already has it, and keeps its bridge as it is.
+        let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
+        let tap = tap::open(&config.tap, queues)?;
         let wanted =
             bridge::Bridge { name: config.bridge.clone(), mac: network.mac(Slot::GATEWAY).0, mtu_bytes, addresses };
         bridge::ensure(&wanted)?;
-        let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
-        let tap = tap::open(&config.tap, queues)?;
         bridge::enslave_tap(&config.bridge, &config.tap, mtu_bytes)?;
         bridge::set_mtu(&config.bridge, mtu_bytes)?;
         Ok(Self { taps: tap.queues, inner_mtu_bytes })
