@@ -106,6 +106,12 @@ impl Config {
     /// What the container gets.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
         self.delegate_name()?;
+        if self.flag("ipMasq", false)? {
+            return Err(Fault::new(Code::Unsupported, "\"ipMasq\": true is not supported: raddle does not masquerade")
+                .with_details(
+                    "leave ipMasq out, and masquerade the pool on the host if containers are to reach beyond it",
+                ));
+        }
         Ok(Settings {
             hold_s: self.hold()?,
             mtu_bytes: self.mtu()?,

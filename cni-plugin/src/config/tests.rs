@@ -68,6 +68,9 @@ fn an_mtu_is_a_number_that_an_interface_can_have() {
 
 #[test]
 fn a_value_that_is_not_supported_is_named_with_its_key() {
+    let (wrong, message) = code(r#","ipMasq":true"#);
+    assert_eq!(wrong, Code::Unsupported, "{message}");
+    assert!(message.contains("ipMasq") && message.contains("true"), "{message}");
     let (wrong, message) = code(r#","isDefaultGateway":"yes please""#);
     assert_eq!(wrong, Code::Unsupported);
     assert!(message.contains("isDefaultGateway") && message.contains("yes please"), "{message}");
