@@ -60,7 +60,13 @@ impl Control {
         for path in pending.unreadable {
             tracing::warn!(path = %path.display(), "not a release that this router understands; left where it is");
         }
-        for spooled in pending.releases {
+        let under_way = |spooled: &Spooled| {
+            self.waiting.values().any(|waiting| matches!(waiting, Waiting::Spool(other) if other == spooled))
+        };
+        // A release that is not durable yet is still in the spool. Carried out twice, it would take the lease that its
+        // container was given in between.
+        let releases: Vec<_> = pending.releases.into_iter().filter(|spooled| !under_way(spooled)).collect();
+        for spooled in releases {
             match self.attachment(&spooled.release.attachment) {
                 Ok(attachment) => {
                     let request = self.wait(Waiting::Spool(spooled));

@@ -205,12 +205,14 @@ impl Control {
     }
 
     fn change_targets(&mut self, addresses: Vec<String>, target: Target) -> Result<Answer, ApiError> {
+        let mut targets = self.parts.targets.clone();
         let changed = match target {
-            Target::Connect => self.parts.targets.add(&addresses),
-            Target::Forget => self.parts.targets.remove(&addresses),
+            Target::Connect => targets.add(&addresses),
+            Target::Forget => targets.remove(&addresses),
         };
         let stored = self.parts.storage.commit(&[changed]);
         stored.map_err(|error| ApiError::new(ErrorKind::ReadOnly, error.to_string()))?;
+        self.parts.targets = targets;
         self.resolve_targets();
         Ok(Answer::Done(Done {}))
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns the list and its place in the store; names are looked up again and again, because they move.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,18 @@ use crate::cli::PeerAddress;
 use crate::storage::{Change, Table};
 
 /// The addresses, as they were given.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Targets {
     stored: Vec<String>,
     given: Vec<PeerAddress>,
+    /// What they were last found to mean: what the mesh was told.
+    named: BTreeSet<SocketAddr>,
 }
 
 impl Targets {
     /// What the store remembers, and what this start's command line adds without storing it.
     pub(crate) fn new(stored: Vec<String>, given: Vec<PeerAddress>) -> Self {
-        Self { stored, given }
+        Self { stored, given, named: BTreeSet::new() }
     }
 
     /// Adds addresses; returns the change to store.
@@ -64,15 +67,19 @@ impl Control {
     pub(super) fn resolve_targets(&self) {
         let targets = self.parts.targets.all();
         let resolved = self.parts.resolved.clone();
-        if !targets.is_empty() {
-            tokio::spawn(resolve(targets, resolved));
-        }
+        tokio::spawn(resolve(targets, resolved));
     }
 
+    /// Tells the mesh which addresses are named, and which are no longer.
     pub(super) fn handle_resolved(&mut self, addresses: &[SocketAddr], now: Instant) {
-        for address in addresses {
+        let named: BTreeSet<_> = addresses.iter().copied().collect();
+        for address in self.parts.targets.named.difference(&named) {
+            self.mesh.forget(*address);
+        }
+        for address in &named {
             self.mesh.connect(*address, now);
         }
+        self.parts.targets.named = named;
     }
 }
 
@@ -93,3 +100,6 @@ pub(crate) const TARGETS: &str = "targets";
 const VERSION: u8 = 1;
 /// How often names are looked up again.
 pub(super) const RESOLVE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
