@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use control_api::{ClientError, Lease, LeaseRequest, OwnerKind};
 use hostnet::link::Prefix;
 use hostnet::netns::Netns;
-use hostnet::veth::{self, Attach, Attached, Route};
+use hostnet::veth::{self, Attach, Attached, Hairpin, Route};
 
 use crate::config::SMALLEST_IPV6_MTU;
 use crate::delegate::Delegate;
@@ -105,6 +105,7 @@ fn lease(add: &Add) -> Result<Lease, Fault> {
         mac: add.wishes.mac.map(mac_text),
         hold_s: add.settings.hold_s,
         host_interface: target.host_interface(),
+        masquerade: add.settings.masquerade,
         owner_kind: OwnerKind::Cni,
     };
     let answer = router::call(&target.place, router::ADD_WITHIN, |client| client.lease(request));
@@ -144,6 +145,7 @@ fn plug(add: &Add, lease: &Lease, netns: &Netns) -> Result<Outcome, Fault> {
         ifname: &add.target.ifname,
         mac,
         mtu_bytes,
+        hairpin: if add.settings.hairpin { Hairpin::On } else { Hairpin::Off },
         addresses: &prefixes,
         routes: &routes,
     })?;

@@ -9,7 +9,10 @@
 //! | `dataDir` | the router's data directory, for the spool | `$RADDLE_DATA_DIR`, `/var/lib/raddle` |
 //! | `hold` | seconds an address is held after DEL, or `"forever"` | the router's |
 //! | `mtu` | smaller than what the overlay can carry | the overlay's |
-//! | `isDefaultGateway` | whether the container's default routes lead to the gateway | `true` |
+//! | `isDefaultGateway` | whether the container's default routes lead to the gateway | as `isGateway` |
+//! | `isGateway` | the same, as other plugins call what it rests on | `true` |
+//! | `ipMasq` | whether what leaves the network leaves under the host's address | `false` |
+//! | `hairpinMode` | whether its port sends frames back where they came from | `true` |
 //! | `routes` | `[{"dst": PREFIX, "gw": ADDRESS}]`, through the gateway where there is no `gw` | none |
 //! | `dns` | as in the specification, handed on | none |
 //! | `ipam` | another plugin that decides addresses, or what another plugin asks of us | the router decides |
@@ -56,6 +59,10 @@ pub(crate) struct Settings {
     pub(crate) hold_s: Option<u64>,
     pub(crate) mtu_bytes: Option<u32>,
     pub(crate) default_gateway: bool,
+    /// Whether others see it under the host's address.
+    pub(crate) masquerade: bool,
+    /// Whether it reaches itself through an address that leads back to it.
+    pub(crate) hairpin: bool,
     pub(crate) routes: Vec<WantedRoute>,
     pub(crate) dns: Value,
 }
@@ -106,16 +113,13 @@ impl Config {
     /// What the container gets.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
         self.delegate_name()?;
-        if self.flag("ipMasq", false)? {
-            return Err(Fault::new(Code::Unsupported, "\"ipMasq\": true is not supported: raddle does not masquerade")
-                .with_details(
-                    "leave ipMasq out, and masquerade the pool on the host if containers are to reach beyond it",
-                ));
-        }
         Ok(Settings {
             hold_s: self.hold()?,
             mtu_bytes: self.mtu()?,
-            default_gateway: self.flag("isDefaultGateway", true)?,
+            // Without a gateway of its own other plugins give no default route either; one that is asked for outweighs it.
+            default_gateway: self.flag("isDefaultGateway", self.flag("isGateway", true)?)?,
+            masquerade: self.flag("ipMasq", false)?,
+            hairpin: self.flag("hairpinMode", true)?,
             routes: self.routes()?,
             dns: self.dns()?,
         })
@@ -268,7 +272,7 @@ const LARGEST_MTU: u32 = 65535;
 /// RFC 8200 §5: below it there is no IPv6.
 pub(crate) const SMALLEST_IPV6_MTU: u32 = 1280;
 
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "cniVersion",
     "cniVersions",
     "name",
@@ -287,6 +291,7 @@ const KNOWN: [&str; 19] = [
     "mtu",
     "isDefaultGateway",
     "isGateway",
+    "hairpinMode",
     "routes",
 ];
 

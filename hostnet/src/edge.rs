@@ -1,4 +1,4 @@
-//! The container's edge: what may come out of a port of the bridge.
+//! The container's edge: what may come out of a port of the bridge, and under which address it goes beyond the host.
 //!
 //! Owns the host's nftables tables of one bridge: static rules, and sets that say what each port may send. Decides nothing
 //! about who has which address. Containers of one host reach each other through the bridge alone, so it is the kernel that
@@ -16,7 +16,7 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
 
 use crate::veth;
@@ -31,6 +31,17 @@ pub struct GuardedPort {
     pub mac: [u8; 6],
     /// The container's addresses. The link-local one that belongs to the MAC comes by itself.
     pub addresses: Vec<IpAddr>,
+    /// Under whose address it is seen beyond the host.
+    pub outside: Outside,
+}
+
+/// Under whose address a container is seen by those who are not of its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// Its own: whoever is to answer has to have a route to it.
+    AsItself,
+    /// The host's, of the interface by which a packet leaves it.
+    AsTheHost,
 }
 
 /// What a look at the kernel's tables has shown.
@@ -84,7 +95,7 @@ impl Edge {
         // Without its elements a port would be open: the sets of the text have those with a lease only.
         let left = self.left.iter().map(|name| name_key(name).to_vec()).collect();
         let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
-        let ports = Change { verb: Verb::Add, set: Set::Ports.name(), keys: left };
+        let ports = Change { verb: Verb::Add, family: Family::Bridge, set: PORTS, keys: left };
         nftables.change(&self.table, &[ports]).map_err(EdgeError::Kernel)?;
         self.loaded = Some(self.count(&mut nftables).map_err(EdgeError::Kernel)?);
         Ok(())
@@ -142,7 +153,7 @@ impl Edge {
         }
         let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
         for reason in rules::REASONS {
-            for element in nftables.elements(&self.table, reason).map_err(EdgeError::Kernel)? {
+            for element in nftables.elements(Family::Bridge, &self.table, reason).map_err(EdgeError::Kernel)? {
                 drops.entry(name_of(&element.key)).or_default().insert(reason, element.packets);
             }
         }
@@ -157,7 +168,7 @@ impl Edge {
     fn is_whole(&self, nftables: &mut Nftables) -> bool {
         let rules = self.count(nftables).ok();
         let has_its_elements = |set: Set| {
-            let there = nftables.elements(&self.table, set.name()).unwrap_or_default();
+            let there = nftables.elements(set.family(), &self.table, set.name()).unwrap_or_default();
             let there: BTreeSet<_> = there.into_iter().map(|element| element.key).collect();
             let left = self.left.iter().filter(|_| set == Set::Ports).map(|name| name_key(name).to_vec());
             let wanted: BTreeSet<_> = self.ports.values().flat_map(|port| keys(set, port)).chain(left).collect();
@@ -170,12 +181,13 @@ impl Edge {
         let is_gone = |name: &&String| matches!(veth::owner_of(name), Ok(None));
         let gone: BTreeSet<String> = self.left.iter().filter(is_gone).cloned().collect();
         let keys = gone.iter().map(|name| name_key(name).to_vec()).collect();
-        nftables.change(&self.table, &[Change { verb: Verb::Remove, set: PORTS, keys }])?;
+        let remove = |set, keys| Change { verb: Verb::Remove, family: Family::Bridge, set, keys };
+        nftables.change(&self.table, &[remove(PORTS, keys)])?;
         self.left.retain(|name| !gone.contains(name));
         for reason in rules::REASONS {
-            let there = nftables.elements(&self.table, reason)?.into_iter().map(|element| element.key);
+            let there = nftables.elements(Family::Bridge, &self.table, reason)?.into_iter().map(|element| element.key);
             let keys = there.filter(|key| !self.is_known(&name_of(key))).collect();
-            nftables.change(&self.table, &[Change { verb: Verb::Remove, set: reason, keys }])?;
+            nftables.change(&self.table, &[remove(reason, keys)])?;
         }
         Ok(())
     }
@@ -190,12 +202,30 @@ impl GuardedPort {
     fn ipv6(&self) -> impl Iterator<Item = Ipv6Addr> {
         let [a, b, c, d, e, f] = self.mac;
         let own = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-        let given = self.addresses.iter().filter_map(|address| match address {
-            IpAddr::V6(address) => Some(*address),
-            IpAddr::V4(_) => None,
-        });
-        std::iter::once(own).chain(given)
+        std::iter::once(own).chain(ipv6_of(&self.addresses))
     }
+
+    /// What is replaced by the host's own addresses beyond the host.
+    fn masqueraded(&self) -> &[IpAddr] {
+        match self.outside {
+            Outside::AsTheHost => &self.addresses,
+            Outside::AsItself => &[],
+        }
+    }
+}
+
+fn ipv4_of(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv4Addr> {
+    addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+fn ipv6_of(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv6Addr> {
+    addresses.iter().filter_map(|address| match address {
+        IpAddr::V6(address) => Some(*address),
+        IpAddr::V4(_) => None,
+    })
 }
 
 /// The sets that say what a port may send.
@@ -211,10 +241,30 @@ enum Set {
     Addresses6,
     /// What it may speak of in neighbour discovery.
     Targets6,
+    /// The IPv4 addresses that nobody sees beyond the host.
+    Masqueraded4,
+    /// The same of IPv6.
+    Masqueraded6,
 }
 
 impl Set {
-    const ALL: [Self; 5] = [Self::Ports, Self::Macs, Self::Addresses4, Self::Addresses6, Self::Targets6];
+    const ALL: [Self; 7] = [
+        Self::Ports,
+        Self::Macs,
+        Self::Addresses4,
+        Self::Addresses6,
+        Self::Targets6,
+        Self::Masqueraded4,
+        Self::Masqueraded6,
+    ];
+
+    /// Frames are judged in one table, packets that leave the host in the other.
+    fn family(self) -> Family {
+        match self {
+            Self::Ports | Self::Macs | Self::Addresses4 | Self::Addresses6 | Self::Targets6 => Family::Bridge,
+            Self::Masqueraded4 | Self::Masqueraded6 => Family::Inet,
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -223,6 +273,8 @@ impl Set {
             Self::Addresses4 => "addresses4",
             Self::Addresses6 => "addresses6",
             Self::Targets6 => "targets6",
+            Self::Masqueraded4 => "masqueraded4",
+            Self::Masqueraded6 => "masqueraded6",
         }
     }
 
@@ -233,6 +285,8 @@ impl Set {
             Self::Addresses4 => "type ifname . ether_addr . ipv4_addr",
             Self::Addresses6 => "type ifname . ether_addr . ipv6_addr",
             Self::Targets6 => "typeof iifname . @th,64,128",
+            Self::Masqueraded4 => "type ipv4_addr",
+            Self::Masqueraded6 => "type ipv6_addr",
         }
     }
 }
@@ -240,7 +294,7 @@ impl Set {
 const PORTS: &str = "ports";
 
 fn changes(verb: Verb, port: &GuardedPort) -> impl Iterator<Item = Change<'static>> {
-    Set::ALL.into_iter().map(move |set| Change { verb, set: set.name(), keys: keys(set, port) })
+    Set::ALL.into_iter().map(move |set| Change { verb, family: set.family(), set: set.name(), keys: keys(set, port) })
 }
 
 /// The elements of a port as the kernel lays them out: each part begins at a multiple of four bytes.
@@ -251,15 +305,11 @@ fn keys(set: Set, port: &GuardedPort) -> Vec<Vec<u8>> {
     match set {
         Set::Ports => vec![name.to_vec()],
         Set::Macs => vec![key(&[&mac])],
-        Set::Addresses4 => {
-            let ipv4 = port.addresses.iter().filter_map(|address| match address {
-                IpAddr::V4(address) => Some(address.octets()),
-                IpAddr::V6(_) => None,
-            });
-            ipv4.map(|address| key(&[&mac, &address])).collect()
-        }
+        Set::Addresses4 => ipv4_of(&port.addresses).map(|address| key(&[&mac, &address.octets()])).collect(),
         Set::Addresses6 => port.ipv6().map(|address| key(&[&mac, &address.octets()])).collect(),
         Set::Targets6 => port.ipv6().map(|address| key(&[&address.octets()])).collect(),
+        Set::Masqueraded4 => ipv4_of(port.masqueraded()).map(|address| address.octets().to_vec()).collect(),
+        Set::Masqueraded6 => ipv6_of(port.masqueraded()).map(|address| address.octets().to_vec()).collect(),
     }
 }
 

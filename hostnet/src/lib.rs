@@ -9,6 +9,7 @@
 pub mod announce;
 pub mod bridge;
 pub mod edge;
+pub mod forwarding;
 pub mod link;
 mod netlink;
 pub mod netns;

@@ -2,15 +2,27 @@
 //!
 //! Owns how `/proc/sys/net` is laid out: what is read or written belongs to the calling thread's network namespace.
 
-use std::fs::OpenOptions;
+use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A protocol with settings for each interface.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Family {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
     V4,
+    /// IPv6.
     V6,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
 }
 
 /// Whether there was something to write to.
@@ -32,13 +44,25 @@ pub(crate) fn write(family: Family, interface: &str, key: &str, value: &str) -> 
     }
 }
 
+/// Reads one setting of one interface; none where the kernel has no such setting.
+pub(crate) fn read(family: Family, interface: &str, key: &str) -> io::Result<Option<String>> {
+    match fs::read_to_string(path(family, interface, key)) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(source),
+    }
+}
+
 fn path(family: Family, interface: &str, key: &str) -> PathBuf {
     let family = match family {
         Family::V4 => "ipv4",
         Family::V6 => "ipv6",
     };
-    Path::new("/proc/sys/net").join(family).join("conf").join(interface).join(key)
+    Path::new(ROOT).join(family).join("conf").join(interface).join(key)
 }
+
+/// Where the settings are.
+pub(crate) const ROOT: &str = "/proc/sys/net";
 
 #[cfg(test)]
 mod tests;

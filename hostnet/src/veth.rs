@@ -5,7 +5,7 @@
 //! ```text
 //!   container  ifname ══════════ host interface ── bridge
 //!              MAC, MTU            static FDB entry for the container's MAC
-//!              addresses, routes   learning off, unknown unicast not flooded here, hairpin
+//!              addresses, routes   learning off, unknown unicast not flooded here, hairpin as wanted
 //! ```
 //!
 //! The pair is born complete: names, MACs, MTU, namespaces and bridge are in the one request that makes it, so nobody
@@ -48,6 +48,8 @@ pub struct Attach<'a> {
     pub mac: [u8; 6],
     /// What fits in one packet, of both ends.
     pub mtu_bytes: u32,
+    /// Whether the port sends a frame back to where it came from.
+    pub hairpin: Hairpin,
     /// The container's addresses.
     pub addresses: &'a [Prefix],
     /// The container's routes; those to the networks of its addresses come by themselves.
@@ -81,6 +83,16 @@ pub enum Port {
     Open,
     /// They do not, in either direction; the container sees a cable that is pulled.
     Fenced,
+}
+
+/// Whether a port sends a frame back to where it came from. Without it a container does not reach itself through an address
+/// of its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hairpin {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
 }
 
 /// Whether a namespace already has an interface of that name.
@@ -264,8 +276,7 @@ fn set_up_port(netlink: &mut Netlink, wanted: &Attach<'_>, host: &Link) -> Resul
         .bcast_flood(true)
         // On, it keeps announcements that come from the tap away from this port, and neighbours stay with what they had.
         .append_info_data(InfoBridgePort::NeighSupress(false))
-        // Without it a container does not reach itself through an address of its service.
-        .hairpin(true)
+        .hairpin(wanted.hairpin == Hairpin::On)
         .up()
         .build();
     netlink

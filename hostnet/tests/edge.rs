@@ -15,7 +15,7 @@ use hostnet::bridge::{self, Bridge, EnsureBridgeError};
 use hostnet::link::{self, LinkState, Prefix};
 use hostnet::netns::Netns;
 use hostnet::route::overlapping_route;
-use hostnet::veth::{self, Attach, AttachError, DetachError, Port, Route};
+use hostnet::veth::{self, Attach, AttachError, DetachError, Hairpin, Port, Route};
 
 #[path = "edge/guard.rs"]
 mod guard;
@@ -120,6 +120,7 @@ impl Container {
             ifname: "eth0",
             mac: self.mac(),
             mtu_bytes: MTU,
+            hairpin: Hairpin::On,
             addresses: &self.addresses(),
             routes,
         };

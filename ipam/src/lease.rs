@@ -68,6 +68,8 @@ pub struct Place {
     pub netns: Option<String>,
     /// The host's end of the veth pair.
     pub host_interface: String,
+    /// Whether nobody beyond its host sees its address.
+    pub masqueraded: bool,
 }
 
 /// A slot bound to a workload on its owner.

@@ -77,6 +77,7 @@ pub(crate) fn claim(container: &str, workload: Option<&str>) -> Claim {
             owner_kind: "cni".to_owned(),
             netns: Some(format!("/run/netns/{container}")),
             host_interface: "rd0".to_owned(),
+            masqueraded: false,
         },
     }
 }

@@ -10,6 +10,8 @@ use tests::{Cluster, JoinBy, Stage, Underlay, until};
 mod chains;
 #[path = "cni/driver.rs"]
 mod driver;
+#[path = "cni/outside.rs"]
+mod outside;
 
 use driver::{PLUGIN, Sandbox, conf, refuses, state, with};
 

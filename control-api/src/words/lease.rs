@@ -83,6 +83,9 @@ pub struct LeaseRequest {
     pub hold_s: Option<u64>,
     /// The name of the veth's host side.
     pub host_interface: String,
+    /// Whether what the container sends beyond its network leaves under the host's address.
+    #[serde(default)]
+    pub masquerade: bool,
     /// Who asks.
     pub owner_kind: OwnerKind,
 }

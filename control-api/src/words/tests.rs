@@ -76,12 +76,13 @@ fn a_lease_request() {
             mac: None,
             hold_s: Some(600),
             host_interface: "rd0123456789ab".into(),
+            masquerade: true,
             owner_kind: OwnerKind::Cni,
         }),
         concat!(
             r#"{"verb":"lease","network":"raddle","cni_network":"web","container_id":"c0ffee","ifname":"eth0","#,
             r#""netns":"/run/netns/x","workload":"default/web","sticky":true,"address":"10.32.0.5","address6":"::1","mac":null,"#,
-            r#""hold_s":600,"host_interface":"rd0123456789ab","owner_kind":"cni"}"#
+            r#""hold_s":600,"host_interface":"rd0123456789ab","masquerade":true,"owner_kind":"cni"}"#
         ),
     );
 }
@@ -92,7 +93,7 @@ fn the_least_a_lease_request_needs() {
     let Request::Lease(request) = serde_json::from_str(line).unwrap() else { panic!("another verb") };
     assert_eq!(request.network, DEFAULT_NETWORK);
     assert_eq!(request.owner_kind, OwnerKind::Other);
-    assert!(!request.sticky && request.workload.is_none() && request.hold_s.is_none());
+    assert!(!request.sticky && !request.masquerade && request.workload.is_none() && request.hold_s.is_none());
 }
 
 #[test]

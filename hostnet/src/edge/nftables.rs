@@ -18,6 +18,7 @@ pub(super) struct Nftables {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change<'a> {
     pub(super) verb: Verb,
+    pub(super) family: Family,
     pub(super) set: &'a str,
     pub(super) keys: Vec<Vec<u8>>,
 }
@@ -61,7 +62,7 @@ impl Nftables {
             let mut body = attribute(ELEMENTS_TABLE, &text(table));
             body.extend(attribute(ELEMENTS_SET, &text(change.set)));
             body.extend(attribute(ELEMENTS_LIST | NESTED, &elements));
-            self.message(&mut batch, kind, flags, BRIDGE, 0, &body);
+            self.message(&mut batch, kind, flags, change.family.number(), 0, &body);
         }
         let wanted = self.sequence.wrapping_sub(first);
         if wanted == 0 {
@@ -81,11 +82,11 @@ impl Nftables {
     }
 
     /// The elements of a set.
-    pub(super) fn elements(&mut self, table: &str, set: &str) -> io::Result<Vec<Element>> {
+    pub(super) fn elements(&mut self, family: Family, table: &str, set: &str) -> io::Result<Vec<Element>> {
         let mut body = attribute(ELEMENTS_TABLE, &text(table));
         body.extend(attribute(ELEMENTS_SET, &text(set)));
         let mut elements = Vec::new();
-        self.dump(GET_SET_ELEMENT, BRIDGE, &body, |attributes| {
+        self.dump(GET_SET_ELEMENT, family, &body, |attributes| {
             let listed = find(attributes, ELEMENTS_LIST).unwrap_or_default();
             elements.extend(self::attributes(listed).filter_map(|(_, element)| parse_element(element)));
         })?;
@@ -94,10 +95,6 @@ impl Nftables {
 
     /// How many rules a table of the family has; none if it is not there.
     pub(super) fn count_rules(&mut self, family: Family, table: &str) -> io::Result<usize> {
-        let family = match family {
-            Family::Bridge => BRIDGE,
-            Family::Inet => INET,
-        };
         let wanted = text(table);
         let mut count = 0;
         self.dump(GET_RULE, family, &attribute(RULE_TABLE, &wanted), |attributes| {
@@ -106,9 +103,9 @@ impl Nftables {
         Ok(count)
     }
 
-    fn dump(&mut self, kind: u16, family: u8, body: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    fn dump(&mut self, kind: u16, family: Family, body: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut request = Vec::new();
-        self.message(&mut request, kind, NLM_F_DUMP, family, 0, body);
+        self.message(&mut request, kind, NLM_F_DUMP, family.number(), 0, body);
         self.socket.send(&request, 0)?;
         loop {
             let (bytes, _) = self.socket.recv_from_full()?;
@@ -142,6 +139,15 @@ impl Nftables {
 pub(super) enum Family {
     Bridge,
     Inet,
+}
+
+impl Family {
+    fn number(self) -> u8 {
+        match self {
+            Self::Bridge => BRIDGE,
+            Self::Inet => INET,
+        }
+    }
 }
 
 struct Message<'a> {

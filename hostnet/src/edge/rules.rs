@@ -1,7 +1,7 @@
 //! The rules of the edge, as `nft` reads them.
 //!
 //! Owns the text: one table of the family `bridge` for what comes out of a container's port, one of the family `inet` for
-//! what reaches the host itself. Knows nothing of netlink.
+//! what reaches the host itself or goes beyond it. Knows nothing of netlink.
 //!
 //! ```text
 //!   port ─▶ prerouting ─ a port of ours? ─▶ edge: tag, link control, MAC, protocol ─┬▶ IPv4 ──┐
@@ -12,7 +12,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::{GuardedPort, Set};
+use super::nftables::Family;
+use super::{GuardedPort, Set, ipv4_of, ipv6_of};
 
 /// The table's name, in both families: one for each bridge, so that several routers share a host.
 pub(super) fn table(bridge: &str) -> String {
@@ -33,14 +34,7 @@ pub(super) fn text<'a>(
         let _ = writeln!(text, "table {family} {table} {{}}\ndelete table {family} {table}");
     }
     let _ = writeln!(text, "table bridge {table} {{");
-    for set in Set::ALL {
-        let _ = writeln!(text, "set {} {{ {};", set.name(), set.type_text());
-        let elements: Vec<_> = ports.clone().flat_map(|port| elements(set, port)).collect();
-        if !elements.is_empty() {
-            let _ = writeln!(text, "elements = {{ {} }}", elements.join(",\n"));
-        }
-        text.push_str("}\n");
-    }
+    sets(&mut text, Family::Bridge, &ports);
     for reason in REASONS {
         // As many as there are interfaces on any host.
         let _ = writeln!(text, "set {reason} {{ type ifname; size 65535; flags dynamic; }}");
@@ -48,10 +42,42 @@ pub(super) fn text<'a>(
     }
     text.push_str(CHAINS);
     text.push_str("}\n");
+    let _ = writeln!(text, "table inet {table} {{");
+    sets(&mut text, Family::Inet, &ports);
+    text.push_str(&beyond(bridge, underlay_port));
+    text.push_str("}\n");
+    text
+}
+
+fn sets<'a>(text: &mut String, family: Family, ports: &(impl Iterator<Item = &'a GuardedPort> + Clone)) {
+    for set in Set::ALL.into_iter().filter(|set| set.family() == family) {
+        let _ = writeln!(text, "set {} {{ {};", set.name(), set.type_text());
+        let elements: Vec<_> = ports.clone().flat_map(|port| elements(set, port)).collect();
+        if !elements.is_empty() {
+            let _ = writeln!(text, "elements = {{ {} }}", elements.join(",\n"));
+        }
+        text.push_str("}\n");
+    }
+}
+
+/// No container reaches a router's port, of this host or through it of another. What leaves by another interface than the
+/// bridge leaves the network; where bridged packets pass these hooks too (`br_netfilter`), they leave by the bridge.
+fn beyond(bridge: &str, underlay_port: u16) -> String {
+    let mut text = String::new();
+    for (hook, out) in [("input", String::new()), ("forward", format!("oifname != \"{bridge}\" "))] {
+        let _ = writeln!(
+            text,
+            "chain {hook} {{ type filter hook {hook} priority -300; policy accept;\n\
+             iifname \"{bridge}\" {out}meta l4proto {{ tcp, udp }} th dport {underlay_port} counter drop\n}}"
+        );
+    }
     let _ = writeln!(
         text,
-        "table inet {table} {{ chain input {{ type filter hook input priority -300; policy accept;\n\
-         iifname \"{bridge}\" meta l4proto {{ tcp, udp }} th dport {underlay_port} counter drop\n}}\n}}"
+        "chain postrouting {{ type nat hook postrouting priority 100; policy accept;\n\
+         oifname != \"{bridge}\" ip saddr @{} masquerade\n\
+         oifname != \"{bridge}\" ip6 saddr @{} masquerade\n}}",
+        Set::Masqueraded4.name(),
+        Set::Masqueraded6.name(),
     );
     text
 }
@@ -69,6 +95,8 @@ fn elements(set: Set, port: &GuardedPort) -> Vec<String> {
             .collect(),
         Set::Addresses6 => port.ipv6().map(|address| format!("\"{name}\" . {mac} . {}", IpAddr::V6(address))).collect(),
         Set::Targets6 => port.ipv6().map(|address| format!("\"{name}\" . {:#034x}", address.to_bits())).collect(),
+        Set::Masqueraded4 => ipv4_of(port.masqueraded()).map(|address| address.to_string()).collect(),
+        Set::Masqueraded6 => ipv6_of(port.masqueraded()).map(|address| address.to_string()).collect(),
     }
 }
 

@@ -5,6 +5,7 @@ fn port() -> GuardedPort {
         interface: "rd0123456789ab".to_owned(),
         mac: [2, 0, 0, 0, 0, 5],
         addresses: vec!["10.32.0.5".parse().unwrap(), "fd00:32::5".parse().unwrap()],
+        outside: Outside::AsTheHost,
     }
 }
 
@@ -17,8 +18,18 @@ fn the_parts_of_a_key_begin_at_multiples_of_four_bytes() {
     assert_eq!(lengths(Set::Addresses4), [28]);
     assert_eq!(lengths(Set::Addresses6), [40, 40]);
     assert_eq!(lengths(Set::Targets6), [32, 32]);
+    assert_eq!(lengths(Set::Masqueraded4), [4]);
+    assert_eq!(lengths(Set::Masqueraded6), [16]);
     assert_eq!(keys(Set::Addresses4).concat().get(24..), Some([10, 32, 0, 5].as_slice()));
     assert_eq!(name_of(&keys(Set::Macs).concat()), "rd0123456789ab");
+}
+
+#[test]
+fn only_who_asks_for_it_is_masqueraded() {
+    let port = GuardedPort { outside: Outside::AsItself, ..port() };
+    for set in [Set::Masqueraded4, Set::Masqueraded6] {
+        assert_eq!(keys(set, &port), Vec::<Vec<u8>>::new());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a port may send: rules in the kernel, told by the router, back after somebody flushed them.
 
-use hostnet::edge::{Checked, Edge, GuardedPort};
+use hostnet::edge::{Checked, Edge, GuardedPort, Outside};
 
 use super::*;
 
@@ -11,6 +11,7 @@ fn guarded(host: &Space, containers: &[&Container]) -> Edge {
         interface: container.host_interface(),
         mac: container.mac(),
         addresses: container.addresses().iter().map(|prefix| prefix.address).collect(),
+        outside: Outside::AsItself,
     };
     host.open().run(|| edge.load()).unwrap().unwrap();
     host.open().run(|| edge.set_ports(containers.iter().map(port))).unwrap().unwrap();
@@ -58,7 +59,12 @@ fn whatever_is_flushed_of_the_edge_comes_back() {
     }
     one.space.ok(&["ping", "-n", "-c", "1", "-W", "1", "10.32.0.1"]);
     host.ok(&["nft", "flush", "ruleset"]);
-    let two = GuardedPort { interface: "rd000000000006".to_owned(), mac: [2, 0, 0, 0, 0, 6], addresses: Vec::new() };
+    let two = GuardedPort {
+        interface: "rd000000000006".to_owned(),
+        mac: [2, 0, 0, 0, 0, 6],
+        addresses: Vec::new(),
+        outside: Outside::AsItself,
+    };
     host.open().run(|| edge.set_ports([two])).unwrap().unwrap();
     let rules = host.ok(&["nft", "list", "ruleset"]);
     assert!(rules.contains("rd000000000006") && rules.contains(&one.host_interface()), "{rules}");
@@ -87,6 +93,7 @@ fn a_change_takes_a_few_milliseconds_at_most() {
         interface: format!("rd0000000000{number:02x}"),
         mac: [2, 0, 0, 0, 0, number],
         addresses: vec![IpAddr::from([10, 32, 0, number])],
+        outside: Outside::AsItself,
     };
     let mut longest = Duration::ZERO;
     for count in 1..=200 {

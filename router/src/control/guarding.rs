@@ -1,12 +1,15 @@
-//! Tells the kernel what each container may send, and looks whether it still knows.
+//! Tells the kernel what each container may send and who is masqueraded, and looks whether it still knows.
 //!
 //! Decides when the edge is told and when it is looked at. Knows nothing of how frames are judged.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use hostnet::edge::{Checked, Edge, EdgeError, GuardedPort, PortDrops};
+use control_api::{ApiError, ErrorKind};
+use hostnet::edge::{Checked, Edge, EdgeError, GuardedPort, Outside, PortDrops};
+use hostnet::forwarding::{self, Family};
 use ipam::LeaseState;
+use wire::Network;
 
 use super::Control;
 
@@ -27,6 +30,23 @@ impl Guarding {
     /// When it wants to be looked at.
     pub(super) fn poll_timeout(&self) -> Instant {
         self.next_look
+    }
+
+    /// Lets a network's containers through to the outside: the host forwards what they send. Nothing is masqueraded where the
+    /// rules are not loaded, and then nobody is told that it is.
+    pub(super) fn ensure_way_out(&self, network: &Network) -> Result<(), ApiError> {
+        if let Some(wrong) = &self.wrong {
+            return Err(ApiError::new(ErrorKind::NotReady, format!("nothing can be masqueraded: {wrong}"))
+                .with_remedy("'raddle status' says what is missing; or leave \"ipMasq\" out"));
+        }
+        let families = std::iter::once(Family::V4).chain(network.pool6.map(|_| Family::V6));
+        for family in families {
+            forwarding::switch_on(family).map_err(|error| {
+                ApiError::new(ErrorKind::Internal, format!("nothing can be masqueraded: {error}: {}", error.source))
+                    .with_remedy("switch forwarding on, or leave \"ipMasq\" out")
+            })?;
+        }
+        Ok(())
     }
 
     /// What was dropped at each port; nothing where the kernel cannot be asked.
@@ -67,6 +87,7 @@ impl Control {
             interface: lease.place.host_interface.clone(),
             mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).0,
             addresses: std::iter::once(network.address(lease.slot).into()).chain(ipv6).collect(),
+            outside: if lease.place.masqueraded { Outside::AsTheHost } else { Outside::AsItself },
         })
     }
 

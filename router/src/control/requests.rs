@@ -76,6 +76,9 @@ impl Control {
 
     fn claim_of(&self, request: &LeaseRequest) -> Result<Claim, ApiError> {
         let network = self.network_named(&request.network)?;
+        if request.masquerade {
+            self.parts.guarding.ensure_way_out(network)?;
+        }
         Ok(Claim {
             attachment: Attachment {
                 network: network.id,
@@ -90,6 +93,7 @@ impl Control {
                 owner_kind: owner_kind(request.owner_kind, &request.cni_network),
                 netns: request.netns.clone(),
                 host_interface: request.host_interface.clone(),
+                masqueraded: request.masquerade,
             },
         })
     }

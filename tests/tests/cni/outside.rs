@@ -1,0 +1,124 @@
+//! Beyond the overlay: what leaves it under the host's address, and what keeps its own.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tests::{Cluster, Host, JoinBy, Process, Stage, Underlay, binary, until};
+
+use super::driver::{Sandbox, conf, refuses, with};
+use super::{WAIT, address};
+
+/// Two hosts of a cluster and a station that knows nothing of any overlay.
+struct Scene {
+    stage: Stage,
+    cluster: Cluster,
+}
+
+const STATION: [&str; 2] = ["10.99.0.250", "fd99::250"];
+
+impl Scene {
+    fn set() -> Result<Self> {
+        let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
+        let station = stage.switch();
+        for address in [format!("{}/24", STATION[0]), format!("{}/64", STATION[1])] {
+            station.run(&["ip", "address", "add", &address, "dev", "underlay", "nodad"])?.ok()?;
+        }
+        let cluster = Cluster::form_by(&stage, JoinBy::Token, &["--pool6"])?;
+        Ok(Self { stage, cluster })
+    }
+}
+
+fn masqueraded() -> Value {
+    with(conf("1.0.0"), &json!({"ipMasq": true}))
+}
+
+/// Somebody who prints who has sent what.
+fn listener(host: &Host, netns: Option<&str>, name: &str) -> Result<Process> {
+    let probe = binary("probe")?.display().to_string();
+    let inside = netns.map(|netns| format!("--net={netns}"));
+    let words: Vec<_> = inside.iter().flat_map(|inside| ["nsenter", inside.as_str()]).collect();
+    let mut process = host.spawn(name, &[words, vec![&probe, "hear", "[::]:7000"]].concat())?;
+    process.until_says("ready", WAIT)?;
+    Ok(process)
+}
+
+/// As whom `listener` at `to` hears `sandbox`.
+fn seen_as(sandbox: &Sandbox, to: &str, listener: &Process, text: &str) -> Result<IpAddr> {
+    let to: IpAddr = to.parse()?;
+    let probe = binary("probe")?.display().to_string();
+    let to = std::net::SocketAddr::from((to, 7000)).to_string();
+    let line = until(&format!("{text:?} is heard"), WAIT, || {
+        sandbox.run(&[&probe, "say", &to, text])?.ok()?;
+        let said = listener.output()?;
+        Ok(said.lines().find(|line| line.contains(text)).map(str::to_owned))
+    })?;
+    let from: IpAddr = line.split(' ').next().with_context(|| format!("no sender in {line:?}"))?.parse()?;
+    Ok(from.to_canonical())
+}
+
+#[test]
+fn what_leaves_the_overlay_leaves_it_under_the_hosts_address() -> Result<()> {
+    let mut scene = Scene::set()?;
+    let (host, other) = (scene.stage.host(1)?.clone(), scene.stage.host(2)?.clone());
+    // As a host is that has its own routes from router advertisements.
+    let setting = "/proc/sys/net/ipv6/conf/eth0/accept_ra";
+    host.run(&["sh", "-c", "echo 1 > \"$0\"", setting])?.ok()?;
+    let (plain, masked, far) =
+        (Sandbox::new(&host, "plain")?, Sandbox::new(&host, "masked")?, Sandbox::new(&other, "far")?);
+    plain.add(&conf("1.0.0"))?;
+    ensure!(!plain.reaches(STATION[0])?, "without ipMasq nothing leads out of a fresh host");
+    let own = masked.add(&masqueraded())?;
+    let far_address = address(&far.add(&conf("1.0.0"))?)?;
+    let outside = listener(scene.stage.switch(), None, "outside")?;
+    let inside = listener(&other, Some(&far.netns), "inside")?;
+
+    let check = |step: &str| -> Result<()> {
+        for (station, expected) in [(STATION[0], IpAddr::from(host.underlay())), (STATION[1], host.underlay6().into())]
+        {
+            let seen = seen_as(&masked, station, &outside, &format!("{step}-{station}"))?;
+            ensure!(seen == expected, "{step}: {station} sees {seen} instead of {expected}");
+            ensure!(masked.reaches(station)?, "{step}: {station} does not answer");
+        }
+        let seen = seen_as(&masked, &far_address, &inside, step)?.to_string();
+        ensure!(seen == address(&own)?, "{step}: in the overlay it is seen as {seen}");
+        ensure!(!plain.reaches(STATION[0])?, "{step}: another container is masqueraded as well");
+        Ok(())
+    };
+    check("first")?;
+    ensure!(host.run(&["cat", setting])?.ok()? == "2", "the host no longer listens to its own routers");
+    host.run(&["nft", "flush", "ruleset"])?.ok()?;
+    until("the rules are back", WAIT, || {
+        Ok(host.run(&["nft", "list", "ruleset"])?.ok()?.contains("masqueraded6").then_some(()))
+    })?;
+    check("flushed")?;
+    scene.cluster.router_mut(1)?.kill()?;
+    scene.cluster.router_mut(1)?.start_again()?;
+    scene.cluster.until_whole()?;
+    check("restarted")?;
+
+    let underlay_port = |to: &str| {
+        let script = "import socket, sys; socket.create_connection((sys.argv[1], 6783), 1)";
+        Ok::<_, anyhow::Error>(masked.run(&["python3", "-c", script, to])?.is_ok())
+    };
+    ensure!(!underlay_port(&other.underlay().to_string())?, "another router's port is reached through the gateway");
+    masked.del(&masqueraded())?;
+    for set in ["masqueraded4", "masqueraded6"] {
+        let shown = host.run(&["nft", "-json", "list", "set", "inet", "raddle-raddle0", set])?.json()?;
+        ensure!(shown.pointer("/nftables/1/set/elem").is_none_or(Value::is_null), "left behind: {shown}");
+    }
+    plain.del(&conf("1.0.0"))
+}
+
+#[test]
+fn nobody_is_told_that_he_is_masqueraded_where_nothing_masquerades() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    host.run(&["mount", "--bind", "/dev/null", "/usr/sbin/nft"])?.ok()?;
+    let cluster = Cluster::form(&stage)?;
+    let sandbox = Sandbox::new(host, "c1")?;
+    refuses(&sandbox.call("ADD", &[], &masqueraded())?, 11, &["masquerade", "nft"])?;
+    ensure!(host.container_links()?.is_empty() && cluster.router(1)?.containers()?.is_empty(), "something is left");
+    sandbox.add(&conf("1.0.0"))?;
+    Ok(())
+}
