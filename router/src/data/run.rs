@@ -79,7 +79,10 @@ impl<'b> Run<'b> {
                 let joiner = Joiner::begin(chunk.frame(), checksum.start, segment.protocol);
                 (segment.protocol, Next::Segment(next), joiner)
             }
-            Kind::Frame => (Protocol::Udp, Next::Datagram, Joiner::begin_flow(chunk.frame(), checksum.start)),
+            Kind::Frame => {
+                let at = usize::from(checksum.start) + usize::from(checksum.offset);
+                (Protocol::Udp, Next::Datagram, Joiner::begin_flow(chunk.frame(), checksum.start, at))
+            }
             Kind::Piece(_) => return Some(chunk),
         };
         let takes = match protocol {

@@ -10,7 +10,7 @@
 //!   segment 1     | Ethernet | IP'| TCP'or UDP'| payload 1 |
 //! ```
 
-use super::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, sum, u16_at};
+use super::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MAX_EXTENSION_HEADERS, sum, u16_at};
 
 /// What is cut: decides which fields change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,21 +59,19 @@ pub(super) struct Layout {
 impl Layout {
     /// Finds the headers of a TCP or UDP frame whose transport header begins at `transport`.
     pub(super) fn parse(frame: &[u8], transport: usize, protocol: Protocol) -> Option<Self> {
-        let (family, protocol_at) = match u16_at(frame, 12)? {
-            ETHERTYPE_IPV4 => (Family::Ipv4, ETHERNET_BYTES + 9),
-            ETHERTYPE_IPV6 => (Family::Ipv6, ETHERNET_BYTES + 6),
+        let (family, start, number) = match u16_at(frame, 12)? {
+            ETHERTYPE_IPV4 => (Family::Ipv4, behind_ipv4(frame)?, *frame.get(ETHERNET_BYTES + 9)?),
+            ETHERTYPE_IPV6 => {
+                let (start, number) = behind_ipv6(frame)?;
+                (Family::Ipv6, start, number)
+            }
             _ => return None,
         };
-        let network_bytes = match family {
-            Family::Ipv4 => usize::from(frame.get(ETHERNET_BYTES)? & 0x0f) * 4,
-            Family::Ipv6 => 40,
-        };
-        let number = match protocol {
+        let expected = match protocol {
             Protocol::Tcp => 6,
             Protocol::Udp => 17,
         };
-        // No kernel makes super-frames with extension headers between IPv6 and TCP or UDP for a tap.
-        if network_bytes < 20 || transport != ETHERNET_BYTES + network_bytes || *frame.get(protocol_at)? != number {
+        if transport != start || number != expected {
             return None;
         }
         let transport_bytes = match protocol {
@@ -188,6 +186,30 @@ impl<'a> Cutter<'a> {
         }
         Some(())
     }
+}
+
+/// Where the transport header begins behind an IPv4 header and its options.
+fn behind_ipv4(frame: &[u8]) -> Option<usize> {
+    let bytes = usize::from(frame.get(ETHERNET_BYTES)? & 0x0f) * 4;
+    (bytes >= 20).then_some(ETHERNET_BYTES + bytes)
+}
+
+/// Where the transport header begins behind an IPv6 header and the extensions that every segment repeats, and its number.
+fn behind_ipv6(frame: &[u8]) -> Option<(usize, u8)> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const DESTINATION_OPTIONS: u8 = 60;
+    let mut number = *frame.get(ETHERNET_BYTES + 6)?;
+    let mut at = ETHERNET_BYTES + 40;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if !matches!(number, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
+            break;
+        }
+        let &[next, words] = frame.get(at..)?.first_chunk::<2>()?;
+        number = next;
+        at += (usize::from(words) + 1) * 8;
+    }
+    Some((at, number))
 }
 
 /// The sum over an IPv4 header without its length, identification and checksum; 0 for IPv6.

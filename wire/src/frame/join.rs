@@ -10,6 +10,12 @@ use super::{ETHERNET_BYTES, Protocol, sum, u16_at};
 /// The most a joined frame may have: an IPv4 packet's length field behind an Ethernet header.
 const MAX_FRAME_BYTES: usize = ETHERNET_BYTES + 65_535;
 
+/// Where the IP header begins.
+const IP: usize = ETHERNET_BYTES;
+
+/// The flag in byte 6 of an IPv4 header.
+const DO_NOT_FRAGMENT: u8 = 0x40;
+
 /// A run of segments that is being joined. Holds their headers' facts, not their bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Joiner {
@@ -32,32 +38,62 @@ impl Joiner {
         Some(Self { layout, segment_bytes, joined_bytes: first.len(), segments: 1, last_flags, open: true })
     }
 
-    /// Begins a run of datagrams of one flow with a whole UDP frame. `None` when the frame is not one: another protocol, a
-    /// fragment, or longer than its headers say.
+    /// Begins a run of datagrams of one flow with a whole UDP frame whose checksum, of which the pseudo-header is summed up,
+    /// is to be completed at `checksum`. `None` when the frame is not one: another protocol, a fragment, longer than its
+    /// headers say, or with a header that is not intact.
     #[must_use]
-    pub fn begin_flow(first: &[u8], transport: u16) -> Option<Self> {
+    pub fn begin_flow(first: &[u8], transport: u16, checksum: usize) -> Option<Self> {
         let run = Self::begin(first, transport, Protocol::Udp)?;
-        let is_fragment = run.layout.family == Family::Ipv4 && u16_at(first, ETHERNET_BYTES + 6)? & 0x3fff != 0;
-        (!is_fragment && run.says_its_length(first)).then_some(run)
+        let is_whole =
+            run.layout.family == Family::Ipv6 || is_whole_ipv4(first.get(ETHERNET_BYTES..run.layout.transport)?);
+        (is_whole && run.says_its_length(first) && run.layout.checksum() == checksum).then_some(run)
     }
 
-    /// Whether a whole UDP frame is the next datagram of the flow that `first` began: whatever the headers say is the
-    /// same, but lengths, sums and the identification.
+    /// Whether a whole UDP frame is the next datagram of the flow that `first` began: its headers are those that a cut of
+    /// the joined frame would give it. Only the identification of a datagram that may not be fragmented is free, for it
+    /// means nothing (RFC 6864 §4.1).
     #[must_use]
     pub fn continues_flow(&self, first: &[u8], next: &[u8]) -> bool {
-        let ip = ETHERNET_BYTES;
         let at = self.layout.transport;
         let same = |from: usize, to: usize| first.get(from..to).is_some_and(|part| next.get(from..to) == Some(part));
-        let same_packet = match self.layout.family {
-            Family::Ipv4 => same(0, ip + 2) && same(ip + 6, ip + 10) && same(ip + 12, at),
-            Family::Ipv6 => same(0, ip + 4) && same(ip + 6, at),
+        let follows = match self.layout.family {
+            Family::Ipv4 => {
+                same(0, IP + 2) && same(IP + 6, IP + 10) && same(IP + 12, at) && self.counts_up(first, next)
+            }
+            Family::Ipv6 => same(0, IP + 4) && same(IP + 6, at),
         };
-        same_packet && same(at, at + 4) && self.says_its_length(next)
+        follows && same(at, at + 4) && self.says_its_length(next) && self.sums_alike(first, next).unwrap_or_default()
     }
 
-    /// Whether UDP's length field is that of the frame: no padding behind.
+    /// Whether the identification of an IPv4 datagram is the next one, or without meaning.
+    fn counts_up(&self, first: &[u8], next: &[u8]) -> bool {
+        let may_be_fragmented = first.get(IP + 6).is_some_and(|byte| byte & DO_NOT_FRAGMENT == 0);
+        let step = u16::try_from(self.segments & 0xffff).unwrap_or_default();
+        let expected = u16_at(first, IP + 4).map(|number| number.wrapping_add(step));
+        !may_be_fragmented || u16_at(next, IP + 4) == expected
+    }
+
+    /// Whether both checksums differ from the first datagram's only by what their headers say differently.
+    fn sums_alike(&self, first: &[u8], next: &[u8]) -> Option<bool> {
+        let replace = |sum: u16, at: usize| Some(sum::replace(sum, u16_at(first, at)?, u16_at(next, at)?));
+        let (length_at, checksum_at) = (self.layout.transport + 4, self.layout.checksum());
+        let is_right = replace(u16_at(first, checksum_at)?, length_at)? == u16_at(next, checksum_at)?;
+        if self.layout.family == Family::Ipv6 {
+            return Some(is_right);
+        }
+        let header_sum = replace(replace(!u16_at(first, IP + 10)?, IP + 2)?, IP + 4)?;
+        Some(is_right && header_sum == !u16_at(next, IP + 10)?)
+    }
+
+    /// Whether the length fields of IP and UDP are those of the frame: no padding behind.
     fn says_its_length(&self, frame: &[u8]) -> bool {
-        u16_at(frame, self.layout.transport + 4) == Some(transport_bytes(frame.len(), self.layout))
+        let (at, from) = match self.layout.family {
+            Family::Ipv4 => (IP + 2, IP),
+            Family::Ipv6 => (IP + 4, IP + 40),
+        };
+        let packet_bytes = u16_at(frame, at).map(|bytes| from + usize::from(bytes));
+        let datagram_bytes = u16_at(frame, self.layout.transport + 4);
+        packet_bytes == Some(frame.len()) && datagram_bytes == Some(transport_bytes(frame.len(), self.layout))
     }
 
     /// Whether a segment can follow. The caller vouches that it is the next one of the same super-frame.
@@ -130,6 +166,11 @@ impl Joiner {
         }
         Some(())
     }
+}
+
+/// Whether an IPv4 header is that of a packet in one part, and its checksum is right.
+fn is_whole_ipv4(header: &[u8]) -> bool {
+    u16_at(header, 6).is_some_and(|fragment| fragment & 0x3fff == 0) && sum::fold(sum::add_bytes(0, header)) == 0xffff
 }
 
 fn patch_ipv4(first: &mut [u8], ip_bytes: u16) -> Option<()> {

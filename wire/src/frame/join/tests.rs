@@ -55,17 +55,53 @@ fn datagram(payload: &[u8]) -> Vec<u8> {
     super_frame(Family::Ipv4, Protocol::Udp, payload).0
 }
 
+/// Gives an IPv4 datagram another identification, and the sum that goes with it.
+fn identify(datagram: &mut [u8], identification: u16) {
+    put(datagram, 18, &identification.to_be_bytes()).unwrap();
+    put(datagram, 24, &[0, 0]).unwrap();
+    let checksum = !sum::fold(sum::add_bytes(0, &datagram[14..34]));
+    put(datagram, 24, &checksum.to_be_bytes()).unwrap();
+}
+
+#[test]
+fn datagrams_that_may_be_fragmented_join_only_with_the_next_identification() {
+    let [mut first, mut second] = [datagram(&[1; 40]), datagram(&[2; 40])];
+    for (frame, identification) in [(&mut first, 0xffff), (&mut second, 0)] {
+        frame[20] = 0;
+        identify(frame, identification);
+    }
+    let mut joiner = Joiner::begin_flow(&first, 34, 40).unwrap();
+    assert!(joiner.continues_flow(&first, &second));
+    joiner.append(&second).unwrap();
+    assert!(!joiner.continues_flow(&first, &second));
+    identify(&mut second, 1);
+    assert!(joiner.continues_flow(&first, &second));
+}
+
+#[test]
+fn a_sum_that_is_wrong_is_not_mended() {
+    let first = datagram(&[1; 40]);
+    let joiner = Joiner::begin_flow(&first, 34, 40).unwrap();
+    for at in [24, 40] {
+        let mut wrong = datagram(&[2; 40]);
+        wrong[at] ^= 0x01;
+        assert!(!joiner.continues_flow(&first, &wrong));
+    }
+    let mut wrong = first;
+    wrong[24] ^= 0x01;
+    assert!(Joiner::begin_flow(&wrong, 34, 40).is_none());
+    assert!(Joiner::begin_flow(&datagram(&[1; 40]), 34, 42).is_none(), "the sum goes where no UDP header has it");
+}
+
 #[test]
 fn datagrams_of_one_flow_join_whatever_their_identification() {
     for family in [Family::Ipv4, Family::Ipv6] {
         let (mut first, transport) = super_frame(family, Protocol::Udp, &[1; 40]);
         let (mut second, _) = super_frame(family, Protocol::Udp, &[2; 30]);
         if family == Family::Ipv4 {
-            // Another identification, and the sum that goes with it.
-            second[18..20].copy_from_slice(&[0x12, 0x34]);
-            second[24..26].copy_from_slice(&[0x56, 0x78]);
+            identify(&mut second, 0x1234);
         }
-        let mut joiner = Joiner::begin_flow(&first, transport).unwrap();
+        let mut joiner = Joiner::begin_flow(&first, transport, usize::from(transport) + 6).unwrap();
         assert!(joiner.continues_flow(&first, &second) && joiner.takes(&second));
         let tail = joiner.append(&second).unwrap().to_vec();
         joiner.finish(&mut first).unwrap();
@@ -78,7 +114,7 @@ fn datagrams_of_one_flow_join_whatever_their_identification() {
 #[test]
 fn a_frame_of_another_flow_does_not_join() {
     let first = datagram(&[1; 40]);
-    let joiner = Joiner::begin_flow(&first, 34).unwrap();
+    let joiner = Joiner::begin_flow(&first, 34, 40).unwrap();
     // MACs, ethertype, header length, type of service, fragment bits, time to live, protocol, addresses, ports, length.
     for at in [0, 6, 12, 14, 15, 20, 21, 22, 23, 26, 33, 34, 37, 38, 39] {
         let mut other = datagram(&[2; 40]);
@@ -98,6 +134,6 @@ fn fragments_and_padded_frames_begin_no_flow() {
     let mut padded = datagram(&[1; 10]);
     padded.push(0);
     for frame in [fragment, padded, super_frame(Family::Ipv4, Protocol::Tcp, &[1; 40]).0] {
-        assert!(Joiner::begin_flow(&frame, 34).is_none());
+        assert!(Joiner::begin_flow(&frame, 34, 40).is_none());
     }
 }
