@@ -2,7 +2,10 @@
 //! threads and formats are the real ones.
 
 mod hosts;
+mod kernel;
 mod namespaces;
+mod packets;
+mod segments;
 mod turns;
 
 use std::net::UdpSocket;

@@ -273,20 +273,20 @@ pub(super) fn send_coalesced(socket: &UdpSocket, to: SocketAddr, datagrams: &[&[
     assert_eq!(queue.send(&mut batch).datagrams, u64::try_from(datagrams.len()).unwrap());
 }
 
-fn mac(slot: Slot) -> [u8; 6] {
+pub(super) fn mac(slot: Slot) -> [u8; 6] {
     let [a, b, c, d] = slot.0.to_be_bytes();
     [2, 0, a, b, c, d]
 }
 
-fn address(slot: Slot) -> [u8; 4] {
+pub(super) fn address(slot: Slot) -> [u8; 4] {
     [10, 32, slot.0.to_be_bytes()[2], slot.0.to_be_bytes()[3]]
 }
 
-fn sum(bytes: &[u8]) -> u32 {
+pub(super) fn sum(bytes: &[u8]) -> u32 {
     bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum()
 }
 
-fn fold(sum: u32) -> [u8; 2] {
+pub(super) fn fold(sum: u32) -> [u8; 2] {
     let once = (sum & 0xffff) + (sum >> 16);
     u16::try_from((once & 0xffff) + (once >> 16)).unwrap().to_be_bytes()
 }

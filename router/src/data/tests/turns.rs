@@ -28,10 +28,10 @@ use super::hosts::{A, B, NETWORK, tcp, udp};
 use super::{TCP_CHECKSUM, UDP_CHECKSUM, cut, payload};
 
 /// A worker, the far end of its tap, and the buffers its thread would have.
-struct Bench {
+pub(super) struct Bench {
     worker: Worker,
     counters: Arc<Counters>,
-    tap: UnixDatagram,
+    pub(super) tap: UnixDatagram,
     frame: Vec<u8>,
     batch: ReceiveBatch,
     arrived: Vec<u8>,
@@ -39,11 +39,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(me: u8, socket: UdpQueue, addresses: [SocketAddr; 2], suite: Suite) -> Self {
+    fn new(socket: UdpQueue, forwarding: Forwarding) -> Self {
         let (tap, theirs) = UnixDatagram::pair().unwrap();
         let theirs = TapQueue::own("test", OwnedFd::from(theirs), Offloads::TcpAndUdp).unwrap();
         let publication = Arc::new(Publication::default());
-        publication.publish(forwarding(me, addresses, suite));
+        publication.publish(forwarding);
         let (inbox, strays) = sync_channel(1);
         let (reports, receiver) = mpsc::channel(64);
         let waker = Waker::new().unwrap();
@@ -69,22 +69,27 @@ impl Bench {
         }
     }
 
-    fn turn(&mut self) {
+    /// Gives another device what comes from the peer.
+    pub(super) fn deliver_to(&mut self, tap: TapQueue) {
+        self.worker.tap = tap;
+    }
+
+    pub(super) fn turn(&mut self) {
         self.worker.turn(&mut self.frame, &mut self.batch).unwrap();
     }
 
-    fn losses(&self) -> Vec<(&'static str, u64)> {
+    pub(super) fn losses(&self) -> Vec<(&'static str, u64)> {
         sums(std::iter::once(&*self.counters)).into_iter().filter(|(_, count)| *count > 0).collect()
     }
 }
 
-fn forwarding(me: u8, addresses: [SocketAddr; 2], suite: Suite) -> Forwarding {
+fn forwarding(me: u8, addresses: [SocketAddr; 2], datagram_bytes: u16, suite: Suite) -> Forwarding {
     let peers = [0, 1].map(|peer| {
         let session = (peer != me).then(|| session(me, peer, suite));
         PeerPlan {
             identity: Identity([peer; 32]),
             endpoint: Some(addresses[usize::from(peer)]),
-            datagram_bytes: 1472,
+            datagram_bytes,
             send: session.clone(),
             receive: session.into_iter().collect(),
         }
@@ -134,10 +139,20 @@ fn the_count_counts() {
 
 /// Workers 0 and 1.
 fn pair(suite: Suite) -> [Bench; 2] {
+    pair_over(suite, 1472, |address| address).0
+}
+
+/// Workers 0 and 1, the path between them, by which address the first reaches the second, and the second's own.
+pub(super) fn pair_over(
+    suite: Suite,
+    datagram_bytes: u16,
+    reached_by: impl Fn(SocketAddr) -> SocketAddr,
+) -> ([Bench; 2], SocketAddr) {
     let group = |_| bind_group("127.0.0.1:0".parse().unwrap(), NonZeroU8::MIN).unwrap();
     let [mut one, mut other] = [0, 1].map(group);
-    let addresses = [one.local, other.local];
-    [Bench::new(0, one.data.remove(0), addresses, suite), Bench::new(1, other.data.remove(0), addresses, suite)]
+    let near = forwarding(0, [one.local, reached_by(other.local)], datagram_bytes, suite);
+    let far = forwarding(1, [one.local, other.local], datagram_bytes, suite);
+    ([Bench::new(one.data.remove(0), near), Bench::new(other.data.remove(0), far)], other.local)
 }
 
 fn with(virtio: Virtio, frame: &[u8]) -> Vec<u8> {
@@ -182,7 +197,7 @@ fn small_frames_that_wait_share_datagrams_and_alone_they_do_not_wait() {
     let far = UdpSocket::bind("127.0.0.1:0").unwrap();
     far.set_nonblocking(true).unwrap();
     let addresses = [group.local, far.local_addr().unwrap()];
-    let mut near = Bench::new(0, group.data.remove(0), addresses, Suite::Aes256Gcm);
+    let mut near = Bench::new(group.data.remove(0), forwarding(0, addresses, 1472, Suite::Aes256Gcm));
     // 64 bytes of payload: 118 with all headers, so twelve fill a path of 1472 but for a rest that none fits in.
     for (frames, datagrams) in [(1, vec![150]), (2, vec![268]), (8, vec![976])] {
         for _ in 0..frames {
