@@ -126,8 +126,13 @@ impl Host {
         command.args(["-t", &pid.to_string(), "-n", "-m", "-u"]);
         // The holder itself stays outside of the process namespace it made for its child.
         command.arg(format!("--pid=/proc/{pid}/ns/pid_for_children"));
-        command.env("PATH", format!("{}:{PATH}", self.binaries()));
+        command.env("PATH", self.path());
         command
+    }
+
+    /// The `PATH` of what runs on the host.
+    pub(crate) fn path(&self) -> String {
+        format!("{}:{PATH}", self.binaries())
     }
 
     fn binaries(&self) -> String {

@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beats;
 mod capture;
 mod cluster;
 mod cni;
@@ -18,6 +19,7 @@ mod command;
 mod containerd;
 mod host;
 mod image;
+mod newer;
 mod podman;
 mod process;
 mod raw;
@@ -27,6 +29,7 @@ mod stage;
 mod storm;
 mod wait;
 
+pub use beats::Beats;
 pub use capture::{Capture, Packet, Recording};
 pub use cluster::{Cluster, PASSWORD, PORT, password_file, peer};
 pub use cni::{Answer, Attachment, Container, NETWORK, Plugin, conflist};
@@ -41,4 +44,4 @@ pub use router::{JoinBy, Router};
 pub use soak::rounds;
 pub use stage::{Stage, Underlay, binary};
 pub use storm::Storm;
-pub use wait::{pass, until};
+pub use wait::{now_ms, pass, until};

@@ -1,6 +1,9 @@
 //! Podman with its CNI backend on one host, with storage of its own.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -9,6 +12,7 @@ use crate::{
     command::Finished,
     host::Host,
     image::{IMAGE, Image},
+    newer::newer_engines,
 };
 
 /// Podman on a host, with the stage's image loaded and the CNI network configured.
@@ -50,6 +54,8 @@ default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
             format!("[storage]\ndriver = \"overlay\"\ngraphroot = \"{place}/root\"\nrunroot = \"{place}/run\"\n"),
         )?;
         let environment = vec![
+            // Its runtime looks for CRIU there.
+            (String::from("PATH"), format!("{}:{}", newer_engines().join("criu").display(), host.path())),
             (String::from("CONTAINERS_CONF"), containers.display().to_string()),
             (String::from("CONTAINERS_STORAGE_CONF"), storage.display().to_string()),
         ];
@@ -82,6 +88,42 @@ default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
     pub fn remove(&self, name: &str) -> Result<()> {
         self.run(&["rm", "--force", "--time", "0", name])?.ok()?;
         Ok(())
+    }
+
+    /// Why no running container can be taken to another host from here; `None` if it can.
+    ///
+    /// One line: what CRIU says about the kernel, or that there is none.
+    pub fn why_not_live(&self) -> Result<Option<String>> {
+        let criu = newer_engines().join("criu/criu");
+        if !criu.exists() {
+            return Ok(Some(format!("no {} (scripts/setup unpacks it)", criu.display())));
+        }
+        let check = self.host.run(&[&criu.display().to_string(), "check"])?;
+        let said = check.stderr.lines().find(|line| line.starts_with("Error")).unwrap_or("it does not say why");
+        Ok((!check.is_ok()).then(|| format!("`criu check`: {said}")))
+    }
+
+    /// Ends a container and writes what it was to a file: its processes, their memory, their TCP connections.
+    pub fn checkpoint(&self, name: &str, archive: &Path) -> Result<()> {
+        self.checkpoint_with(&[], name, archive)
+    }
+
+    /// As [`Self::checkpoint`], and lets the container run on.
+    pub fn checkpoint_running(&self, name: &str, archive: &Path) -> Result<()> {
+        self.checkpoint_with(&["--leave-running"], name, archive)
+    }
+
+    fn checkpoint_with(&self, options: &[&str], name: &str, archive: &Path) -> Result<()> {
+        let archive = archive.display().to_string();
+        let words = ["container", "checkpoint", "--tcp-established", "--export", &archive];
+        let words: Vec<_> = words.iter().chain(options).chain(&[name]).copied().collect();
+        self.run(&words)?.ok()?;
+        Ok(())
+    }
+
+    /// Goes on with a container of another host's [`Self::checkpoint`], where it was.
+    pub fn restore(&self, archive: &Path) -> Result<Finished> {
+        self.run(&["container", "restore", "--tcp-established", "--import", &archive.display().to_string()])
     }
 
     /// Address and MAC of a container, as podman tells them.

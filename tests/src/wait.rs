@@ -1,6 +1,6 @@
 //! Waiting for a condition with a deadline: the only place in the tests that sleeps.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
@@ -23,6 +23,11 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<O
 /// Lets time pass, where time itself is what a test is about (an expiry). Never to give something else time to happen.
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// The clock that clients print beside what they notice: milliseconds since 1970.
+pub fn now_ms() -> Result<u64> {
+    Ok(u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_millis())?)
 }
 
 /// Short beside everything that is waited for, long beside the cost of asking (one or two processes).

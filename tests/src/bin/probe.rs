@@ -5,9 +5,12 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -20,6 +23,8 @@ fn main() -> Result<()> {
     match *words.as_slice() {
         ["tcp-echo", listen] => tcp_echo(listen),
         ["tcp-stream", to, seconds] => tcp_stream(to.parse()?, seconds.parse()?),
+        ["count", listen, every_ms] => count(listen, Duration::from_millis(every_ms.parse()?)),
+        ["follow", to] => follow(to.parse()?),
         ["udp-echo", listen] => udp_echo(listen),
         ["udp-call", to, bytes] => udp_call(to.parse()?, bytes.parse()?),
         ["hear", listen] => hear(&UdpSocket::bind(listen)?),
@@ -27,7 +32,7 @@ fn main() -> Result<()> {
         ["say", to, text] => say(to.parse()?, text),
         ["fetch", to, path, every_ms] => fetch_forever(to.parse()?, path, Duration::from_millis(every_ms.parse()?)),
         ["time", ref command @ ..] => time(command),
-        _ => bail!("usage: probe tcp-echo|tcp-stream|udp-echo|udp-call|hear|say|fetch|time …"),
+        _ => bail!("usage: probe tcp-echo|tcp-stream|count|follow|udp-echo|udp-call|hear|say|fetch|time …"),
     }
 }
 
@@ -81,6 +86,55 @@ fn tcp_stream(to: SocketAddr, seconds: u64) -> Result<()> {
         thread::sleep(Duration::from_millis(5));
     }
     tell(&format!("{{\"lines\": {count}, \"longest_ms\": {}}}", longest.as_millis()))
+}
+
+/// Counts, from the start of this process on, to whoever is connected, and wants each number said back. A connection on
+/// which anything else comes back is ended.
+fn count(listen: &str, every: Duration) -> Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    let next = Arc::new(AtomicU64::new(0));
+    tell("ready")?;
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        stream.set_nodelay(true)?;
+        let back = stream.try_clone()?;
+        thread::spawn(move || {
+            let _ = in_sequence(&back, |_| Ok(()));
+            back.shutdown(Shutdown::Both)
+        });
+        let next = Arc::clone(&next);
+        thread::spawn(move || -> Result<()> {
+            loop {
+                writeln!(stream, "{}", next.fetch_add(1, Ordering::Relaxed))?;
+                thread::sleep(every);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Says back what a counter counts, over one connection, and prints when each number came. Any break is an error.
+fn follow(to: SocketAddr) -> Result<()> {
+    let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_nodelay(true)?;
+    // A process that moves must be back within this; TCP itself would wait for ever.
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    in_sequence(&stream, |number| {
+        writeln!(&stream, "{number}")?;
+        tell(&format!("{} ok {number}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis()))
+    })
+}
+
+/// Reads numbers, each greater by one than the last, until the stream ends, which is an error.
+fn in_sequence(stream: &TcpStream, mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    let mut last: Option<u64> = None;
+    for line in BufReader::new(stream).lines() {
+        let number = line?.parse()?;
+        ensure!(last.is_none_or(|last| last + 1 == number), "{number} after {last:?}");
+        each(number)?;
+        last = Some(number);
+    }
+    bail!("the stream ended after {last:?}")
 }
 
 /// Sends every datagram back.

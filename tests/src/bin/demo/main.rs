@@ -1,16 +1,17 @@
-//! The main job, end to end, told as a story: a web server is moved to another host and keeps its address.
+//! The main job, end to end, told as a story: a web server is moved to another host and keeps its address, then a running
+//! process with its connection.
 //!
-//! Decides the order of events and how they are told. What is measured, and how, is in `fetches` and in the stage.
+//! Decides how it is told. The order of events is in `story`.
 #![forbid(unsafe_code)]
 
-mod fetches;
+mod figures;
 mod story;
 
 use std::io::Write as _;
 
 use anyhow::{Result, bail};
 
-use crate::story::{Figures, Story};
+use crate::story::Story;
 
 fn main() -> Result<()> {
     let (mut form, mut end) = (Form::Text, End::Clean);
@@ -32,7 +33,7 @@ fn main() -> Result<()> {
     let figures = story.run()?;
     match form {
         Form::Json => writeln!(std::io::stdout(), "{}", figures.json())?,
-        Form::Text => tell(&figures)?,
+        Form::Text => writeln!(std::io::stdout(), "{}", figures.text())?,
     }
     match end {
         End::Clean => drop(story),
@@ -59,28 +60,5 @@ fn say(form: &Form, line: &str) -> Result<()> {
         Form::Text => writeln!(std::io::stdout(), "{line}")?,
         Form::Json => writeln!(std::io::stderr(), "{line}")?,
     }
-    Ok(())
-}
-
-fn tell(figures: &Figures) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\n  address of web    {} before, {} after", figures.address_before, figures.address_after)?;
-    writeln!(out, "  MAC of web        {} before, {} after", figures.mac_before, figures.mac_after)?;
-    writeln!(out, "  fetches           {} in all, {} failed", figures.fetches, figures.failed_fetches)?;
-    writeln!(
-        out,
-        "  longest gap       {} ms between two good fetches (podman needs {} ms of it)",
-        figures.gap_ms, figures.engine_ms
-    )?;
-    writeln!(
-        out,
-        "  on the underlay   {} bytes encrypted, plaintext found {} times",
-        figures.sealed_bytes, figures.plaintext_found
-    )?;
-    writeln!(
-        out,
-        "  throughput        {:.2} Gbit/s, container to container, host 3 to host 1",
-        figures.throughput_gbps
-    )?;
     Ok(())
 }

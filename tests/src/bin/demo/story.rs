@@ -2,14 +2,18 @@
 
 use std::{
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
-use tests::{Capture, Host, Image, Plugin, Podman, Router, Stage, Underlay, binary, peer, until};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tests::{Beats, Capture, Host, Image, Plugin, Podman, Router, Stage, Underlay, binary, now_ms, peer, until};
 
-use crate::{Form, fetches::Fetches, say};
+use crate::{
+    Form,
+    figures::{Figures, Live},
+    say,
+};
 
 /// The hosts and what runs on them. Dropping it takes everything down.
 pub(crate) struct Story<'a> {
@@ -18,40 +22,6 @@ pub(crate) struct Story<'a> {
     podmans: Vec<Podman>,
     // Last: what runs on the hosts is let go before the hosts are.
     stage: Stage,
-}
-
-/// What was measured.
-pub(crate) struct Figures {
-    pub(crate) address_before: String,
-    pub(crate) address_after: String,
-    pub(crate) mac_before: String,
-    pub(crate) mac_after: String,
-    pub(crate) fetches: u64,
-    pub(crate) failed_fetches: u64,
-    pub(crate) gap_ms: u64,
-    pub(crate) engine_ms: u64,
-    pub(crate) sealed_bytes: u64,
-    pub(crate) plaintext_found: usize,
-    pub(crate) throughput_gbps: f64,
-}
-
-impl Figures {
-    /// The same as one object; the field names are an interface.
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "address_before": self.address_before,
-            "address_after": self.address_after,
-            "mac_before": self.mac_before,
-            "mac_after": self.mac_after,
-            "gap_ms": self.gap_ms,
-            "failed_fetches": self.failed_fetches,
-            "fetches": self.fetches,
-            "engine_ms": self.engine_ms,
-            "encrypted_bytes": self.sealed_bytes,
-            "plaintext_found": self.plaintext_found,
-            "throughput_gbps": self.throughput_gbps,
-        })
-    }
 }
 
 impl<'a> Story<'a> {
@@ -74,7 +44,7 @@ impl<'a> Story<'a> {
         self.start_client(3, &address_before)?;
         self.until_fetched(0, "the clients fetch the page")?;
 
-        self.say("\nNow web moves to host 2, its data with it, while the clients go on:\n")?;
+        self.say("\nNow web moves cold to host 2, its data with it, while the clients go on:\n")?;
         let moved_ms = now_ms()?;
         let start = Instant::now();
         self.move_web()?;
@@ -85,6 +55,7 @@ impl<'a> Story<'a> {
         for number in [2, 3] {
             self.podman(number)?.remove(&format!("client{number}"))?;
         }
+        let live = self.move_live()?;
         let recording = capture.finish()?;
         let throughput_gbps = self.throughput()?;
         Ok(Figures {
@@ -93,9 +64,10 @@ impl<'a> Story<'a> {
             mac_before,
             mac_after,
             fetches: clients.iter().map(|client| client.good() + client.failed()).sum(),
-            failed_fetches: clients.iter().map(Fetches::failed).sum(),
-            gap_ms: clients.iter().map(Fetches::gap_ms).max().unwrap_or_default(),
+            failed_fetches: clients.iter().map(Beats::failed).sum(),
+            gap_ms: clients.iter().map(Beats::gap_ms).max().unwrap_or_default(),
             engine_ms,
+            live,
             sealed_bytes: recording.sealed_bytes(),
             plaintext_found: recording.occurrences(PAGE.as_bytes()) + recording.clear()?.len(),
             throughput_gbps,
@@ -167,6 +139,41 @@ impl<'a> Story<'a> {
         self.start_web(2)
     }
 
+    /// Takes a running process from host 1 to host 2 while a client on host 3 counts with it over one connection; or says
+    /// why that cannot be done on this machine.
+    fn move_live(&self) -> Result<Result<Live, String>> {
+        let (one, two, three) = (self.podman(1)?, self.podman(2)?, self.podman(3)?);
+        if let Some(reason) = one.why_not_live()? {
+            self.say(&format!("\nNo live move on this machine: {reason}"))?;
+            return Ok(Err(reason));
+        }
+        self.say("\nNow a process moves live: its memory and its open TCP connection go with it.\n")?;
+        self.say("host1$ podman run -d --name counter --network raddle stage probe count 0.0.0.0:7 10")?;
+        one.start("counter", &[], &["probe", "count", "0.0.0.0:7", "10"])?.ok()?;
+        let (address, mac) = one.address("counter")?;
+        self.say(&format!("host3$ podman run -d --name follower --network raddle stage probe follow {address}:7"))?;
+        three.start("follower", &[], &["probe", "follow", &format!("{address}:7")])?.ok()?;
+        self.until_followed(0, "the follower follows the counter")?;
+
+        let archive = self.stage.directory().join("counter.tar");
+        let start = Instant::now();
+        self.say("host1$ podman container checkpoint --tcp-established --export counter.tar counter")?;
+        one.checkpoint("counter", &archive)?;
+        self.say("host2$ podman container restore --tcp-established --import counter.tar")?;
+        two.restore(&archive)?.ok()?;
+        let engine_ms = u64::try_from(start.elapsed().as_millis())?;
+        self.until_followed(now_ms()?, "the counter goes on")?;
+        ensure!(two.address("counter")? == (address, mac), "the counter has another address");
+        let followed = self.beats(3, "follower")?;
+        three.remove("follower")?;
+        two.remove("counter")?;
+        Ok(Ok(Live { gap_ms: followed.gap_ms(), engine_ms, numbers: followed.good() }))
+    }
+
+    fn until_followed(&self, since_ms: u64, what: &str) -> Result<()> {
+        until(what, FETCHED, || Ok((self.beats(3, "follower")?.good_after(since_ms) >= ENOUGH).then_some(())))
+    }
+
     fn until_fetched(&self, since_ms: u64, what: &str) -> Result<()> {
         for number in [2, 3] {
             until(what, FETCHED, || Ok((self.fetches(number)?.good_after(since_ms) >= ENOUGH).then_some(())))?;
@@ -174,8 +181,12 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    fn fetches(&self, number: usize) -> Result<Fetches> {
-        Fetches::parse(&format!("{}\n", self.podman(number)?.logs(&format!("client{number}"))?))
+    fn fetches(&self, number: usize) -> Result<Beats> {
+        self.beats(number, &format!("client{number}"))
+    }
+
+    fn beats(&self, number: usize, name: &str) -> Result<Beats> {
+        Beats::parse(&format!("{}\n", self.podman(number)?.logs(name)?))
     }
 
     /// One TCP stream from a container on host 3 to one on host 1.
@@ -220,10 +231,6 @@ impl<'a> Story<'a> {
             down.display()
         ))
     }
-}
-
-fn now_ms() -> Result<u64> {
-    Ok(u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_millis())?)
 }
 
 /// What stands on the page, and may stand nowhere on the underlay.

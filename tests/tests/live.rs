@@ -1,0 +1,166 @@
+//! A running container is taken to another host with its process, its memory, its address and its open connections.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tests::{Beats, Cluster, Image, Plugin, Podman, Stage, Underlay, binary, now_ms, rounds, run, until};
+
+const WAIT: Duration = Duration::from_secs(20);
+/// Numbers in a row that show that a connection is in use.
+const ENOUGH: usize = 30;
+
+/// Three hosts with routers, podman on each, all with the same image.
+struct Hosts {
+    podmans: Vec<Podman>,
+    cluster: Cluster,
+    // Last: what runs on the hosts goes before the hosts do.
+    stage: Stage,
+}
+
+impl Hosts {
+    fn new() -> Result<Self> {
+        let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+        let cluster = Cluster::form(&stage)?;
+        let image = Image::pack(stage.directory(), &[binary("probe")?])?;
+        let podman = |host| Podman::on(host, &image, Plugin::Raddle);
+        let podmans = stage.hosts().iter().map(podman).collect::<Result<Vec<_>>>()?;
+        Ok(Self { podmans, cluster, stage })
+    }
+
+    fn podman(&self, number: usize) -> Result<&Podman> {
+        number.checked_sub(1).and_then(|at| self.podmans.get(at)).with_context(|| format!("no podman {number}"))
+    }
+
+    /// A counter on one host that a follower on host 3 counts with, over one connection that is in use.
+    fn start_counter(&self, name: &str, number: usize) -> Result<Counter> {
+        let podman = self.podman(number)?;
+        podman.start(name, &[], &["probe", "count", "0.0.0.0:7", "10"])?.ok()?;
+        let (address, mac) = podman.address(name)?;
+        let follower = format!("{name}-follower");
+        self.podman(3)?.start(&follower, &[], &["probe", "follow", &format!("{address}:7")])?.ok()?;
+        let counter = Counter { name: name.to_owned(), follower, address, mac };
+        self.until_counts(&counter, 0)?;
+        Ok(counter)
+    }
+
+    /// Waits until the counter has been heard for a while since a moment, and returns all that was heard.
+    fn until_counts(&self, counter: &Counter, since_ms: u64) -> Result<Beats> {
+        until(&format!("{} counts", counter.name), WAIT, || {
+            let beats = Beats::parse(&format!("{}\n", self.podman(3)?.logs(&counter.follower)?))?;
+            Ok((beats.good_after(since_ms) >= ENOUGH).then_some(beats))
+        })
+    }
+
+    /// Takes a counter from one host to another.
+    fn move_live(&self, counter: &Counter, from: usize, to: usize) -> Result<Took> {
+        let archive = self.stage.directory().join(format!("{}.tar", counter.name));
+        let (began_ms, start) = (now_ms()?, Instant::now());
+        self.podman(from)?.checkpoint(&counter.name, &archive)?;
+        let written = start.elapsed();
+        self.podman(to)?.restore(&archive)?.ok()?;
+        let restored = start.elapsed();
+        let beats = self.until_counts(counter, now_ms()?)?;
+        let moved = self.podman(to)?.address(&counter.name)?;
+        ensure!(moved == (counter.address.clone(), counter.mac.clone()), "it has become {moved:?}");
+        Ok(Took {
+            silence: u128::from(beats.gap_ms_after(began_ms)),
+            checkpoint: written.as_millis(),
+            restore: (restored - written).as_millis(),
+        })
+    }
+
+    fn remove(&self, counter: &Counter, number: usize) -> Result<()> {
+        self.podman(3)?.remove(&counter.follower)?;
+        self.podman(number)?.remove(&counter.name)
+    }
+}
+
+/// What one move took, in milliseconds.
+#[derive(Clone, Copy)]
+struct Took {
+    /// Between two numbers that the follower heard.
+    silence: u128,
+    checkpoint: u128,
+    restore: u128,
+}
+
+/// Shortest, median and longest of one part of the moves.
+fn spread(moves: &[Took], part: impl Fn(&Took) -> u128) -> [Option<u128>; 3] {
+    let mut all: Vec<_> = moves.iter().map(part).collect();
+    all.sort_unstable();
+    [all.first().copied(), all.get(all.len() / 2).copied(), all.last().copied()]
+}
+
+/// A process that counts, as it was when it was started.
+struct Counter {
+    name: String,
+    follower: String,
+    address: String,
+    mac: String,
+}
+
+#[test]
+fn an_established_connection_goes_with_its_process_there_and_back() -> Result<()> {
+    let hosts = Hosts::new()?;
+    ensure!(hosts.podman(1)?.why_not_live()?.is_none(), "{:?}", hosts.podman(1)?.why_not_live()?);
+    let mut moves = Vec::new();
+    for round in 0..rounds(1, 25) {
+        let counter = hosts.start_counter(&format!("counter{round}"), 1)?;
+        moves.push(hosts.move_live(&counter, 1, 2)?);
+        // What the checkpoint left of it on the old host is removed: that gives up nothing of the new one's.
+        hosts.podman(1)?.remove(&counter.name)?;
+        moves.push(hosts.move_live(&counter, 2, 1)?);
+        hosts.podman(2)?.remove(&counter.name)?;
+        hosts.until_counts(&counter, now_ms()?)?;
+        let left = hosts.stage.host(2)?.container_links()?;
+        ensure!(left.is_empty(), "host2 keeps {left:?}");
+        hosts.remove(&counter, 1)?;
+    }
+    println!("{} live moves; shortest, median, longest in ms:", moves.len());
+    println!("  silence between two numbers: {:?}", spread(&moves, |took| took.silence));
+    println!("  podman container checkpoint: {:?}", spread(&moves, |took| took.checkpoint));
+    println!("  podman container restore:    {:?}", spread(&moves, |took| took.restore));
+    Ok(())
+}
+
+#[test]
+fn a_copy_of_what_still_runs_is_refused_and_disturbs_nobody() -> Result<()> {
+    let hosts = Hosts::new()?;
+    let counter = hosts.start_counter("counter", 1)?;
+    let copy = hosts.stage.directory().join("copy.tar");
+    hosts.podman(1)?.checkpoint_running("counter", &copy)?;
+    let (_, refusal) = hosts.podman(2)?.restore(&copy)?.refused()?;
+    ensure!(refusal.contains("still runs in container") && refusal.contains("host1"), "{refusal}");
+    hosts.until_counts(&counter, now_ms()?)?;
+    let left = hosts.stage.host(2)?.container_links()?;
+    ensure!(left.is_empty(), "host2 keeps {left:?}");
+
+    // Done as it should have been, it goes.
+    hosts.podman(2)?.remove("counter")?;
+    hosts.move_live(&counter, 1, 2)?;
+    let leases = hosts.cluster.router(2)?.leases()?;
+    let lease = leases.iter().find(|lease| lease["workload"] == json!("counter")).context("no lease")?;
+    ensure!(lease["owner"] == json!("host2") && lease["state"] == json!("active"), "{lease}");
+    Ok(())
+}
+
+#[test]
+fn the_demo_without_criu_says_why_and_moves_cold() -> Result<()> {
+    let mut demo = Command::new("timeout");
+    demo.args(["--signal=INT", "120"])
+        .arg(binary("demo")?)
+        .args(["--output", "json"])
+        .env("RADDLE_ENGINES", "/nowhere");
+    let shown = run(demo, b"")?;
+    let line = "No live move on this machine: no /nowhere/criu/criu (scripts/setup unpacks it)";
+    ensure!(shown.stderr.lines().any(|said| said == line), "{}", shown.stderr);
+    let figures = shown.json()?;
+    ensure!(figures["live"]["not_here"].is_string(), "{figures}");
+    ensure!(figures["address_before"] == figures["address_after"] && figures["address_after"].is_string(), "{figures}");
+    ensure!(figures["gap_ms"].as_u64() > Some(0) && figures["plaintext_found"] == json!(0), "{figures}");
+    Ok(())
+}
