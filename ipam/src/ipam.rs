@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::message::{EntryBody, Message, MoveKey, MovePrepare, Wish};
+use wire::message::{EntryBody, Message, MoveKey, MovePrepare, MovedLease};
 use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 
 use crate::config::Config;
@@ -95,7 +95,7 @@ enum Stage {
     /// Nothing yet.
     Fresh,
     /// A slot of another router's.
-    Moving { key: MoveKey, holder: Identity, wish: Wish },
+    Moving { key: MoveKey, holder: Identity, offered: Option<MovedLease> },
     /// A block.
     Space,
     /// Nothing: the workload is known nowhere, any slot will do.
@@ -452,7 +452,7 @@ impl Ipam {
             Message::SpaceGrant { network, records } => self.handle_space_grant(from, network, records, now),
             Message::SpaceDeny { network, hint } => self.handle_space_deny(from, network, hint, now),
             Message::MovePrepare(prepare) => self.handle_prepare(from, prepare, now),
-            Message::MoveOffer { key, .. } => self.handle_offer(from, key),
+            Message::MoveOffer { key, lease } => self.handle_offer(from, key, lease),
             Message::MoveReady { key } => self.handle_ready(from, key, now),
             Message::MoveCommit { key, records, lease } => self.handle_move_commit(from, key, records, lease, now),
             Message::MoveAbort { key } => {

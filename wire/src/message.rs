@@ -17,7 +17,7 @@ pub use name::{Name, NameVerdict};
 /// The version of [`Message`] this crate writes.
 pub const MESSAGE_VERSION: u8 = 1;
 /// The version of [`EntryBody`] this crate writes.
-pub const ENTRY_VERSION: u8 = 1;
+pub const ENTRY_VERSION: u8 = 2;
 /// The version of [`Ask`], [`PromiseBody`] and [`Commit`] this crate writes.
 pub const REVOCATION_VERSION: u8 = 1;
 /// The largest message: several of them fit the 1 MiB that an envelope on a stream may have.
@@ -202,7 +202,7 @@ pub enum Wish {
 }
 
 /// What of a lease moves with its slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MovedLease {
     /// The workload key.
     pub workload: String,
@@ -273,6 +273,10 @@ pub struct EntryBody {
     pub state: EntryState,
     /// The container that has, or last had it.
     pub container_id: String,
+    /// A MAC that is not the slot's own.
+    pub mac: Option<crate::id::Mac>,
+    /// How long the address is held after a release: none = for ever.
+    pub hold_s: Option<u64>,
 }
 
 /// What became of a workload's lease.

@@ -17,6 +17,8 @@ fn line(author: u8, slot: u32, epoch: u64, version: u64, state: EntryState) -> E
         author: identity(author),
         state,
         container_id: format!("c{version}"),
+        mac: None,
+        hold_s: Some(600),
     };
     Entry { signature: sign(&signing_key(author), ENTRY_VERSION, &body), body }
 }

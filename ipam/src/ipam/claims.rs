@@ -27,12 +27,12 @@ enum Step {
 }
 
 impl Step {
-    /// Nothing of this host's is taken for a name that may be somebody else's. A slot that has just moved
-    /// here for its workload brings it.
+    /// Nothing of this host's is taken for a name that may be somebody else's.
     fn by_name(self, pending: &Pending) -> Self {
-        let Self::Take(slot) = self else { return self };
-        let moved = matches!(pending.stage, Stage::Moving { key, wish: Wish::Workload, .. } if key.slot == slot);
-        if pending.needs_name() && !moved { Self::AskName } else { self }
+        match self {
+            Self::Take(_) if pending.needs_name() => Self::AskName,
+            Self::Take(_) | Self::Ask { .. } | Self::FindSpace | Self::AskName => self,
+        }
     }
 }
 
@@ -78,7 +78,7 @@ impl Ipam {
             Ok(Step::Ask { slot, holding, wish }) => {
                 let key = MoveKey { network: pending.claim.attachment.network, slot, epoch: holding.epoch };
                 self.send_prepare(holding.owner, key, wish, &pending.claim);
-                pending.stage = Stage::Moving { key, holder: holding.owner, wish };
+                pending.stage = Stage::Moving { key, holder: holding.owner, offered: None };
                 self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
             }
             Ok(Step::FindSpace) => {

@@ -23,6 +23,8 @@ use crate::store::Write;
 pub(super) enum Gain {
     /// Its owner gave it, unused.
     Given,
+    /// Its owner gave it, perhaps with the lease on it.
+    Moved,
     /// Its owner was revoked, and may have used it a moment ago.
     Inherited,
 }
@@ -50,7 +52,7 @@ impl Ipam {
             }
         }
         if !changed.is_empty() {
-            self.follow(&changed, Gain::Given, now);
+            self.follow(&changed, Gain::Moved, now);
             // Frames follow a move at once: whoever gave the slot made that durable before it was heard of here.
             if from.is_some() && std::mem::take(&mut self.course.table_changed) {
                 self.outbox.event_at_once(Event::TableChanged);
@@ -153,6 +155,10 @@ impl Ipam {
                 let tracked = space.is_free(slot) || space.is_resting(slot);
                 match gain {
                     Gain::Given => space.add(slot),
+                    Gain::Moved => {
+                        space.add(slot);
+                        self.settle_in(network, slot, now);
+                    }
                     Gain::Inherited if !tracked => self.rest_slot(network, slot, now),
                     Gain::Inherited => {}
                 }

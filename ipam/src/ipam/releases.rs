@@ -158,6 +158,8 @@ impl Ipam {
             author: me,
             state,
             container_id: lease.attachment.container_id.clone(),
+            mac: lease.mac,
+            hold_s: lease.hold.seconds(),
             workload: key.workload,
             ifname: key.ifname,
         };

@@ -10,7 +10,7 @@ use wire::{Hash, Identity, RECORD_VERSION, Record};
 
 use super::ownership::Gain;
 use super::{Health, Ipam};
-use crate::config::Counted;
+use crate::config::{Counted, Hold};
 use crate::directory::key_of;
 use crate::event::{Alarm, Event, RequestId};
 use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
@@ -333,6 +333,7 @@ impl Ipam {
             if elsewhere || used || !assignable || !self.is_mine(line.network, line.slot) {
                 continue;
             }
+            let hold = Hold::from_seconds(line.hold_s);
             self.space_of(line.network).forget(line.slot);
             self.keep_lease(Lease {
                 attachment: Attachment { network: line.network, container_id: line.container_id, ifname: line.ifname },
@@ -340,9 +341,9 @@ impl Ipam {
                 stickiness: Stickiness::Sticky,
                 slot: line.slot,
                 epoch: holding.epoch,
-                mac: None,
-                hold: self.config.hold,
-                state: LeaseState::held(self.config.hold, now),
+                mac: line.mac,
+                hold,
+                state: LeaseState::held(hold, now),
                 since: now,
                 place: Place::default(),
             });

@@ -14,8 +14,8 @@
 
 use std::time::Instant;
 
-use wire::message::{Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Wish};
-use wire::{Identity, Range, Record};
+use wire::message::{EntryBody, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Wish};
+use wire::{Epoch, Identity, NetworkId, Range, Record, RecordBody, Slot};
 
 use super::{Health, Ipam, Pending, Stage};
 use crate::config::Hold;
@@ -112,10 +112,13 @@ impl Ipam {
         }
     }
 
-    /// Taker: the owner would give the slot.
-    pub(super) fn handle_offer(&mut self, from: Identity, key: MoveKey) {
-        let message =
-            if self.wants(from, key).is_some() { Message::MoveReady { key } } else { Message::MoveAbort { key } };
+    /// Taker: the owner would give the slot. Its lease is remembered now: the record may come without the commit.
+    pub(super) fn handle_offer(&mut self, from: Identity, key: MoveKey, lease: Option<MovedLease>) {
+        let wanted = self.wants(from, key);
+        let message = if wanted.is_some() { Message::MoveReady { key } } else { Message::MoveAbort { key } };
+        if let Some(pending) = wanted.and_then(|wanted| self.waiting.claims.get_mut(&wanted)) {
+            pending.stage = Stage::Moving { key, holder: from, offered: lease };
+        }
         self.send(To::Peer(from), &message);
     }
 
@@ -128,22 +131,44 @@ impl Ipam {
         lease: Option<MovedLease>,
         now: Instant,
     ) {
-        if let (Some(wanted), Some(lease)) = (self.wants(from, key), &lease) {
-            // What the claim leaves open is as it was on the other host.
-            if let Some(pending) = self.waiting.claims.get_mut(&wanted) {
-                pending.claim.mac = pending.claim.mac.or(lease.mac);
-                pending.claim.hold = pending.claim.hold.or(Some(Hold::from_seconds(lease.hold_s)));
-            }
-        }
         self.learn(records, Some(from), now);
-        if let Some(lease) = lease {
-            self.keep_for_later(key, &lease, now);
+        if let Some(lease) = lease.filter(|_| self.owner(key.network, key.slot) == Some(self.config.identity)) {
+            self.hold_moved(key.network, key.slot, &lease, now);
         }
     }
 
-    /// A slot that came after its claim had given up waits for its workload here.
-    fn keep_for_later(&mut self, key: MoveKey, moved: &MovedLease, now: Instant) {
-        let MoveKey { network, slot, .. } = key;
+    /// Taker: a slot has come. The workload it came for may have stopped waiting, or this router may have been restarted
+    /// since: what was offered, or what the old owner said of the slot last, is held until somebody claims it.
+    pub(super) fn settle_in(&mut self, network: NetworkId, slot: Slot, now: Instant) {
+        let range = Range { network, start: slot, length: 1 };
+        let Some(record) = self.ledger.history(&range).into_iter().rfind(|record| record.body.range == range) else {
+            return;
+        };
+        let offered = self.waiting.claims.values().find_map(|pending| match &pending.stage {
+            Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => offered.clone(),
+            Stage::Moving { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
+        });
+        let RecordBody { author, epoch, .. } = record.body;
+        if let Some(lease) = offered.or_else(|| self.last_said_of(network, slot, author, epoch)) {
+            self.hold_moved(network, slot, &lease, now);
+        }
+    }
+
+    /// What the author of a slot's record had on it before.
+    fn last_said_of(&self, network: NetworkId, slot: Slot, author: Identity, epoch: Epoch) -> Option<MovedLease> {
+        let is_it = |line: &&EntryBody| (line.network, line.slot, line.epoch.next()) == (network, slot, epoch);
+        let line = self.directory.lines_of(author).find(is_it)?;
+        Some(MovedLease {
+            workload: line.workload.clone(),
+            ifname: line.ifname.clone(),
+            container_id: line.container_id.clone(),
+            mac: line.mac,
+            hold_s: line.hold_s,
+        })
+    }
+
+    /// A slot waits here for the workload it came with.
+    fn hold_moved(&mut self, network: NetworkId, slot: Slot, moved: &MovedLease, now: Instant) {
         let name = LeaseKey { network, workload: moved.workload.clone(), ifname: moved.ifname.clone() };
         let free = self.is_mine(network, slot) && self.spaces.get(&network).is_some_and(|space| space.is_free(slot));
         let elsewhere = self.has_lost_name(&name);

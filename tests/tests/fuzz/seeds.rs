@@ -129,6 +129,8 @@ fn entry(state: EntryState) -> Entry {
         author: id(2),
         state,
         container_id: String::from("c0ffee"),
+        mac: Some(Mac([2, 0, 0, 0, 0, 77])),
+        hold_s: Some(600),
     };
     Entry { body, signature: Signature([1; 64]) }
 }

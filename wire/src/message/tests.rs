@@ -62,13 +62,24 @@ fn moved_lease() -> impl Strategy<Value = Option<MovedLease>> {
 
 fn entry() -> impl Strategy<Value = Entry> {
     let state = prop_oneof![Just(EntryState::Active), Just(EntryState::Held), Just(EntryState::Ended)];
-    (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, signature()).prop_map(
-        |(workload, ifname, container_id, (network, slot, epoch, version), author, state, signature)| {
+    let terms = (proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac)), any::<Option<u64>>());
+    (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, terms, signature()).prop_map(
+        |(workload, ifname, container_id, (network, slot, epoch, version), author, state, (mac, hold_s), signature)| {
             let (network, slot, epoch) = (NetworkId(network), Slot(slot), Epoch(epoch));
-            Entry {
-                body: EntryBody { network, workload, ifname, slot, epoch, version, author, state, container_id },
-                signature,
-            }
+            let body = EntryBody {
+                network,
+                workload,
+                ifname,
+                slot,
+                epoch,
+                version,
+                author,
+                state,
+                container_id,
+                mac,
+                hold_s,
+            };
+            Entry { body, signature }
         },
     )
 }

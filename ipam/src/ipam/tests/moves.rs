@@ -5,7 +5,7 @@ use std::time::Duration;
 use wire::NetworkId;
 
 use crate::stage::{Stage, attachment, claim};
-use crate::{Alarm, ClaimError, Event, LeaseState};
+use crate::{Alarm, ClaimError, Event, Hold, LeaseState};
 
 #[test]
 fn a_workload_takes_its_address_along() {
@@ -218,4 +218,50 @@ fn nobody_hears_of_a_move_or_a_gift_that_is_not_durable() {
     stage.hosts[0].ipam.grant_join(joiner, None, stage.now);
     assert_eq!(stage.hosts[0].ipam.poll_transmit(), None);
     assert_eq!(stage.hosts[0].ipam.poll_event(), None);
+}
+
+/// A slot's record reaches the taker before the commit does, and sometimes alone.
+#[test]
+fn how_long_it_is_held_moves_too() {
+    for commit in [true, false] {
+        let mut stage = Stage::new(3, 24, 16);
+        let hold = Hold::For(Duration::from_secs(5000));
+        let slot = stage.claim(0, crate::Claim { hold: Some(hold), ..claim("c1", Some("web")) }).unwrap().slot;
+        stage.release(0, "c1");
+        let request = stage.begin(1, claim("c2", Some("web")));
+        hand(&mut stage, 1, 0);
+        hand(&mut stage, 0, 1);
+        hand(&mut stage, 1, 0);
+        if !commit {
+            stage.cut(0, 1);
+        }
+        stage.settle();
+        // What was lost comes by way of the third.
+        stage.pass(Duration::from_secs(15));
+        let lease = match stage.answer(1, request) {
+            Some(Ok(lease)) => lease,
+            _ => stage.claim(1, claim("c2", Some("web"))).unwrap(),
+        };
+        assert_eq!((lease.slot, lease.hold), (slot, hold));
+    }
+}
+
+/// The taker was killed between its readiness and the record: it had heard of nobody's wish when the slot came.
+#[test]
+fn a_slot_that_comes_to_a_taker_that_was_restarted_waits_for_its_workload() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    stage.begin(1, claim("c2", Some("web")));
+    hand(&mut stage, 1, 0);
+    hand(&mut stage, 0, 1);
+    hand(&mut stage, 1, 0);
+    stage.isolate(1);
+    stage.settle();
+    stage.restart(1);
+    [0, 2].into_iter().for_each(|other| stage.link(1, other));
+    stage.settle();
+    assert_eq!(stage.owner(1, slot.0), stage.id(1));
+    // It may even start on a host that had no part in the move.
+    assert_eq!(stage.claim(2, claim("c3", Some("web"))).unwrap().slot, slot);
 }
