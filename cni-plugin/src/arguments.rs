@@ -10,6 +10,7 @@ pub(crate) struct Arguments {
     pub(crate) ip: Option<String>,
     pub(crate) mac: Option<String>,
     pub(crate) workload: Option<String>,
+    pub(crate) take_over: Option<bool>,
     pod_namespace: Option<String>,
     pod_name: Option<String>,
 }
@@ -27,10 +28,11 @@ impl Arguments {
                 "IP" => arguments.ip = not_empty(value),
                 "MAC" => arguments.mac = not_empty(value),
                 "RADDLE_WORKLOAD" => arguments.workload = Some(value),
+                "RADDLE_TAKE_OVER" => arguments.take_over = Some(truth(key, &value)?),
                 "K8S_POD_NAMESPACE" => arguments.pod_namespace = not_empty(value),
                 "K8S_POD_NAME" => arguments.pod_name = not_empty(value),
                 "K8S_POD_INFRA_CONTAINER_ID" | "K8S_POD_UID" => {}
-                "IgnoreUnknown" => ignore_unknown = truth(&value)?,
+                "IgnoreUnknown" => ignore_unknown = truth(key, &value)?,
                 _ => unknown.push(pair),
             }
         }
@@ -60,11 +62,11 @@ fn not_empty(value: String) -> Option<String> {
     Some(value).filter(|value| !value.is_empty())
 }
 
-fn truth(value: &str) -> Result<bool, Fault> {
+fn truth(key: &str, value: &str) -> Result<bool, Fault> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err(Fault::new(Code::Environment, format!("CNI_ARGS: IgnoreUnknown={value} is neither true nor false"))),
+        _ => Err(Fault::new(Code::Environment, format!("CNI_ARGS: {key}={value} is neither true nor false"))),
     }
 }
 

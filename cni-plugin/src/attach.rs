@@ -104,6 +104,7 @@ fn lease(add: &Add) -> Result<Lease, Fault> {
         address6: add.wishes.address6,
         mac: add.wishes.mac.map(mac_text),
         hold_s: add.settings.hold_s,
+        take_over: add.wishes.take_over,
         host_interface: target.host_interface(),
         masquerade: add.settings.masquerade,
         owner_kind: OwnerKind::Cni,

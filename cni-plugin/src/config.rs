@@ -8,6 +8,7 @@
 //! | `controlSocket` | where the router listens | `$RADDLE_CONTROL_SOCKET`, `/run/raddle/control.sock` |
 //! | `dataDir` | the router's data directory, for the spool | `$RADDLE_DATA_DIR`, `/var/lib/raddle` |
 //! | `hold` | seconds an address is held after DEL, or `"forever"` | the router's |
+//! | `takeOver` | whether a container that still has the workload's address is cut off | `false` |
 //! | `mtu` | smaller than what the overlay can carry | the overlay's |
 //! | `isDefaultGateway` | whether the container's default routes lead to the gateway | as `isGateway` |
 //! | `isGateway` | the same, as other plugins call what it rests on | `true` |
@@ -167,7 +168,7 @@ impl Config {
         }
     }
 
-    fn flag(&self, key: &str, default: bool) -> Result<bool, Fault> {
+    pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, Fault> {
         match self.key(key) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| {
@@ -272,7 +273,7 @@ const LARGEST_MTU: u32 = 65535;
 /// RFC 8200 §5: below it there is no IPv6.
 pub(crate) const SMALLEST_IPV6_MTU: u32 = 1280;
 
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "cniVersion",
     "cniVersions",
     "name",
@@ -288,6 +289,7 @@ const KNOWN: [&str; 20] = [
     "controlSocket",
     "dataDir",
     "hold",
+    "takeOver",
     "mtu",
     "isDefaultGateway",
     "isGateway",

@@ -19,6 +19,8 @@ pub(crate) struct Wishes {
     pub(crate) mac: Option<[u8; 6]>,
     /// The name that stays when the container is recreated elsewhere.
     pub(crate) workload: Option<String>,
+    /// Whether a container that still has the workload's address is cut off.
+    pub(crate) take_over: bool,
 }
 
 impl Wishes {
@@ -30,6 +32,10 @@ impl Wishes {
         wishes.want_addresses(runtime, conventional, arguments)?;
         wishes.mac = mac(runtime, conventional, arguments)?;
         wishes.workload = workload(conventional, arguments)?;
+        wishes.take_over = match (take_over(conventional)?, arguments.take_over) {
+            (Some(said), _) | (None, Some(said)) => said,
+            (None, None) => config.flag("takeOver", false)?,
+        };
         Ok(wishes)
     }
 
@@ -138,7 +144,7 @@ pub(crate) fn mac_text(mac: [u8; 6]) -> String {
 }
 
 fn workload(conventional: Option<&Value>, arguments: &Arguments) -> Result<Option<String>, Fault> {
-    let label = labelled(conventional)?;
+    let label = labelled(conventional, "raddle.workload")?;
     let (workload, code, place) = match (label, &arguments.workload, arguments.pod()) {
         (Some(label), _, _) => (label, Code::Config, "args.cni.labels: raddle.workload"),
         (None, Some(workload), _) => (workload.clone(), Code::Environment, "CNI_ARGS: RADDLE_WORKLOAD"),
@@ -152,17 +158,26 @@ fn workload(conventional: Option<&Value>, arguments: &Arguments) -> Result<Optio
     Err(Fault::new(code, format!("{place} must have 1 to {LONGEST_WORKLOAD} bytes, none of them a control character")))
 }
 
+fn take_over(conventional: Option<&Value>) -> Result<Option<bool>, Fault> {
+    match labelled(conventional, "raddle.take-over")?.as_deref() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(Fault::new(Code::Config, "args.cni.labels: raddle.take-over is neither true nor false")),
+    }
+}
+
 /// `args.cni.labels` is a list of `{"key": …, "value": …}`.
-fn labelled(conventional: Option<&Value>) -> Result<Option<String>, Fault> {
+fn labelled(conventional: Option<&Value>, key: &str) -> Result<Option<String>, Fault> {
     let Some(value) = entry(conventional, "labels") else {
         return Ok(None);
     };
     let labels = value.as_array().ok_or_else(|| wrong_type("args.cni.labels", "a list", value))?;
-    let ours = labels.iter().find(|label| label.get("key").and_then(Value::as_str) == Some("raddle.workload"));
+    let ours = labels.iter().find(|label| label.get("key").and_then(Value::as_str) == Some(key));
     match ours.map(|label| label.get("value").and_then(Value::as_str)) {
         None => Ok(None),
-        Some(Some(workload)) => Ok(Some(workload.to_owned())),
-        Some(None) => Err(Fault::new(Code::Config, "args.cni.labels: raddle.workload has no value that is text")),
+        Some(Some(value)) => Ok(Some(value.to_owned())),
+        Some(None) => Err(Fault::new(Code::Config, format!("args.cni.labels: {key} has no value that is text"))),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns the connection. Knows nothing of what is done with an answer.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::lines::Lines;
 use crate::server::{LONGEST_REPLY, LONGEST_REQUEST};
 use crate::words::{
-    ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Peers, Reply, Request,
-    Revoked, Status, TokenCreated,
+    ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Moved, Peers, Reply,
+    Request, Revoked, Status, TokenCreated,
 };
 
 /// A conversation with a router.
@@ -143,6 +143,43 @@ impl Client {
     /// Any [`ClientError`].
     pub fn revoke(&mut self, names: Vec<String>) -> Result<Revoked, ClientError> {
         self.call(&Request::Revoke { names })
+    }
+
+    /// Keeps an address for a workload before its first start.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn reserve(
+        &mut self,
+        network: String,
+        workload: String,
+        ifname: String,
+        address: Option<Ipv4Addr>,
+    ) -> Result<Lease, ClientError> {
+        self.call(&Request::Reserve { network, workload, ifname, address })
+    }
+
+    /// Takes a workload's address to a router, for its next start there.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn move_workload(
+        &mut self,
+        network: String,
+        workload: String,
+        ifname: String,
+        to: String,
+        take_over: bool,
+    ) -> Result<Moved, ClientError> {
+        self.call(&Request::Move { network, workload, ifname, to, take_over })
+    }
+
+    /// Calls a move off that waits for its workload to stop.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn cancel_move(&mut self, network: String, workload: String, ifname: String) -> Result<(), ClientError> {
+        self.call(&Request::CancelMove { network, workload, ifname }).map(|Done {}| ())
     }
 
     /// Gives up a held address before its time.

@@ -3,9 +3,11 @@
 //! Owns the names on the wire. Knows nothing of who sends them.
 
 mod lease;
+mod moved;
 mod view;
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,7 @@ pub use lease::{
     Attachment, AttachmentId, Collected, CollectedAttachment, DEFAULT_NETWORK, GcRequest, Lease, LeaseRequest,
     OwnerKind,
 };
+pub use moved::{MoveState, Moved};
 pub use view::{
     Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers,
     SlotCounts, Status, StoreState,
@@ -62,6 +65,41 @@ pub enum Request {
         /// Names or identities.
         names: Vec<String>,
     },
+    /// Keeps an address for a workload before its first start: answered by [`Lease`].
+    Reserve {
+        /// The raddle network.
+        network: String,
+        /// The workload key.
+        workload: String,
+        /// The interface inside its container.
+        ifname: String,
+        /// This address and no other.
+        #[serde(default)]
+        address: Option<Ipv4Addr>,
+    },
+    /// Takes a workload's address to a router, for its next start there: answered by [`Moved`].
+    Move {
+        /// The raddle network.
+        network: String,
+        /// The workload key.
+        workload: String,
+        /// The interface inside its container.
+        ifname: String,
+        /// The router's name or identity.
+        to: String,
+        /// Whether a container that still has it is cut off.
+        #[serde(default)]
+        take_over: bool,
+    },
+    /// Calls a move off that waits for its workload to stop: answered by [`Done`].
+    CancelMove {
+        /// The raddle network.
+        network: String,
+        /// The workload key.
+        workload: String,
+        /// The interface inside its container.
+        ifname: String,
+    },
     /// Gives up a held address before its time: answered by [`Done`].
     ReleaseWorkload {
         /// The raddle network.
@@ -94,6 +132,7 @@ pub enum Answer {
     Lease(Box<Lease>),
     Collected(Collected),
     Revoked(Revoked),
+    Moved(Moved),
     Done(Done),
 }
 

@@ -36,7 +36,8 @@ pub(crate) fn is_authentic(entry: &Entry) -> bool {
 }
 
 /// The workload a line is about.
-pub(crate) fn key_of(body: &EntryBody) -> LeaseKey {
+#[must_use]
+pub fn key_of(body: &EntryBody) -> LeaseKey {
     LeaseKey { network: body.network, workload: body.workload.clone(), ifname: body.ifname.clone() }
 }
 

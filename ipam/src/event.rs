@@ -30,6 +30,13 @@ pub enum Event {
         /// Whether there was anything to release: a late or repeated release frees nothing.
         known: bool,
     },
+    /// Answers `invite`.
+    Invited {
+        /// The question.
+        request: RequestId,
+        /// What became of it.
+        outcome: wire::message::Invited,
+    },
     /// Answers `grant_join`: what the joiner starts from.
     JoinGranted {
         /// The joiner.

@@ -373,6 +373,9 @@ impl Explorer {
             | Message::NameAsk { .. }
             | Message::NameAnswer { .. }
             | Message::NameDrop { .. }
+            | Message::MoveInvite { .. }
+            | Message::MoveInvited { .. }
+            | Message::MoveCancel { .. }
             | Message::RevokeAsk { .. }
             | Message::RevokePromise { .. } => parcels.push(Parcel { from, to: whom, bytes }),
         }

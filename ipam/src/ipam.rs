@@ -29,9 +29,12 @@ mod gossip;
 mod naming;
 mod ownership;
 mod releases;
+mod reserving;
 mod restore;
 mod revocations;
 mod transfers;
+
+use reserving::Invitation;
 
 pub use restore::{RestoreError, SnapshotError, adopt_snapshot, found};
 
@@ -71,8 +74,12 @@ struct Waiting {
     joiners: VecDeque<Identity>,
     /// Names that this router, as their registrar, has given to somebody who is starting them.
     pledges: Pledges,
-    /// Questions asked of registrars.
+    /// Questions asked of registrars, and invitations.
     attempts: u64,
+    /// Invitations that other routers have not answered.
+    invitations: BTreeMap<(Identity, u64), (RequestId, Instant)>,
+    /// Workloads that are to start on a certain host next.
+    expected: BTreeMap<LeaseKey, Expected>,
     /// Names that are another host's though their workload runs here; each is told once.
     split: BTreeSet<LeaseKey>,
 }
@@ -85,6 +92,7 @@ struct Pending {
     deadline: Instant,
     stage: Stage,
     naming: Naming,
+    purpose: Purpose,
     /// Answers that only sent it on: bounded, so that contradicting routers cannot keep it going.
     detours: u8,
 }
@@ -96,10 +104,30 @@ enum Stage {
     Fresh,
     /// A slot of another router's.
     Moving { key: MoveKey, holder: Identity, offered: Option<MovedLease> },
+    /// The container that has it, which is to stop.
+    Stopping { holder: Identity, container_id: String },
     /// A block.
     Space,
     /// Nothing: the workload is known nowhere, any slot will do.
     AnySlot,
+}
+
+/// Where a workload is to start next, as an operator said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Expected {
+    to: Identity,
+    until: Instant,
+}
+
+/// What an address is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// A container.
+    Start,
+    /// A workload's next start.
+    Keep,
+    /// The same, because another router, or this one, was told to see to it.
+    Invited { by: Identity, attempt: u64 },
 }
 
 /// Whether the claim has the right to start its workload: needed where the workload is known nowhere.
@@ -255,6 +283,7 @@ impl Ipam {
                     self.outbox.event(Event::RevokeDone { request, result: Err(crate::RevokeError::ReadOnly) });
                 }
                 Event::JoinGranted { .. }
+                | Event::Invited { .. }
                 | Event::Revoked { .. }
                 | Event::RevokedHere
                 | Event::TableChanged
@@ -272,6 +301,7 @@ impl Ipam {
         self.wake_slots(now);
         self.end_holds(now);
         self.time_out_names(now);
+        self.time_out_invitations(now);
         self.time_out_claims(now);
         self.time_out_quests(now);
         self.time_out_asks(now);
@@ -291,6 +321,7 @@ impl Ipam {
         let quests = self.waiting.quests.values().filter_map(|quest| Some(quest.waiting?.1));
         let asks = self.revocations.asking.values().filter_map(|asking| Some(asking.request?.1));
         let claims = claims.chain(self.waiting.claims.values().filter_map(|pending| pending.naming.until()));
+        let claims = claims.chain(self.waiting.invitations.values().map(|(_, until)| *until));
         let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
         let holds = self.leases.iter().filter_map(|lease| match lease.state {
             LeaseState::Held { until } => Some((until?, Wakeup::Hold)),
@@ -464,6 +495,11 @@ impl Ipam {
                 self.handle_name_answer(from, &name, attempt, verdict, now);
             }
             Message::NameDrop { name, attempt } => self.waiting.pledges.take_back(&name.into(), from, attempt),
+            Message::MoveInvite { name, to, attempt, handover } => {
+                self.handle_invitation(Invitation { by: from, attempt, to, handover }, name.into(), now);
+            }
+            Message::MoveCancel { name } => drop(self.waiting.expected.remove(&name.into())),
+            Message::MoveInvited { attempt, outcome, .. } => self.end_invitation(from, attempt, outcome),
             Message::RevokeAsk { ask, records } => self.handle_ask(from, ask, records, now),
             Message::RevokePromise { promise, records } => self.handle_promise(promise, records, now),
             Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, now),

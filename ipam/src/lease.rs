@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use wire::message::Handover;
 use wire::{Epoch, Identity, Mac, NetworkId, PeerName, Slot};
 
 use crate::config::Hold;
@@ -55,8 +56,21 @@ pub struct Claim {
     pub hold: Option<Hold>,
     /// A MAC that is not the slot's own.
     pub mac: Option<Mac>,
+    /// What becomes of the workload's container if another one still runs.
+    pub handover: Handover,
     /// Where it runs.
     pub place: Place,
+}
+
+/// A request to keep an address for a workload that does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reservation {
+    /// For whom.
+    pub key: LeaseKey,
+    /// This address and no other.
+    pub address: Option<Ipv4Addr>,
+    /// How long it is kept.
+    pub hold: Hold,
 }
 
 /// Where an attachment is on its host.

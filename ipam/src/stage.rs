@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
+use wire::message::Handover;
 use wire::{Genesis, Identity, Network, NetworkId, PeerName, Pool, Slot};
 
 use crate::{
@@ -73,6 +74,7 @@ pub(crate) fn claim(container: &str, workload: Option<&str>) -> Claim {
         address: None,
         hold: None,
         mac: None,
+        handover: Handover::WhenStopped,
         place: Place {
             owner_kind: "cni".to_owned(),
             netns: Some(format!("/run/netns/{container}")),

@@ -109,6 +109,12 @@ pub(crate) enum ClientVerb {
     /// No longer try these addresses
     #[command(after_help = help::FORGET)]
     Forget(AddressArgs),
+    /// Keep an address for a workload before its first start
+    #[command(after_help = help::RESERVE)]
+    Reserve(ReserveArgs),
+    /// Take a workload's address to another host, for its next start there
+    #[command(after_help = help::MOVE)]
+    Move(MoveArgs),
     /// Give up a held address before its time
     #[command(after_help = help::RELEASE)]
     Release(ReleaseArgs),
@@ -249,6 +255,49 @@ pub(crate) struct AddressArgs {
         required = true
     )]
     pub(crate) addresses: Vec<PeerAddress>,
+}
+
+/// Operands of `reserve`.
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct ReserveArgs {
+    /// The workload key that its container will have
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) workload: String,
+    /// This address and no other
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: Option<std::net::Ipv4Addr>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Operands of `move`.
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct MoveArgs {
+    /// The workload key, as `raddle leases` shows it
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) workload: String,
+    /// The router it goes to: a name or an identity, as `raddle peers` shows them
+    #[arg(long, value_name = "HOST", required_unless_present = "cancel")]
+    pub(crate) to: Option<String>,
+    /// Do not wait for a container that still has the address: cut it off
+    #[arg(long)]
+    pub(crate) take_over: bool,
+    /// Call off a move that waits for its workload to stop
+    #[arg(long, conflicts_with_all = ["to", "take_over"])]
+    pub(crate) cancel: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Which of a workload's addresses.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// The network it has its address on
+    #[arg(long, value_name = "NAME", default_value = control_api::DEFAULT_NETWORK)]
+    pub(crate) network: String,
+    /// The interface inside its container
+    #[arg(long, value_name = "NAME", default_value = "eth0")]
+    pub(crate) interface: String,
 }
 
 /// Operands of `release`.

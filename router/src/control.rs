@@ -14,6 +14,7 @@ mod announcements;
 mod forwarding;
 mod guarding;
 mod inputs;
+mod keeping;
 mod react;
 mod reconcile;
 mod requests;
@@ -191,6 +192,8 @@ impl Control {
         self.react_ledger(now);
         self.publish(now);
         while self.store_ledger(now) | self.react_ledger(now) | self.react_mesh(now) {}
+        // What is said rests on what the data threads follow: an address that goes is refused here before it is used there.
+        self.publish(now);
         self.transmit(now);
         self.publish(now);
     }

@@ -12,7 +12,7 @@ use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
 mod name;
 
-pub use name::{Name, NameVerdict};
+pub use name::{Invited, Name, NameVerdict};
 
 /// The version of [`Message`] this crate writes.
 pub const MESSAGE_VERSION: u8 = 1;
@@ -137,6 +137,31 @@ pub enum Message {
         /// Of the question.
         attempt: u64,
     },
+    /// Tells everybody where a workload is to start next, and asks that router to take its address.
+    MoveInvite {
+        /// Which.
+        name: Name,
+        /// Who is to take it.
+        to: Identity,
+        /// Tells this invitation from the sender's earlier ones.
+        attempt: u64,
+        /// When it is to go.
+        handover: Handover,
+    },
+    /// Answers a [`Message::MoveInvite`].
+    MoveInvited {
+        /// Which.
+        name: Name,
+        /// Of the invitation.
+        attempt: u64,
+        /// What became of it.
+        outcome: Invited,
+    },
+    /// A workload that was to start elsewhere next is not to any more.
+    MoveCancel {
+        /// Which.
+        name: Name,
+    },
 }
 
 /// What one side holds in one bucket of its digest.
@@ -190,6 +215,18 @@ pub struct MovePrepare {
     pub ifname: String,
     /// What the taker asked for.
     pub wish: Wish,
+    /// When it is to go.
+    pub handover: Handover,
+}
+
+/// When an address leaves a host where its workload runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Handover {
+    /// As soon as it has stopped.
+    #[default]
+    WhenStopped,
+    /// At once: the container that has it is cut off.
+    TakeOver,
 }
 
 /// What a taker wants of a slot.
@@ -365,9 +402,12 @@ impl Message {
                 lease.as_ref().is_none_or(MovedLease::is_within_limits)
             }
             Self::MoveRefused { reason, .. } => reason.is_within_limits(),
-            Self::NameAsk { name, .. } | Self::NameAnswer { name, .. } | Self::NameDrop { name, .. } => {
-                name.is_within_limits()
-            }
+            Self::NameAsk { name, .. }
+            | Self::NameAnswer { name, .. }
+            | Self::NameDrop { name, .. }
+            | Self::MoveInvite { name, .. }
+            | Self::MoveCancel { name } => name.is_within_limits(),
+            Self::MoveInvited { name, outcome, .. } => name.is_within_limits() && outcome.is_within_limits(),
             // The length of the whole message is the limit of every list of items of one size.
             Self::Records(_)
             | Self::Want(_)

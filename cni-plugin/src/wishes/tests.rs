@@ -71,6 +71,19 @@ fn a_wish_that_cannot_be_read_is_an_error_of_the_place_it_stands_in() {
 }
 
 #[test]
+fn an_orchestrator_takes_over_where_it_says_so() {
+    let label =
+        |value: &str| format!(r#","args":{{"cni":{{"labels":[{{"key":"raddle.take-over","value":"{value}"}}]}}}}"#);
+    let take_over = |keys: &str, arguments: &str| gather(keys, arguments).unwrap().take_over;
+    assert!(!take_over("", ""));
+    assert!(take_over(&label("true"), "RADDLE_TAKE_OVER=0"));
+    assert!(take_over("", "RADDLE_TAKE_OVER=1"));
+    assert!(take_over(r#","takeOver":true"#, ""));
+    assert!(!take_over(&format!(r#"{},"takeOver":true"#, label("false")), "RADDLE_TAKE_OVER=1"));
+    assert_eq!(gather(&label("maybe"), "").unwrap_err().code, Code::Config);
+}
+
+#[test]
 fn the_workload_is_the_label_then_the_argument_then_the_pod() {
     let label = r#","args":{"cni":{"labels":[{"key":"x","value":"y"},{"key":"raddle.workload","value":"db"}]}}"#;
     let pod = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=db-0";

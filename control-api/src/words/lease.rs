@@ -81,6 +81,9 @@ pub struct LeaseRequest {
     /// For how long the address is held, in seconds: 0 is not at all, [`u64::MAX`] for ever, none the router's default.
     #[serde(default)]
     pub hold_s: Option<u64>,
+    /// Whether a container of the workload that still runs, here or on a host that answers, is cut off.
+    #[serde(default)]
+    pub take_over: bool,
     /// The name of the veth's host side.
     pub host_interface: String,
     /// Whether what the container sends beyond its network leaves under the host's address.

@@ -75,6 +75,7 @@ fn a_lease_request() {
             address6: Some(Ipv6Addr::LOCALHOST),
             mac: None,
             hold_s: Some(600),
+            take_over: false,
             host_interface: "rd0123456789ab".into(),
             masquerade: true,
             owner_kind: OwnerKind::Cni,
@@ -82,7 +83,7 @@ fn a_lease_request() {
         concat!(
             r#"{"verb":"lease","network":"raddle","cni_network":"web","container_id":"c0ffee","ifname":"eth0","#,
             r#""netns":"/run/netns/x","workload":"default/web","sticky":true,"address":"10.32.0.5","address6":"::1","mac":null,"#,
-            r#""hold_s":600,"host_interface":"rd0123456789ab","masquerade":true,"owner_kind":"cni"}"#
+            r#""hold_s":600,"take_over":false,"host_interface":"rd0123456789ab","masquerade":true,"owner_kind":"cni"}"#
         ),
     );
 }
@@ -253,12 +254,13 @@ fn leases() {
                 ifname: None,
                 since_s: 9,
                 held_for_s: Some(591),
+                moving_to: None,
             }],
         },
         concat!(
             r#"{"leases":[{"network":"raddle","workload":"web","address":"10.32.0.5","address6":null,"#,
             r#""mac":"02:00:00:00:00:05","owner":"host2","epoch":2,"state":"held","container_id":null,"ifname":null,"#,
-            r#""since_s":9,"held_for_s":591}]}"#
+            r#""since_s":9,"held_for_s":591,"moving_to":null}]}"#
         ),
     );
 }

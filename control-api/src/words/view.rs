@@ -227,6 +227,9 @@ pub struct LeaseView {
     pub since_s: u64,
     /// For how many more seconds it is held: none when it is not held, held for ever, or held by another router.
     pub held_for_s: Option<u64>,
+    /// The router it is to move to as soon as its container has stopped, if an operator said so.
+    #[serde(default)]
+    pub moving_to: Option<String>,
 }
 
 /// What a lease is doing.

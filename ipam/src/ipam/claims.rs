@@ -4,10 +4,10 @@
 
 use std::time::Instant;
 
-use wire::message::{MoveKey, MovePrepare, TEXT_BYTES_MAX, Wish};
+use wire::message::{Handover, Invited, MoveKey, MovePrepare, TEXT_BYTES_MAX, Wish};
 use wire::{Identity, NetworkId, Range, Slot};
 
-use super::{DETOURS_MAX, Health, Ipam, Naming, Pending, RETRY_WINDOW, Stage};
+use super::{DETOURS_MAX, Health, Ipam, Pending, Purpose, RETRY_WINDOW, Stage};
 use crate::event::{Event, RequestId};
 use crate::lease::{Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, Stickiness};
 use crate::ledger::Holding;
@@ -66,8 +66,7 @@ impl Ipam {
             self.fail(&earlier, ClaimError::Withdrawn);
         }
         let deadline = now + self.config.answer;
-        let naming = Naming::Unasked;
-        self.advance(Pending { claim, requests, deadline, stage: Stage::Fresh, naming, detours: 0 }, now);
+        self.advance(Pending { requests, ..Pending::new(claim, Purpose::Start, deadline) }, now);
         Ok(())
     }
 
@@ -93,7 +92,7 @@ impl Ipam {
     }
 
     /// What does not depend on who has what.
-    fn check(&self, claim: &Claim) -> Result<(), ClaimError> {
+    pub(super) fn check(&self, claim: &Claim) -> Result<(), ClaimError> {
         match self.course.health {
             Health::Working => {}
             Health::ReadOnly => return Err(ClaimError::ReadOnly),
@@ -122,6 +121,13 @@ impl Ipam {
         let wanted = claim.address.and_then(|address| self.network(network)?.slot_of(address));
         if let Some(lease) = self.leases.of_key(&key) {
             match lease.state {
+                LeaseState::Active | LeaseState::Fenced
+                    if claim.handover == Handover::TakeOver && wanted.is_none_or(|wanted| wanted == lease.slot) =>
+                {
+                    if let Some(slot) = self.cut_off(lease.clone()) {
+                        return Ok(Step::Take(slot));
+                    }
+                }
                 LeaseState::Active | LeaseState::Fenced => return Err(self.still_runs(lease)),
                 LeaseState::Held { .. } if wanted.is_none_or(|wanted| wanted == lease.slot) => {
                     return Ok(Step::Take(lease.slot));
@@ -141,6 +147,19 @@ impl Ipam {
             return Ok(Step::AskName);
         }
         Ok(self.take_any(network, now).map_or(Step::FindSpace, Step::Take))
+    }
+
+    /// Takes a lease from a container of this host's that does not stop. Returns the slot, if it is this host's.
+    fn cut_off(&mut self, lease: Lease) -> Option<Slot> {
+        let mine = self.is_mine(lease.attachment.network, lease.slot);
+        let slot = lease.slot;
+        if lease.state == LeaseState::Active {
+            self.outbox.event(Event::Fenced { lease: lease.clone() });
+        }
+        if !mine {
+            self.forget_lease(&lease.key());
+        }
+        mine.then_some(slot)
     }
 
     /// An explicit address.
@@ -210,15 +229,26 @@ impl Ipam {
         let (key, network) = (claim.key(), claim.attachment.network);
         let Some(holding) = self.ledger.owner(network, slot) else { return };
         let before = self.leases.of_key(&key);
+        let hold = claim.hold.or(before.map(|lease| lease.hold)).unwrap_or(self.config.hold);
         let lease = Lease {
-            attachment: claim.attachment.clone(),
+            attachment: match pending.purpose {
+                Purpose::Start => claim.attachment.clone(),
+                // No container has had it, or the one before is named on.
+                Purpose::Keep | Purpose::Invited { .. } => Attachment {
+                    container_id: before.map_or_else(String::new, |lease| lease.attachment.container_id.clone()),
+                    ..claim.attachment.clone()
+                },
+            },
             workload: key.workload.clone(),
             stickiness: claim.stickiness(),
             slot,
             epoch: holding.epoch,
             mac: claim.mac.or(before.and_then(|lease| lease.mac)),
-            hold: claim.hold.or(before.map(|lease| lease.hold)).unwrap_or(self.config.hold),
-            state: LeaseState::Active,
+            hold,
+            state: match pending.purpose {
+                Purpose::Start => LeaseState::Active,
+                Purpose::Keep | Purpose::Invited { .. } => LeaseState::held(hold, now),
+            },
             since: now,
             place: claim.place.clone(),
         };
@@ -226,6 +256,8 @@ impl Ipam {
         self.outbox.write(Write::rested(network, slot));
         self.keep_lease(lease.clone());
         self.waiting.restored.remove(&key);
+        self.waiting.expected.remove(&key);
+        self.tell_inviter(pending, Invited::Here);
         for request in &pending.requests {
             self.waiting.unanswered.insert(*request, key.clone());
         }
@@ -235,7 +267,8 @@ impl Ipam {
 
     fn send_prepare(&mut self, holder: Identity, key: MoveKey, wish: Wish, claim: &Claim) {
         let LeaseKey { workload, ifname, .. } = claim.key();
-        self.send(To::Peer(holder), &wire::message::Message::MovePrepare(MovePrepare { key, workload, ifname, wish }));
+        let prepare = MovePrepare { key, workload, ifname, wish, handover: claim.handover };
+        self.send(To::Peer(holder), &wire::message::Message::MovePrepare(prepare));
     }
 
     /// Tries again what could not be done for want of a slot or of its records.
@@ -247,6 +280,7 @@ impl Ipam {
             }
             Stage::Space => self.spaces.get(&pending.claim.attachment.network).is_some_and(|space| space.free() > 0),
             Stage::Fresh | Stage::AnySlot => pending.naming.until().is_none(),
+            Stage::Stopping { .. } => false,
         };
         let ready: Vec<_> = self
             .waiting
@@ -269,7 +303,7 @@ impl Ipam {
 
     /// Fails the claims that wait for a peer that is gone.
     pub(super) fn fail_claims_at(&mut self, peer: Identity, now: Instant) {
-        self.fail_claims(now, |pending| matches!(pending.stage, Stage::Moving { holder, .. } if holder == peer));
+        self.fail_claims(now, |pending| matches!(pending.stage, Stage::Moving { holder, .. } | Stage::Stopping { holder, .. } if holder == peer));
     }
 
     fn fail_claims(&mut self, _now: Instant, which: impl Fn(&Pending) -> bool) {
@@ -284,6 +318,11 @@ impl Ipam {
             let Some(pending) = self.waiting.claims.remove(&attachment) else { continue };
             let error = match &pending.stage {
                 Stage::Moving { key, holder, .. } => self.unreachable(key.network, key.slot, *holder),
+                Stage::Stopping { holder, container_id } => ClaimError::HeldElsewhere {
+                    workload: pending.claim.key().workload,
+                    container_id: container_id.clone(),
+                    holder: self.members.label(*holder),
+                },
                 Stage::Space | Stage::Fresh | Stage::AnySlot => self.exhausted(attachment.network),
             };
             self.fail(&pending, error);

@@ -22,7 +22,7 @@ impl Ipam {
             (network, &quest.asked, quest.waiting, quest.hint, quest.silent).hash(&mut second);
         }
         waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
-        (&waiting.unanswered, &waiting.pledges, waiting.attempts).hash(&mut second);
+        (&waiting.unanswered, &waiting.pledges, waiting.attempts, &waiting.expected).hash(&mut second);
         for (question, asking) in &self.revocations.asking {
             (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>())
                 .hash(&mut second);

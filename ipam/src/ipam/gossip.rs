@@ -35,6 +35,7 @@ impl Ipam {
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
         self.settle_names(now);
+        self.meet_all_expected(now);
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
         for _ in 0..PEERS_A_ROUND.min(peers.len()) {
             self.course.gossip_turn = (self.course.gossip_turn + 1) % peers.len();
@@ -139,6 +140,7 @@ impl Ipam {
                 let key = key_of(&entry.body);
                 self.waiting.pledges.fulfil(&key, author);
                 self.settle_name(&key, now);
+                self.meet_expected(&key, now);
                 if self.members.is_revoked(&author) {
                     self.hold_for_orphans(author, now);
                 }

@@ -68,7 +68,7 @@ impl Ipam {
         peers.chain([me]).min_by_key(|router| rank(key, *router)).unwrap_or(me)
     }
 
-    fn next_attempt(&mut self) -> u64 {
+    pub(super) fn next_attempt(&mut self) -> u64 {
         self.waiting.attempts = self.waiting.attempts.wrapping_add(1);
         self.waiting.attempts
     }
@@ -190,6 +190,7 @@ impl Ipam {
                 self.send(To::Peer(registrar), &Message::NameDrop { name: key.into(), attempt });
             }
         }
+        self.excuse(pending, &error);
         self.answer(&pending.requests, &Err(error));
     }
 

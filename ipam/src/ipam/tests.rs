@@ -6,5 +6,6 @@ mod gossip;
 mod leases;
 mod moves;
 mod names;
+mod reserving;
 mod revocations;
 mod spaces;

@@ -14,7 +14,7 @@
 
 use std::time::Instant;
 
-use wire::message::{EntryBody, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Wish};
+use wire::message::{EntryBody, Handover, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Wish};
 use wire::{Epoch, Identity, NetworkId, Range, Record, RecordBody, Slot};
 
 use super::{Health, Ipam, Pending, Stage};
@@ -91,8 +91,11 @@ impl Ipam {
         let same = workload == prepare.workload && lease.attachment.ifname == prepare.ifname;
         match lease.state {
             _ if !same => Err(MoveRefusal::Taken { workload, container_id }),
-            LeaseState::Active | LeaseState::Fenced => Err(MoveRefusal::Active { container_id }),
-            LeaseState::Held { .. } => Ok(Some(MovedLease {
+            LeaseState::Active | LeaseState::Fenced if prepare.handover == Handover::WhenStopped => {
+                Err(MoveRefusal::Active { container_id })
+            }
+            // A container that still runs is fenced by the commit.
+            LeaseState::Active | LeaseState::Fenced | LeaseState::Held { .. } => Ok(Some(MovedLease {
                 workload,
                 ifname: lease.attachment.ifname.clone(),
                 container_id,
@@ -146,7 +149,7 @@ impl Ipam {
         };
         let offered = self.waiting.claims.values().find_map(|pending| match &pending.stage {
             Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => offered.clone(),
-            Stage::Moving { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
+            Stage::Moving { .. } | Stage::Stopping { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
         });
         let RecordBody { author, epoch, .. } = record.body;
         if let Some(lease) = offered.or_else(|| self.last_said_of(network, slot, author, epoch)) {
@@ -202,6 +205,11 @@ impl Ipam {
         let holder = self.members.label(from);
         let wanted = pending.claim.address;
         let error = match (reason, wanted) {
+            (MoveRefusal::Active { container_id }, _) if self.is_expected(&pending) => {
+                pending.stage = Stage::Stopping { holder: from, container_id };
+                self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
+                return;
+            }
             (MoveRefusal::Active { container_id }, _) => {
                 ClaimError::HeldElsewhere { workload: pending.claim.key().workload, container_id, holder }
             }

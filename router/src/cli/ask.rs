@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use control_api::{Client, Done, Revoked, TokenCreated};
+use control_api::{Client, Done, Lease, MoveState, Moved, Revoked, TokenCreated};
 use serde::Serialize;
 
 use super::failure::{CliError, PATIENCE, report};
-use super::{ClientVerb, Globals, Output, PeerAddress, TokenVerb, install, leases, peers, print, ps, status};
+use super::{
+    ClientVerb, Globals, Output, PeerAddress, PlaceArgs, TokenVerb, install, leases, peers, print, ps, status,
+};
 
 /// Carries out a client verb and says how it went.
 pub(crate) fn run(globals: &Globals, verb: &ClientVerb) -> ExitCode {
@@ -58,6 +60,25 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
             connect()?.forget_peers(written(&args.addresses))?;
             show(output, out, &Done {}, nothing)
         }
+        ClientVerb::Reserve(args) => {
+            let PlaceArgs { network, interface } = &args.place;
+            let lease = connect()?.reserve(network.clone(), args.workload.clone(), interface.clone(), args.address)?;
+            show(output, out, &lease, reserved)
+        }
+        ClientVerb::Move(args) => {
+            let PlaceArgs { network, interface } = args.place.clone();
+            match args.to.clone() {
+                Some(to) => {
+                    let moved =
+                        connect()?.move_workload(network, args.workload.clone(), interface, to, args.take_over)?;
+                    show(output, out, &moved, on_its_way)
+                }
+                None => {
+                    connect()?.cancel_move(network, args.workload.clone(), interface)?;
+                    show(output, out, &Done {}, nothing)
+                }
+            }
+        }
         ClientVerb::Release(args) => {
             connect()?.release_workload(args.network.clone(), args.workload.clone())?;
             show(output, out, &Done {}, nothing)
@@ -95,6 +116,22 @@ fn token(created: &TokenCreated) -> String {
 
 fn nothing(_: &Done) -> String {
     String::new()
+}
+
+fn reserved(lease: &Lease) -> String {
+    format!("{} is kept for {}\n", lease.address.address, print::plain(&lease.workload))
+}
+
+fn on_its_way(moved: &Moved) -> String {
+    let (workload, to) = (print::plain(&moved.workload), print::plain(&moved.to));
+    match (moved.state, &moved.holder, &moved.container_id) {
+        (MoveState::Waiting, Some(holder), Some(container)) => format!(
+            "{workload} still runs on {} in container {}; its address goes to {to} when it stops\n",
+            print::plain(holder),
+            print::plain(container)
+        ),
+        _ => format!("the address of {workload} is on {to}, for its next start there\n"),
+    }
 }
 
 fn revoked(answer: &Revoked) -> String {

@@ -106,7 +106,7 @@ Examples:
   raddle leases --output json | jq '.leases[] | select(.state == \"held\")'
 
 JSON: leases[]{network, workload, address, address6, mac, owner, epoch, state, container_id,
-      ifname, since_s, held_for_s}
+      ifname, since_s, held_for_s, moving_to}
 States: active, held (kept for its workload to come back), fenced (blocked: moving, or another
         host's), frozen (moved too often)";
 
@@ -124,9 +124,39 @@ to put a router out of the cluster, see raddle revoke.
 Examples:
   raddle forget host3";
 
+pub(super) const RESERVE: &str = "\
+The address is kept until the workload starts, and after that whenever it is away, on whichever host,
+until raddle release. Without ADDRESS any free one is taken. A workload whose address is held by
+another host has it taken here.
+
+Examples:
+  raddle reserve default/db
+  raddle reserve default/db 10.32.0.9
+
+JSON: the lease: network, workload, address, address6, gateway, gateway6, mac, mtu_bytes, bridge,
+      host_interface, epoch";
+
+pub(super) const MOVE: &str = "\
+Stops and starts nothing. If the workload runs, its address goes to HOST as soon as it stops, for the
+next ten minutes, and a start on HOST waits for that; if it does not run, its address goes at once. The
+next start on HOST then needs nobody else. raddle leases shows on every host what is to move where.
+
+With --take-over the address goes at once in either case: a container that still has it is cut off from
+the network, and runs on. For hosts that answer; for one that does not, see raddle revoke.
+
+Examples:
+  raddle move default/web --to host2
+  podman rm -f web        on the old host
+  podman run --name web   on host2
+  raddle move default/web --to host2 --take-over
+  raddle move default/web --cancel
+
+JSON: workload, to, state (ready, waiting), holder, container_id";
+
 pub(super) const RELEASE: &str = "\
 A workload's address is held for a while after its container is deleted, so that it comes back
-with the same one. This ends the hold now. A workload that still runs is not touched.
+with the same one. This ends the hold now, on the host that holds it. A workload that still runs is
+not touched.
 
 Examples:
   raddle release default/web

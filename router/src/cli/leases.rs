@@ -40,6 +40,11 @@ fn row(lease: &LeaseView) -> [String; 10] {
 }
 
 fn state(lease: &LeaseView) -> String {
+    let goes = lease.moving_to.as_deref().map_or_else(String::new, |to| format!(", to move to {to}"));
+    standing(lease) + &goes
+}
+
+fn standing(lease: &LeaseView) -> String {
     match (lease.state, lease.held_for_s) {
         (LeaseState::Active, _) => "active".to_owned(),
         (LeaseState::Held, Some(left)) => format!("held, {} left", readable(left)),

@@ -80,16 +80,17 @@ impl Control {
     /// Carries out what the ledger says. Returns whether it said anything.
     pub(super) fn react_ledger(&mut self, now: Instant) -> bool {
         let mut any = false;
+        // A port whose address goes is blocked before the taker hears that it has it.
+        while let Some(event) = self.ipam.poll_event() {
+            any = true;
+            self.react_ledger_event(event, now);
+        }
         while let Some((to, bytes)) = self.ipam.poll_transmit() {
             any = true;
             match to {
                 To::Peer(peer) => self.tell(peer, &bytes, now),
                 To::AllPeers => self.connected.clone().into_iter().for_each(|peer| self.tell(peer, &bytes, now)),
             }
-        }
-        while let Some(event) = self.ipam.poll_event() {
-            any = true;
-            self.react_ledger_event(event, now);
         }
         any
     }
@@ -104,11 +105,12 @@ impl Control {
     fn react_ledger_event(&mut self, event: ipam::Event, now: Instant) {
         match event {
             ipam::Event::Claimed { request, result } => self.answer_claim(request, result, now),
-            ipam::Event::Released { request, .. } => {
+            ipam::Event::Released { request, known } => {
                 self.guard_ports();
-                self.answer_release(request);
+                self.answer_release(request, known);
             }
             ipam::Event::JoinGranted { identity, snapshot } => self.finish_join(identity, snapshot),
+            ipam::Event::Invited { request, outcome } => self.answer_invited(request, outcome),
             ipam::Event::RevokeDone { request, result } => self.answer_revoke(request, result),
             ipam::Event::Revoked { identities } => {
                 for identity in identities {

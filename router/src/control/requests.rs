@@ -12,8 +12,10 @@ use control_api::{
 };
 use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, Place, RequestId, RevokeError};
 use tokio::sync::oneshot;
-use wire::{Identity, Network};
+use wire::message::Handover;
+use wire::{Identity, Network, NetworkId};
 
+use super::keeping::Mover;
 use super::{Control, reconcile, views};
 use crate::api::Call;
 
@@ -21,10 +23,14 @@ use crate::api::Call;
 pub(super) enum Waiting {
     /// A claim.
     Lease(oneshot::Sender<Reply<Answer>>),
-    /// A release, of an attachment or a workload.
+    /// A release of an attachment.
     Release(oneshot::Sender<Reply<Answer>>),
+    /// A release of a workload's address.
+    ReleasedWorkload(NetworkId, String, oneshot::Sender<Reply<Answer>>),
     /// A revocation.
     Revoke(oneshot::Sender<Reply<Answer>>),
+    /// A move that an operator asked for.
+    Moved(Mover),
     /// The spool: the release is taken out of it.
     Spool(Spooled),
     /// Nobody: the router itself asked.
@@ -38,9 +44,16 @@ impl Control {
             Request::Lease(request) => return self.claim(&request, reply, now),
             Request::Release(attachment) => return self.release(&attachment, reply, now),
             Request::ReleaseWorkload { network, workload } => {
-                return self.release_workload(&network, &workload, reply, now);
+                return self.release_workload(&network, workload, reply, now);
             }
             Request::Revoke { names } => return self.revoke(&names, reply, now),
+            Request::Reserve { network, workload, ifname, address } => {
+                return self.reserve((&network, workload, ifname), address, reply, now);
+            }
+            Request::Move { network, workload, ifname, to, take_over } => {
+                return self.move_workload((&network, workload, ifname), to, handover(take_over), reply, now);
+            }
+            Request::CancelMove { network, workload, ifname } => self.cancel_move((&network, workload, ifname)),
             Request::Status => Ok(Answer::Status(Box::new(views::status(self, now)))),
             Request::Peers => Ok(Answer::Peers(views::peers(self, now))),
             Request::Ps => Ok(Answer::Containers(views::containers(self))),
@@ -89,6 +102,7 @@ impl Control {
             address: wanted_address(network, request)?,
             hold: request.hold_s.map(|seconds| Hold::from_seconds(Some(seconds))),
             mac: None,
+            handover: handover(request.take_over),
             place: Place {
                 owner_kind: owner_kind(request.owner_kind, &request.cni_network),
                 netns: request.netns.clone(),
@@ -115,16 +129,6 @@ impl Control {
         self.ipam.release(request, &attachment, now);
     }
 
-    fn release_workload(&mut self, network: &str, workload: &str, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
-        match self.network_named(network).map(|network| network.id) {
-            Ok(network) => {
-                let request = self.wait(Waiting::Release(reply));
-                self.ipam.release_workload(request, network, workload, now);
-            }
-            Err(error) => drop(reply.send(Reply::Error(error))),
-        }
-    }
-
     fn revoke(&mut self, names: &[String], reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
         let found: Result<Vec<Identity>, ApiError> = names.iter().map(|name| self.identity_named(name)).collect();
         match found {
@@ -136,7 +140,7 @@ impl Control {
         }
     }
 
-    fn identity_named(&self, text: &str) -> Result<Identity, ApiError> {
+    pub(super) fn identity_named(&self, text: &str) -> Result<Identity, ApiError> {
         let named = |(identity, name, _): &(Identity, Option<&wire::PeerName>, bool)| {
             name.is_some_and(|name| name.as_str() == text) || identity.to_string() == text || identity.short() == text
         };
@@ -225,7 +229,9 @@ impl Control {
         let answer = match result {
             Ok(lease) => {
                 self.guard_ports();
-                self.announce(&lease, now);
+                if lease.state == LeaseState::Active {
+                    self.announce(&lease, now);
+                }
                 self.lease_answer(&lease)
             }
             Err(error) => Err(self.claim_error(&error)),
@@ -246,11 +252,17 @@ impl Control {
         }
     }
 
-    pub(super) fn answer_release(&mut self, request: RequestId) {
+    pub(super) fn answer_release(&mut self, request: RequestId, known: bool) {
         match self.waiting.remove(&request) {
+            Some(Waiting::ReleasedWorkload(_, _, reply)) if known => {
+                drop(reply.send(Reply::Ok(Answer::Done(Done {}))));
+            }
+            Some(Waiting::ReleasedWorkload(network, workload, reply)) => {
+                drop(reply.send(Reply::Error(self.not_held_here(network, &workload))));
+            }
             Some(Waiting::Release(reply)) => drop(reply.send(Reply::Ok(Answer::Done(Done {})))),
             Some(Waiting::Spool(spooled)) => reconcile::finish(spooled),
-            Some(Waiting::Lease(_) | Waiting::Revoke(_) | Waiting::Nobody) | None => {}
+            Some(Waiting::Lease(_) | Waiting::Revoke(_) | Waiting::Moved(_) | Waiting::Nobody) | None => {}
         }
     }
 
@@ -294,7 +306,7 @@ impl Control {
         Ok(Attachment { network, container_id: asked.container_id.clone(), ifname: asked.ifname.clone() })
     }
 
-    fn network_named(&self, name: &str) -> Result<&Network, ApiError> {
+    pub(super) fn network_named(&self, name: &str) -> Result<&Network, ApiError> {
         self.about.networks.iter().find(|network| network.name == name).ok_or_else(|| unknown_network(name))
     }
 
@@ -374,6 +386,10 @@ fn not_of_a_slot(network: &Network, text: &str) -> ApiError {
         network.address(wire::Slot(2)),
     );
     ApiError::new(ErrorKind::Invalid, why).with_remedy(remedy)
+}
+
+fn handover(take_over: bool) -> Handover {
+    if take_over { Handover::TakeOver } else { Handover::WhenStopped }
 }
 
 fn owner_kind(kind: OwnerKind, cni_network: &str) -> String {

@@ -147,7 +147,7 @@ pub(super) fn leases(control: &Control, now: Instant) -> Leases {
             workload: entry.workload.clone(),
             address: network.address(entry.slot),
             address6: network.address6(entry.slot),
-            mac: network.mac(entry.slot).to_string(),
+            mac: entry.mac.unwrap_or_else(|| network.mac(entry.slot)).to_string(),
             owner: control.ipam.label(entry.author).to_string(),
             epoch: entry.epoch.0,
             state: match entry.state {
@@ -155,10 +155,11 @@ pub(super) fn leases(control: &Control, now: Instant) -> Leases {
                 EntryState::Held => LeaseState::Held,
                 EntryState::Ended => return None,
             },
-            container_id: Some(entry.container_id.clone()),
+            container_id: Some(entry.container_id.clone()).filter(|id| !id.is_empty()),
             ifname: Some(entry.ifname.clone()),
             since_s: 0,
             held_for_s: None,
+            moving_to: moving_to(control, &ipam::key_of(entry), now),
         })
     });
     Leases { leases: here.chain(elsewhere).collect() }
@@ -182,14 +183,23 @@ fn local_lease(control: &Control, lease: &ipam::Lease, now: Instant) -> Option<L
         address: network.address(lease.slot),
         address6: network.address6(lease.slot),
         mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
-        owner: control.about.name.to_string(),
+        // The address of a fenced port is another router's.
+        owner: control
+            .ipam
+            .owner(id, lease.slot)
+            .map_or_else(String::new, |owner| control.ipam.label(owner).to_string()),
         epoch: lease.epoch.0,
         state,
-        container_id: Some(lease.attachment.container_id.clone()),
+        container_id: Some(lease.attachment.container_id.clone()).filter(|id| !id.is_empty()),
         ifname: Some(lease.attachment.ifname.clone()),
         since_s: now.saturating_duration_since(lease.since).as_secs(),
         held_for_s,
+        moving_to: moving_to(control, &lease.key(), now),
     })
+}
+
+fn moving_to(control: &Control, key: &ipam::LeaseKey, now: Instant) -> Option<String> {
+    control.ipam.moving_to(key, now).map(|to| control.ipam.label(to).to_string())
 }
 
 /// The IPv4 pools as people write them.

@@ -10,8 +10,8 @@ use wire::{
     envelope::{Frames, Header, Kind},
     frame::Protocol,
     message::{
-        Ask, Bucket, Commit, Entry, EntryBody, EntryState, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease,
-        Need, Promise, PromiseBody, SpaceRequest, Wish,
+        Ask, Bucket, Commit, Entry, EntryBody, EntryState, Handover, Invited, Message, MoveKey, MovePrepare,
+        MoveRefusal, MovedLease, Name, Need, Promise, PromiseBody, SpaceRequest, Wish,
     },
 };
 
@@ -85,8 +85,9 @@ fn messages() -> Vec<(&'static str, Message)> {
         mac: Some(Mac([2, 0, 0, 0, 0, 1])),
         hold_s: Some(600),
     };
-    let prepare =
-        MovePrepare { key, workload: String::from("web"), ifname: String::from("eth0"), wish: Wish::Workload };
+    let (workload, ifname) = (String::from("web"), String::from("eth0"));
+    let name = Name { network, workload: workload.clone(), ifname: ifname.clone() };
+    let prepare = MovePrepare { key, workload, ifname, wish: Wish::Workload, handover: Handover::TakeOver };
     let hashes = vec![hash(1), hash(2)];
     let records = vec![record(64, 64), record(77, 1)];
     let refusal = |reason| Message::MoveRefused { key, reason };
@@ -112,6 +113,15 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("refused-active", refusal(MoveRefusal::Active { container_id: container_id.clone() })),
         ("refused-taken", refusal(MoveRefusal::Taken { workload: String::from("db"), container_id })),
         ("refused-frozen", refusal(MoveRefusal::Frozen)),
+        ("move-invite", {
+            let (name, handover) = (name.clone(), Handover::WhenStopped);
+            Message::MoveInvite { name, to: id(3), attempt: 7, handover }
+        }),
+        ("move-invited", {
+            let outcome = Invited::Waits { holder: id(2), container_id: String::from("c0ffee") };
+            Message::MoveInvited { name: name.clone(), attempt: 7, outcome }
+        }),
+        ("move-cancel", Message::MoveCancel { name }),
         ("revoke-ask", Message::RevokeAsk { ask: ask(), records: records.clone() }),
         ("revoke-promise", Message::RevokePromise { promise: promise(), records: records.clone() }),
         ("revoke-commit", Message::RevokeCommit { commit: Commit { ask: ask(), promises: vec![promise()] }, records }),

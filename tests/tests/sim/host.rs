@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use ed25519_dalek::SigningKey;
 use ipam::{Attachment, Claim, Config, Ipam, Place, Table, Write};
+use wire::message::Handover;
 use wire::{Genesis, Identity, Network, NetworkId, Pool, Slot};
 
 /// A host, running or dead.
@@ -93,5 +94,7 @@ pub(crate) fn attachment(container: &str) -> Attachment {
 }
 
 pub(crate) fn claim(container: &str, workload: Option<String>) -> Claim {
-    Claim { attachment: attachment(container), workload, address: None, hold: None, mac: None, place: Place::default() }
+    let handover = Handover::WhenStopped;
+    let attachment = attachment(container);
+    Claim { attachment, workload, address: None, hold: None, mac: None, handover, place: Place::default() }
 }

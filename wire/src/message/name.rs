@@ -35,6 +35,36 @@ pub enum NameVerdict {
     },
 }
 
+/// What became of an invitation to take a workload's address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Invited {
+    /// The address is at the invited router, and held there for its workload.
+    Here,
+    /// The workload runs; its address follows when it stops.
+    Waits {
+        /// Where it runs.
+        holder: Identity,
+        /// In which container.
+        container_id: String,
+    },
+    /// Nobody has such a workload.
+    Unknown,
+    /// It cannot be had.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl Invited {
+    pub(super) fn is_within_limits(&self) -> bool {
+        match self {
+            Self::Waits { container_id: text, .. } | Self::Refused { reason: text } => is_text(text),
+            Self::Here | Self::Unknown => true,
+        }
+    }
+}
+
 impl Name {
     pub(super) fn is_within_limits(&self) -> bool {
         is_text(&self.workload) && is_text(&self.ifname)

@@ -66,19 +66,8 @@ fn entry() -> impl Strategy<Value = Entry> {
     (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, terms, signature()).prop_map(
         |(workload, ifname, container_id, (network, slot, epoch, version), author, state, (mac, hold_s), signature)| {
             let (network, slot, epoch) = (NetworkId(network), Slot(slot), Epoch(epoch));
-            let body = EntryBody {
-                network,
-                workload,
-                ifname,
-                slot,
-                epoch,
-                version,
-                author,
-                state,
-                container_id,
-                mac,
-                hold_s,
-            };
+            let body =
+                EntryBody { network, workload, ifname, slot, epoch, version, author, state, container_id, mac, hold_s };
             Entry { body, signature }
         },
     )
@@ -118,6 +107,19 @@ fn name() -> impl Strategy<Value = Name> {
     })
 }
 
+fn handover() -> impl Strategy<Value = Handover> {
+    prop_oneof![Just(Handover::WhenStopped), Just(Handover::TakeOver)]
+}
+
+fn invited() -> impl Strategy<Value = Invited> {
+    prop_oneof![
+        Just(Invited::Here),
+        Just(Invited::Unknown),
+        (identity(), text()).prop_map(|(holder, container_id)| Invited::Waits { holder, container_id }),
+        text().prop_map(|reason| Invited::Refused { reason }),
+    ]
+}
+
 fn verdict() -> impl Strategy<Value = NameVerdict> {
     prop_oneof![
         Just(NameVerdict::Granted),
@@ -147,9 +149,9 @@ fn message() -> impl Strategy<Value = Message> {
         })),
         (network(), records()).prop_map(|(network, records)| Message::SpaceGrant { network, records }),
         (network(), proptest::option::of(identity())).prop_map(|(network, hint)| Message::SpaceDeny { network, hint }),
-        (move_key(), text(), text(), wish).prop_map(|(key, workload, ifname, wish)| Message::MovePrepare(
-            MovePrepare { key, workload, ifname, wish }
-        )),
+        (move_key(), text(), text(), wish, handover()).prop_map(|(key, workload, ifname, wish, handover)| {
+            Message::MovePrepare(MovePrepare { key, workload, ifname, wish, handover })
+        }),
         (move_key(), moved_lease()).prop_map(|(key, lease)| Message::MoveOffer { key, lease }),
         move_key().prop_map(|key| Message::MoveReady { key }),
         (move_key(), records(), moved_lease()).prop_map(|(key, records, lease)| Message::MoveCommit {
@@ -169,6 +171,18 @@ fn message() -> impl Strategy<Value = Message> {
             verdict
         }),
         (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameDrop { name, attempt }),
+        (name(), identity(), any::<u64>(), handover()).prop_map(|(name, to, attempt, handover)| Message::MoveInvite {
+            name,
+            to,
+            attempt,
+            handover
+        }),
+        name().prop_map(|name| Message::MoveCancel { name }),
+        (name(), any::<u64>(), invited()).prop_map(|(name, attempt, outcome)| Message::MoveInvited {
+            name,
+            attempt,
+            outcome
+        }),
     ]
 }
 
@@ -211,6 +225,7 @@ fn texts_and_lists_have_limits() {
             workload: "x".repeat(length),
             ifname: String::new(),
             wish: Wish::Workload,
+            handover: Handover::WhenStopped,
         })
     };
     assert!(Message::parse(&prepare(TEXT_BYTES_MAX).emit()).is_ok());

@@ -127,6 +127,9 @@ impl State {
             | Request::Connect { .. }
             | Request::Forget { .. }
             | Request::Revoke { .. }
+            | Request::Reserve { .. }
+            | Request::Move { .. }
+            | Request::CancelMove { .. }
             | Request::ReleaseWorkload { .. } => panic!("that is none of the plugin's business"),
         };
         match answer {

@@ -8,8 +8,9 @@ use std::thread;
 
 use control_api::server::{emit_reply, parse_request};
 use control_api::{
-    Answer, ApiError, Container, Containers, Done, ErrorKind, Health, LeaseState, LeaseView, Leases, PathKind, Peer,
-    PeerCounts, PeerState, Peers, Reply, Request, Revoked, SlotCounts, Status, StoreState, TokenCreated,
+    Answer, ApiError, Container, Containers, Done, ErrorKind, Health, LeaseState, LeaseView, Leases, MoveState, Moved,
+    PathKind, Peer, PeerCounts, PeerState, Peers, Reply, Request, Revoked, SlotCounts, Status, StoreState,
+    TokenCreated,
 };
 use tempfile::TempDir;
 
@@ -95,6 +96,7 @@ fn lease(last: u8, state: LeaseState) -> LeaseView {
         ifname: None,
         since_s: 9,
         held_for_s: None,
+        moving_to: None,
     }
 }
 
@@ -172,14 +174,17 @@ c0ffeec0ffee  eth0       10.32.0.5  -         02:00:00:00:00:05  -            ra
 fn leases_as_text() {
     let active = LeaseView { container_id: Some("c0ffee".into()), ..lease(5, LeaseState::Active) };
     let held = LeaseView { held_for_s: Some(591), ..lease(6, LeaseState::Held) };
-    let leases = Leases { leases: vec![lease(8, LeaseState::Frozen), held, active, lease(7, LeaseState::Held)] };
+    let moving = LeaseView { moving_to: Some("host3".into()), ..lease(9, LeaseState::Active) };
+    let leases =
+        Leases { leases: vec![moving, lease(8, LeaseState::Frozen), held, active, lease(7, LeaseState::Held)] };
     let (_, said) = ask("raddle leases", Reply::Ok(Answer::Leases(leases)));
     let expected = "\
-ADDRESS    ADDRESS6  MAC                WORKLOAD     OWNER  EPOCH  STATE              SINCE  CONTAINER  NETWORK
-10.32.0.5  -         02:00:00:00:00:05  default/web  host2      3  active                9s  c0ffee     raddle
-10.32.0.6  -         02:00:00:00:00:05  default/web  host2      3  held, 9m 51s left     9s  -          raddle
-10.32.0.7  -         02:00:00:00:00:05  default/web  host2      3  held                  9s  -          raddle
-10.32.0.8  -         02:00:00:00:00:05  default/web  host2      3  frozen                9s  -          raddle
+ADDRESS    ADDRESS6  MAC                WORKLOAD     OWNER  EPOCH  STATE                     SINCE  CONTAINER  NETWORK
+10.32.0.5  -         02:00:00:00:00:05  default/web  host2      3  active                       9s  c0ffee     raddle
+10.32.0.6  -         02:00:00:00:00:05  default/web  host2      3  held, 9m 51s left            9s  -          raddle
+10.32.0.7  -         02:00:00:00:00:05  default/web  host2      3  held                         9s  -          raddle
+10.32.0.8  -         02:00:00:00:00:05  default/web  host2      3  frozen                       9s  -          raddle
+10.32.0.9  -         02:00:00:00:00:05  default/web  host2      3  active, to move to host3     9s  -          raddle
 ";
     assert_eq!(said.unwrap(), expected);
 }
@@ -219,6 +224,45 @@ fn commands_are_passed_on_as_they_are_written() {
     assert_eq!(said.unwrap(), "");
     let (asked, _) = ask("raddle release --network blue web", Reply::Ok(Answer::Done(Done {})));
     assert_eq!(asked, Request::ReleaseWorkload { network: "blue".into(), workload: "web".into() });
+}
+
+#[test]
+fn a_move_says_whether_it_waits() {
+    let moved = |state, holder: Option<&str>| Moved {
+        workload: "web".into(),
+        to: "host2".into(),
+        state,
+        holder: holder.map(str::to_owned),
+        container_id: holder.map(|_| "c0ffee".to_owned()),
+    };
+    let (asked, said) =
+        ask("raddle move web --to host2", Reply::Ok(Answer::Moved(moved(MoveState::Waiting, Some("host1")))));
+    let (network, ifname) = ("raddle".to_owned(), "eth0".to_owned());
+    let (workload, to) = ("web".to_owned(), "host2".to_owned());
+    assert_eq!(asked, Request::Move { network, workload, ifname, to, take_over: false });
+    assert_eq!(said.unwrap(), "web still runs on host1 in container c0ffee; its address goes to host2 when it stops\n");
+    let (_, said) = ask("raddle move web --to host2", Reply::Ok(Answer::Moved(moved(MoveState::Ready, None))));
+    assert_eq!(said.unwrap(), "the address of web is on host2, for its next start there\n");
+}
+
+#[test]
+fn a_move_is_insisted_on_or_called_off() {
+    let refusal = || Reply::Error(ApiError::new(ErrorKind::Unknown, "unknown"));
+    let place = || ("raddle".to_owned(), "web".to_owned(), "eth0".to_owned());
+    let (network, workload, ifname) = place();
+    let (asked, _) = ask("raddle move web --to host2 --take-over", refusal());
+    assert_eq!(asked, Request::Move { network, workload, ifname, to: "host2".into(), take_over: true });
+    let (network, workload, ifname) = place();
+    let (asked, said) = ask("raddle move web --cancel", Reply::Ok(Answer::Done(Done {})));
+    assert_eq!((asked, said.unwrap()), (Request::CancelMove { network, workload, ifname }, String::new()));
+}
+
+#[test]
+fn a_reservation_is_passed_on_as_it_is_written() {
+    let refusal = ApiError::new(ErrorKind::Taken, "taken");
+    let (asked, _) = ask("raddle reserve --network blue --interface eth1 db 10.32.0.9", Reply::Error(refusal));
+    let (network, workload, ifname) = ("blue".to_owned(), "db".to_owned(), "eth1".to_owned());
+    assert_eq!(asked, Request::Reserve { network, workload, ifname, address: Some(Ipv4Addr::new(10, 32, 0, 9)) });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use clap::CommandFactory;
-use control_api::{Containers, Leases, Peers, Revoked, Status, TokenCreated};
+use control_api::{Containers, Lease, Leases, Moved, Peers, Revoked, Status, TokenCreated};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +32,8 @@ fn every_json_example_is_what_the_router_answers() {
     example::<Peers>("peers");
     example::<Containers>("ps");
     example::<Leases>("leases");
+    example::<Lease>("reserve");
+    example::<Moved>("move");
     example::<Revoked>("revoke");
 }
 

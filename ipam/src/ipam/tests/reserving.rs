@@ -1,0 +1,191 @@
+//! An address waits for a workload that has not started yet, and goes where it is to start next.
+
+use std::time::Duration;
+
+use wire::NetworkId;
+use wire::message::{Handover, Invited};
+
+use crate::stage::{Stage, claim};
+use crate::{Claim, ClaimError, Event, Hold, Lease, LeaseKey, LeaseState, RequestId, Reservation};
+
+fn key(workload: &str) -> LeaseKey {
+    LeaseKey { network: NetworkId::DEFAULT, workload: workload.to_owned(), ifname: "eth0".to_owned() }
+}
+
+fn reserve(stage: &mut Stage, host: usize, workload: &str, address: Option<&str>) -> Result<Lease, ClaimError> {
+    let request = stage.request();
+    let address = address.map(|address| address.parse().unwrap());
+    let reservation = Reservation { key: key(workload), address, hold: Hold::Forever };
+    stage.hosts[host].ipam.reserve(request, reservation, stage.now);
+    stage.settle();
+    stage.pass(Duration::from_secs(5));
+    stage.answer(host, request).expect("an answer")
+}
+
+fn invite(stage: &mut Stage, from: usize, to: usize, workload: &str) -> RequestId {
+    let (request, identity) = (stage.request(), stage.id(to));
+    stage.hosts[from].ipam.invite(request, identity, key(workload), Handover::WhenStopped, stage.now);
+    stage.settle();
+    request
+}
+
+fn outcome(stage: &Stage, host: usize, asked: RequestId) -> Option<Invited> {
+    stage.hosts[host].events.iter().find_map(|event| {
+        if let Event::Invited { request, outcome } = event
+            && *request == asked
+        {
+            Some(outcome.clone())
+        } else {
+            None
+        }
+    })
+}
+
+#[test]
+fn an_address_is_kept_before_the_first_start() {
+    let mut stage = Stage::new(3, 24, 16);
+    let any = reserve(&mut stage, 0, "web", None).unwrap();
+    assert_eq!(any.state, LeaseState::Held { until: None });
+    let chosen = reserve(&mut stage, 1, "db", Some("10.32.0.77")).unwrap();
+    stage.pass(Duration::from_secs(3600));
+    // Wherever they start, that is what they get; nobody else does.
+    assert_eq!(stage.claim(2, claim("c1", Some("web"))).unwrap().slot, any.slot);
+    assert_eq!(stage.claim(2, claim("c2", Some("db"))).unwrap().slot, chosen.slot);
+    let taken = reserve(&mut stage, 0, "other", Some("10.32.0.77")).unwrap_err();
+    assert!(matches!(taken, ClaimError::Taken { .. }), "{taken}");
+    // And after them it is kept on.
+    stage.release(2, "c1");
+    stage.pass(Duration::from_secs(3600));
+    assert_eq!(stage.claim(1, claim("c3", Some("web"))).unwrap().slot, any.slot);
+}
+
+#[test]
+fn a_workload_that_is_away_goes_where_it_is_told() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    // Asked of a third host, which has no part in it.
+    let asked = invite(&mut stage, 2, 1, "web");
+    assert_eq!(outcome(&stage, 2, asked), Some(Invited::Here));
+    assert_eq!(stage.owner(2, slot.0), stage.id(1));
+    // Its start there needs nobody.
+    stage.isolate(1);
+    assert_eq!(stage.claim(1, claim("c2", Some("web"))).unwrap().slot, slot);
+}
+
+#[test]
+fn a_workload_that_runs_goes_when_it_stops() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    let asked = invite(&mut stage, 0, 1, "web");
+    let waits = Invited::Waits { holder: stage.id(0), container_id: "c1".to_owned() };
+    assert_eq!(outcome(&stage, 0, asked), Some(waits));
+    assert_eq!(stage.owner(2, slot.0), stage.id(0));
+    stage.release(0, "c1");
+    assert_eq!(stage.owner(2, slot.0), stage.id(1));
+    assert_eq!(stage.hosts[0].ipam.leases().count(), 0);
+    let held = stage.hosts[1].ipam.leases().next().unwrap();
+    assert!(matches!(held.state, LeaseState::Held { until: Some(_) }), "{held:?}");
+    assert_eq!(stage.claim(1, claim("c2", Some("web"))).unwrap().slot, slot);
+}
+
+#[test]
+fn what_cannot_go_says_why() {
+    let mut stage = Stage::new(2, 24, 16);
+    let asked = invite(&mut stage, 0, 1, "nothing");
+    assert_eq!(outcome(&stage, 0, asked), Some(Invited::Unknown));
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    stage.links.clear();
+    let asked = invite(&mut stage, 0, 1, "web");
+    stage.pass(Duration::from_secs(5));
+    assert!(matches!(outcome(&stage, 0, asked), Some(Invited::Refused { .. })));
+}
+
+#[test]
+fn everybody_sees_where_it_is_to_go_until_it_is_there_or_called_off() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    let seen = |stage: &Stage| -> Vec<_> {
+        stage.hosts.iter().map(|host| host.ipam.moving_to(&key("web"), stage.now)).collect()
+    };
+    invite(&mut stage, 2, 1, "web");
+    assert_eq!(seen(&stage), [Some(stage.id(1)); 3]);
+    assert!(stage.hosts[0].ipam.cancel_move(key("web")));
+    stage.settle();
+    assert_eq!(seen(&stage), [None; 3]);
+    stage.release(0, "c1");
+    assert_eq!(stage.hosts[0].ipam.leases().count(), 1);
+    stage.claim(0, claim("c2", Some("web"))).unwrap();
+    // The newest word counts.
+    invite(&mut stage, 0, 1, "web");
+    invite(&mut stage, 0, 2, "web");
+    stage.release(0, "c2");
+    assert_eq!(stage.hosts[2].ipam.leases().count(), 1);
+    assert_eq!(seen(&stage), [None; 3]);
+}
+
+#[test]
+fn a_container_that_is_expected_waits_for_the_old_one_to_stop() {
+    let mut stage = Stage::new(2, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    invite(&mut stage, 0, 1, "web");
+    let early = stage.begin(1, claim("c2", Some("web")));
+    stage.settle();
+    assert_eq!(stage.answer(1, early), None);
+    stage.release(0, "c1");
+    assert_eq!(stage.answer(1, early).unwrap().unwrap().slot, slot);
+    // It does not wait for ever.
+    invite(&mut stage, 1, 0, "web");
+    let error = stage.claim(0, claim("c3", Some("web"))).unwrap_err();
+    assert!(matches!(error, ClaimError::HeldElsewhere { ref container_id, .. } if container_id == "c2"), "{error}");
+}
+
+#[test]
+fn a_take_over_cuts_off_the_container_that_has_it() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    let taking = |container: &str| Claim { handover: Handover::TakeOver, ..claim(container, Some("web")) };
+    assert_eq!(stage.claim(1, taking("c2")).unwrap().slot, slot);
+    let states = |stage: &Stage, host: usize| -> Vec<_> {
+        stage.hosts[host].ipam.leases().map(|lease| (lease.attachment.container_id.clone(), lease.state)).collect()
+    };
+    assert_eq!(states(&stage, 0), [("c1".to_owned(), LeaseState::Fenced)]);
+    assert!(stage.hosts[0].events.iter().any(|event| matches!(event, Event::Fenced { .. })));
+    // What is left of it frees nothing, also after a restart.
+    stage.restart(0);
+    stage.release(0, "c1");
+    assert_eq!(states(&stage, 0), []);
+    assert_eq!(states(&stage, 1), [("c2".to_owned(), LeaseState::Active)]);
+    assert_eq!(stage.owner(2, slot.0), stage.id(1));
+    // On one host too.
+    assert_eq!(stage.claim(1, taking("c3")).unwrap().slot, slot);
+    assert_eq!(states(&stage, 1), [("c3".to_owned(), LeaseState::Active)]);
+    stage.release(1, "c2");
+    assert_eq!(states(&stage, 1), [("c3".to_owned(), LeaseState::Active)]);
+    // And back to where a fenced one still is.
+    stage.claim(2, taking("c4")).unwrap();
+    assert_eq!(stage.claim(1, taking("c5")).unwrap().slot, slot);
+    assert_eq!(states(&stage, 1), [("c5".to_owned(), LeaseState::Active)]);
+}
+
+#[test]
+fn nobody_is_taken_over_who_cannot_be_asked() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    stage.isolate(0);
+    let error =
+        stage.claim(1, Claim { handover: Handover::TakeOver, ..claim("c2", Some("web")) }).unwrap_err().to_string();
+    assert!(error.ends_with("run: raddle revoke host0"), "{error}");
+}
+
+#[test]
+fn a_move_may_take_over() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    let (request, to) = (stage.request(), stage.id(1));
+    stage.hosts[2].ipam.invite(request, to, key("web"), Handover::TakeOver, stage.now);
+    stage.settle();
+    assert_eq!(outcome(&stage, 2, request), Some(Invited::Here));
+    assert_eq!(stage.hosts[0].ipam.leases().map(|lease| lease.state).collect::<Vec<_>>(), [LeaseState::Fenced]);
+    assert_eq!(stage.claim(1, claim("c2", Some("web"))).unwrap().slot, slot);
+}
