@@ -3,21 +3,20 @@
 //! Owns the ledger, the leases and whatever waits, and drains them in one order: what is decided is written, and what rests
 //! on it is seen only then. Knows nothing of how bytes travel or where the store is.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::message::{EntryBody, Message, MoveKey, MovePrepare, MovedLease};
+use wire::message::{EntryBody, Message};
 use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::event::{Alarm, Event, RequestId};
-use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, Leases, PeerLabel};
+use crate::lease::{Attachment, ClaimError, Lease, LeaseState, Leases, PeerLabel};
 use crate::ledger::{Ledger, Parking};
 use crate::members::Members;
 use crate::moving::Moves;
-use crate::names::Pledges;
 use crate::outbox::{Outbox, To};
 use crate::revoke::Revocations;
 use crate::space::Space;
@@ -33,8 +32,10 @@ mod reserving;
 mod restore;
 mod revocations;
 mod transfers;
+mod waiting;
 
 use reserving::Invitation;
+use waiting::{Expected, Naming, Pending, Purpose, Quest, Stage, Waiting};
 
 pub use restore::{RestoreError, SnapshotError, adopt_snapshot, found};
 
@@ -53,101 +54,6 @@ pub struct Ipam {
     waiting: Waiting,
     outbox: Outbox,
     course: Course,
-}
-
-/// What waits for somebody.
-#[derive(Debug, Clone, Default)]
-struct Waiting {
-    /// Claims that need another router, by what they are for.
-    claims: BTreeMap<Attachment, Pending>,
-    /// Searches for space.
-    quests: BTreeMap<NetworkId, Quest>,
-    /// What this router has offered to give.
-    offers: BTreeMap<(MoveKey, Identity), (MovePrepare, Instant)>,
-    /// Leases whose claim has not been answered: a repeated claim is a retry, not a duplicate.
-    unanswered: BTreeMap<RequestId, LeaseKey>,
-    /// Leases that were there when the router started: their claims may not have been answered either.
-    restored: BTreeSet<LeaseKey>,
-    /// When to look for a spare block again after nobody had one.
-    spare_after: BTreeMap<NetworkId, Instant>,
-    /// Joiners whose snapshot waits for the store.
-    joiners: VecDeque<Identity>,
-    /// Names that this router, as their registrar, has given to somebody who is starting them.
-    pledges: Pledges,
-    /// Questions asked of registrars, and invitations.
-    attempts: u64,
-    /// Invitations that other routers have not answered.
-    invitations: BTreeMap<(Identity, u64), (RequestId, Instant)>,
-    /// Workloads that are to start on a certain host next.
-    expected: BTreeMap<LeaseKey, Expected>,
-    /// Names that are another host's though their workload runs here; each is told once.
-    split: BTreeSet<LeaseKey>,
-}
-
-/// A claim that waits for another router.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Pending {
-    claim: Claim,
-    requests: Vec<RequestId>,
-    deadline: Instant,
-    stage: Stage,
-    naming: Naming,
-    purpose: Purpose,
-    /// Answers that only sent it on: bounded, so that contradicting routers cannot keep it going.
-    detours: u8,
-}
-
-/// What a pending claim waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Stage {
-    /// Nothing yet.
-    Fresh,
-    /// A slot of another router's.
-    Moving { key: MoveKey, holder: Identity, offered: Option<MovedLease> },
-    /// The container that has it, which is to stop.
-    Stopping { holder: Identity, container_id: String },
-    /// A block.
-    Space,
-    /// Nothing: the workload is known nowhere, any slot will do.
-    AnySlot,
-}
-
-/// Where a workload is to start next, as an operator said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Expected {
-    to: Identity,
-    until: Instant,
-}
-
-/// What an address is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Purpose {
-    /// A container.
-    Start,
-    /// A workload's next start.
-    Keep,
-    /// The same, because another router, or this one, was told to see to it.
-    Invited { by: Identity, attempt: u64 },
-}
-
-/// Whether the claim has the right to start its workload: needed where the workload is known nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Naming {
-    /// Nobody was asked.
-    Unasked,
-    /// The registrar was.
-    Asked { registrar: Identity, attempt: u64, until: Instant },
-    /// It has; or the registrar was silent, and a start does not wait for one that may be gone.
-    Settled { registrar: Identity, attempt: u64 },
-}
-
-/// A search for space in one network.
-#[derive(Debug, Clone, Default)]
-struct Quest {
-    asked: Vec<Identity>,
-    waiting: Option<(Identity, Instant)>,
-    hint: Option<Identity>,
-    silent: usize,
 }
 
 /// How this router fares.

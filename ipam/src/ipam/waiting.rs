@@ -1,0 +1,108 @@
+//! What waits for somebody: claims, searches, offers, questions.
+//!
+//! Owns the words. Decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use wire::message::{MoveKey, MovePrepare, MovedLease};
+use wire::{Identity, NetworkId};
+
+use crate::event::RequestId;
+use crate::lease::{Attachment, Claim, LeaseKey};
+use crate::names::Pledges;
+
+/// What waits for somebody.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waiting {
+    /// Claims that need another router, by what they are for.
+    pub(super) claims: BTreeMap<Attachment, Pending>,
+    /// Searches for space.
+    pub(super) quests: BTreeMap<NetworkId, Quest>,
+    /// What this router has offered to give.
+    pub(super) offers: BTreeMap<(MoveKey, Identity), (MovePrepare, Instant)>,
+    /// Leases whose claim has not been answered: a repeated claim is a retry, not a duplicate.
+    pub(super) unanswered: BTreeMap<RequestId, LeaseKey>,
+    /// Leases that were there when the router started: their claims may not have been answered either.
+    pub(super) restored: BTreeSet<LeaseKey>,
+    /// When to look for a spare block again after nobody had one.
+    pub(super) spare_after: BTreeMap<NetworkId, Instant>,
+    /// Joiners whose snapshot waits for the store.
+    pub(super) joiners: VecDeque<Identity>,
+    /// Names that this router, as their registrar, has given to somebody who is starting them.
+    pub(super) pledges: Pledges,
+    /// Questions asked of registrars, and invitations.
+    pub(super) attempts: u64,
+    /// Invitations that other routers have not answered.
+    pub(super) invitations: BTreeMap<(Identity, u64), (RequestId, Instant)>,
+    /// Workloads that are to start on a certain host next.
+    pub(super) expected: BTreeMap<LeaseKey, Expected>,
+    /// Names that are another host's though their workload runs here; each is told once.
+    pub(super) split: BTreeSet<LeaseKey>,
+}
+
+/// A claim that waits for another router.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Pending {
+    pub(super) claim: Claim,
+    pub(super) requests: Vec<RequestId>,
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage,
+    pub(super) naming: Naming,
+    pub(super) purpose: Purpose,
+    /// Answers that only sent it on: bounded, so that contradicting routers cannot keep it going.
+    pub(super) detours: u8,
+}
+
+/// What a pending claim waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// Nothing yet.
+    Fresh,
+    /// A slot of another router's.
+    Moving { key: MoveKey, holder: Identity, offered: Option<MovedLease> },
+    /// The container that has it, which is to stop.
+    Stopping { holder: Identity, container_id: String },
+    /// A block.
+    Space,
+    /// Nothing: the workload is known nowhere, any slot will do.
+    AnySlot,
+}
+
+/// Where a workload is to start next, as an operator said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Expected {
+    pub(super) to: Identity,
+    pub(super) until: Instant,
+}
+
+/// What an address is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// A container.
+    Start,
+    /// A workload's next start.
+    Keep,
+    /// The same, because another router, or this one, was told to see to it.
+    Invited { by: Identity, attempt: u64 },
+}
+
+/// Whether the claim has the right to start its workload: needed where the workload is known nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Naming {
+    /// Nobody was asked.
+    Unasked,
+    /// The registrar was.
+    Asked { registrar: Identity, attempt: u64, until: Instant },
+    /// It has; or the registrar was silent, and a start does not wait for one that may be gone.
+    Settled { registrar: Identity, attempt: u64 },
+}
+
+/// A search for space in one network.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Quest {
+    pub(super) asked: Vec<Identity>,
+    pub(super) waiting: Option<(Identity, Instant)>,
+    pub(super) hint: Option<Identity>,
+    pub(super) silent: usize,
+}
