@@ -31,7 +31,7 @@ impl Plugin {
         }
     }
 
-    fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Raddle => "/opt/cni/bin/raddle-cni",
             Self::Bridge => "/usr/lib/cni/bridge",

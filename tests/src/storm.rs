@@ -1,23 +1,20 @@
-//! Many containers at once: every one of them its own call of the plugin, all started together.
+//! Many containers at once: every one of them its own call of the plugin, all started together by one process of the host,
+//! as a runtime starts them.
 //!
 //! Knows what a percentile is. Decides nothing about what is fast enough.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::{
-    cni::{Attachment, Plugin},
-    host::Host,
-};
+use crate::{cni::Plugin, host::Host, stage::binary};
 
 /// How long each call of one verb took.
 #[derive(Debug, Clone)]
 pub struct Storm {
     milliseconds: Vec<f64>,
+    /// Of those that failed, what they said; nothing where they were killed.
+    failures: Vec<String>,
     whole: Duration,
 }
 
@@ -34,6 +31,12 @@ impl Storm {
         let calls = u32::try_from(self.milliseconds.len()).unwrap_or(u32::MAX);
         f64::from(calls) / self.whole.as_secs_f64().max(f64::EPSILON)
     }
+
+    /// How many of the calls did not succeed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failures.len()
+    }
 }
 
 impl Host {
@@ -47,23 +50,37 @@ impl Host {
         self.each(containers, "delete")
     }
 
-    /// Runs one verb for all of them at the same time.
+    /// Runs one verb for all of them at the same time; all have to succeed.
     pub fn storm(&self, plugin: Plugin, verb: &str, containers: usize) -> Result<Storm> {
-        let one = |number: usize| {
-            let (id, netns) = (format!("s{number}"), format!("/run/netns/s{number}"));
-            self.time_cni(plugin, verb, Attachment { container: &id, netns: &netns, arguments: "" })
-        };
+        let storm = self.run_storm(plugin, verb, containers, None)?;
+        ensure!(storm.failures.is_empty(), "{} of {containers} {verb}s failed: {:?}", storm.failed(), storm.failures);
+        Ok(storm)
+    }
+
+    /// The same, but each call is killed at its own moment within `within`; whoever is done by then is.
+    pub fn storm_killed(&self, plugin: Plugin, verb: &str, containers: usize, within: Duration) -> Result<Storm> {
+        self.run_storm(plugin, verb, containers, Some(within))
+    }
+
+    fn run_storm(&self, plugin: Plugin, verb: &str, containers: usize, within: Option<Duration>) -> Result<Storm> {
+        let (probe, count) = (binary("probe")?.display().to_string(), containers.to_string());
+        let within = within.map(|within| within.as_millis().to_string());
+        let mut words = vec![probe.as_str(), "storm", verb, &count, plugin.path()];
+        words.extend(within.as_deref());
         let begin = Instant::now();
-        let took: Vec<Result<String>> = thread::scope(|scope| {
-            let calls: Vec<_> = (0..containers).map(|number| scope.spawn(move || one(number))).collect();
-            calls.into_iter().filter_map(|call| call.join().ok()).collect()
-        });
-        let whole = begin.elapsed();
-        let milliseconds = took.into_iter().map(|text| Ok(text?.trim().parse::<f64>()? / 1000.0));
-        let mut milliseconds = milliseconds.collect::<Result<Vec<_>>>()?;
-        ensure!(milliseconds.len() == containers, "{} of {containers} {verb}s ended", milliseconds.len());
-        milliseconds.sort_by(f64::total_cmp);
-        Ok(Storm { milliseconds, whole })
+        let said = self.run_with(&words, plugin.configuration().to_string().as_bytes())?.ok()?;
+        let mut storm = Storm { milliseconds: Vec::new(), failures: Vec::new(), whole: begin.elapsed() };
+        for line in said.lines() {
+            let mut parts = line.splitn(3, ' ');
+            let mut part = || parts.next().with_context(|| format!("not a storm's line: {line:?}"));
+            storm.milliseconds.push(part()?.parse::<f64>()? / 1000.0);
+            if part()? == "failed" {
+                storm.failures.push(parts.next().unwrap_or_default().to_owned());
+            }
+        }
+        ensure!(storm.milliseconds.len() == containers, "{} of {containers} {verb}s ended", storm.milliseconds.len());
+        storm.milliseconds.sort_by(f64::total_cmp);
+        Ok(storm)
     }
 
     fn each(&self, containers: usize, verb: &str) -> Result<()> {

@@ -70,6 +70,7 @@ impl Control {
     /// Looks whether the kernel has the rules: other tools flush what is not theirs.
     pub(super) fn look_at_edge(&mut self, now: Instant) {
         self.parts.guarding.next_look = now + LOOK;
+        self.look_for_orphans(now);
         // Whatever has changed in the ledger without a word is told now at the latest.
         self.guard_ports();
         let looked = self.parts.guarding.edge.check().map(|checked| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use control_api::spool::{self, Spooled};
-use hostnet::link;
+use hostnet::link::{self, Link};
 use hostnet::veth::{self, Port};
 use ipam::{Attachment, LeaseState};
 
@@ -24,22 +24,8 @@ impl Control {
                 return tracing::error!(%error, "the host's interfaces cannot be listed; its ports stay as they are");
             }
         };
-        let names: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
         let bridge = links.iter().find(|link| link.name == self.about.bridge).map(|link| link.index);
-        let stale: Vec<Attachment> = self
-            .ipam
-            .leases()
-            .filter(|lease| lease.state == LeaseState::Active && !names.contains(lease.place.host_interface.as_str()))
-            .filter(|lease| has_no_container(lease))
-            .map(|lease| lease.attachment.clone())
-            .collect();
-        for attachment in stale {
-            tracing::info!(
-                container_id = attachment.container_id,
-                "released: its container went while the router was away"
-            );
-            self.release_quietly(attachment, now);
-        }
+        self.release_orphans(&links, now);
         let leased: BTreeSet<&str> = self.ipam.leases().map(|lease| lease.place.host_interface.as_str()).collect();
         for port in links.iter().filter(|link| link.controller.is_some() && link.controller == bridge) {
             if port.name != self.about.tap && !leased.contains(port.name.as_str()) {
@@ -49,6 +35,32 @@ impl Control {
         }
         let fenced = self.ipam.leases().filter(|lease| lease.state == LeaseState::Fenced);
         fenced.for_each(|lease| set_port(&lease.place.host_interface, Port::Fenced));
+    }
+
+    /// Releases what nobody has asked to be released: the host went down, or whoever should have asked was killed.
+    pub(super) fn look_for_orphans(&mut self, now: Instant) {
+        // To ask for the interfaces costs more than to look at the namespaces, and mostly there is no need.
+        if self.ipam.leases().any(|lease| lease.state == LeaseState::Active && has_no_container(lease)) {
+            match link::list() {
+                Ok(links) => self.release_orphans(&links, now),
+                Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed; no lease is released"),
+            }
+        }
+    }
+
+    /// A lease is an orphan when neither its interface nor its namespace is there: one whose ADD is under way has a namespace.
+    fn release_orphans(&mut self, links: &[Link], now: Instant) {
+        let names: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        let active = self.ipam.leases().filter(|lease| lease.state == LeaseState::Active);
+        let stale: Vec<Attachment> = active
+            .filter(|lease| !names.contains(lease.place.host_interface.as_str()) && has_no_container(lease))
+            .map(|lease| lease.attachment.clone())
+            .collect();
+        for attachment in stale {
+            let Attachment { container_id, ifname, .. } = &attachment;
+            tracing::info!(container_id, ifname, "released: its container is gone, and nobody said so");
+            self.release_quietly(attachment, now);
+        }
     }
 
     /// Carries out the releases that the plugin left while nobody answered.

@@ -32,7 +32,11 @@ fn main() -> Result<()> {
         ["say", to, text] => say(to.parse()?, text),
         ["fetch", to, path, every_ms] => fetch_forever(to.parse()?, path, Duration::from_millis(every_ms.parse()?)),
         ["time", ref command @ ..] => time(command),
-        _ => bail!("usage: probe tcp-echo|tcp-stream|count|follow|udp-echo|udp-call|hear|say|fetch|time …"),
+        ["storm", verb, containers, program] => storm(verb, containers.parse()?, program, None),
+        ["storm", verb, containers, program, kill_within_ms] => {
+            storm(verb, containers.parse()?, program, Some(Duration::from_millis(kill_within_ms.parse()?)))
+        }
+        _ => bail!("usage: probe tcp-echo|tcp-stream|count|follow|udp-echo|udp-call|hear|say|fetch|time|storm …"),
     }
 }
 
@@ -238,6 +242,48 @@ fn time(command: &[&str]) -> Result<()> {
     let took = start.elapsed();
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     tell(&took.as_micros().to_string())
+}
+
+/// Runs a verb of a CNI plugin for containers `s0`, `s1`, … all at once, as a runtime does: each a child of this one process.
+/// Prints for each how many microseconds it took and how it ended. With a time the children are killed, each at its own
+/// moment within it.
+fn storm(verb: &str, containers: u32, program: &str, kill_within: Option<Duration>) -> Result<()> {
+    let mut input = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut input)?;
+    let lines = thread::scope(|scope| {
+        let one = |number: u32| {
+            let (start, mut child) = (Instant::now(), call(verb, number, program)?);
+            let kill_after = kill_within.map(|within| within * number / containers.max(1));
+            let mut stdin = child.stdin.take().context("no stdin")?;
+            let input = &input;
+            let waiting = scope.spawn(move || {
+                // One that is killed reads no more.
+                let _ = stdin.write_all(input);
+                drop(stdin);
+                if let Some(after) = kill_after {
+                    thread::sleep(after.saturating_sub(start.elapsed()));
+                    let _ = child.kill();
+                }
+                let output = child.wait_with_output()?;
+                let end = if output.status.success() { "done" } else { "failed" };
+                let said = String::from_utf8_lossy(&output.stdout).trim().replace('\n', " ");
+                Ok::<_, anyhow::Error>(format!("{} {end} {said}", start.elapsed().as_micros()))
+            });
+            Ok::<_, anyhow::Error>(waiting)
+        };
+        let all = (0..containers).map(one).collect::<Result<Vec<_>>>()?;
+        let ended = all.into_iter().map(|call| call.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?);
+        ended.collect::<Result<Vec<_>>>()
+    })?;
+    lines.iter().try_for_each(|line| tell(line))
+}
+
+fn call(verb: &str, number: u32, program: &str) -> Result<std::process::Child> {
+    let mut command = Command::new(program);
+    command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", format!("s{number}"));
+    command.env("CNI_NETNS", format!("/run/netns/s{number}")).env("CNI_IFNAME", "eth0");
+    command.env("CNI_PATH", "/opt/cni/bin:/usr/lib/cni");
+    Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
 }
 
 /// What no capture of the underlay may hold.
