@@ -10,6 +10,7 @@ use wire::{Addresses, Certificate, Identity, PeerName, Signature, encode};
 
 use crate::digest::hash;
 use crate::event::MemberChange;
+use crate::gossip::Line;
 use crate::identity::{Purpose, Secret, is_signed_by_issuer, sign, verify};
 
 /// The version of [`Member`] this crate writes with [`wire::encode`].
@@ -75,6 +76,8 @@ pub(crate) struct Roster {
     by_name: BTreeMap<PeerName, Identity>,
     /// Those whom a list that is being recalled calls revoked: what they vouched for still counts, their names are free.
     leaving: BTreeSet<Identity>,
+    /// For each bucket the exclusive or of its lines' hashes.
+    buckets: [u64; BUCKETS],
 }
 
 impl Roster {
@@ -86,6 +89,7 @@ impl Roster {
             by_noise_key: BTreeMap::new(),
             by_name: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            buckets: [0; BUCKETS],
         }
     }
 
@@ -183,15 +187,18 @@ impl Roster {
 
     /// Equal on two routers that know the same. Eight bytes: it finds differences, it proves nothing.
     pub(crate) fn digest(&self) -> [u8; 8] {
-        let mut lines = Vec::with_capacity(self.members.len() * 44);
-        for (identity, member) in &self.members {
-            lines.extend_from_slice(&identity.0);
-            lines.extend_from_slice(&member.certificate.title.generation.to_be_bytes());
-            lines.extend_from_slice(&member.addresses.version.0.to_be_bytes());
-            lines.extend_from_slice(&member.addresses.version.1.to_be_bytes());
-        }
-        let [a, b, c, d, e, f, g, h, ..] = hash(&[&lines]);
-        [a, b, c, d, e, f, g, h]
+        self.buckets.iter().fold(0, |sum: u64, bucket| sum.rotate_left(1) ^ bucket).to_be_bytes()
+    }
+
+    /// One number for each bucket, to find where two rosters differ.
+    pub(crate) fn buckets(&self) -> &[u64] {
+        &self.buckets
+    }
+
+    /// What is known in these buckets (a bit each).
+    pub(crate) fn lines(&self, buckets: u64) -> Vec<Line> {
+        let within = |member: &&Member| buckets & (1 << bucket_of(member.identity())) != 0;
+        self.members.values().filter(within).map(line_of).collect()
     }
 
     fn check_certificate(&self, certificate: &Certificate) -> Result<(), AdmitError> {
@@ -224,6 +231,11 @@ impl Roster {
     fn insert(&mut self, member: Member) {
         let identity = member.identity();
         let title = member.certificate.title.clone();
+        let number = bucket_of(identity);
+        let change = hash_of_line(&member) ^ self.members.get(&identity).map_or(0, hash_of_line);
+        if let Some(bucket) = self.buckets.get_mut(number) {
+            *bucket ^= change;
+        }
         match self.members.insert(identity, member) {
             None => self.order.push(identity),
             Some(old) => {
@@ -240,6 +252,27 @@ impl Roster {
         self.by_noise_key.insert(title.noise_key, identity);
     }
 }
+
+/// What two routers compare of a member.
+pub(crate) fn line_of(member: &Member) -> Line {
+    (member.identity(), member.certificate.title.generation, member.addresses.version)
+}
+
+fn hash_of_line(member: &Member) -> u64 {
+    let (identity, generation, (boot, count)) = line_of(member);
+    let [a, b, c, d, e, f, g, h, ..] =
+        hash(&[&identity.0, &generation.to_be_bytes(), &boot.to_be_bytes(), &count.to_be_bytes()]);
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Identities are keys, so their bits are evenly spread.
+fn bucket_of(identity: Identity) -> usize {
+    let [first, ..] = identity.0;
+    usize::from(first) % BUCKETS
+}
+
+/// A bit each in one number; with a thousand members, some sixteen in each.
+pub(crate) const BUCKETS: usize = 64;
 
 /// Why somebody is not a member, or not what the message says. The roster is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

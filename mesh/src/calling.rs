@@ -18,6 +18,11 @@ pub(crate) struct Calling {
 }
 
 impl Calling {
+    /// Whether so few calls were made that the next one comes soon.
+    pub(crate) fn is_new(&self) -> bool {
+        self.tries < 8
+    }
+
     /// Whether a call is due. The first one always is.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.next.is_none_or(|next| now >= next)

@@ -42,18 +42,26 @@ impl Default for Config {
 /// The life of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTimes {
-    /// Its initiator makes a new one after this long, less or more by up to `jitter`.
+    /// If it carries frames, its initiator makes a new one after this long, less or more by up to `jitter`.
     pub renew: Duration,
     /// Keeps the routers of a cluster from renewing all at once.
     pub jitter: Duration,
-    /// Nothing is sealed or opened under a session this old.
+    /// No frame is sealed or opened under a session this old, unless it carried none before: then until its successor is there.
     pub refuse: Duration,
+    /// A session that carries no frames is renewed after this long.
+    pub idle: Duration,
 }
 
 impl Default for SessionTimes {
-    /// WireGuard's figures: short enough for forward secrecy, long enough that the handshakes cost nothing.
+    /// WireGuard's figures: short enough for forward secrecy, long enough that the handshakes cost nothing. An idle pair in a
+    /// cluster of a thousand costs each of them a handshake every four seconds in sum.
     fn default() -> Self {
-        Self { renew: Duration::from_secs(120), jitter: Duration::from_secs(10), refuse: Duration::from_secs(180) }
+        Self {
+            renew: Duration::from_secs(120),
+            jitter: Duration::from_secs(10),
+            refuse: Duration::from_secs(180),
+            idle: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -64,12 +72,14 @@ pub struct PeerTimes {
     pub retry: Duration,
     /// The longest such pause, which is also how long the end of a partition may go unnoticed.
     pub retry_most: Duration,
-    /// A peer that has not been heard for this long is asked whether it is there.
+    /// A peer that frames go to and that has not been heard for this long is asked whether it is there.
     pub keepalive: Duration,
-    /// After this long in silence a new handshake is tried beside the session: the peer may have lost its own.
+    /// After this long without an answer a new handshake is tried beside the session: the peer may have lost its own.
     pub suspect: Duration,
-    /// After this long in silence the peer is down.
+    /// After this long without an answer the peer is down.
     pub silence: Duration,
+    /// The same, when the other routers have come to that verdict as well.
+    pub agreed: Duration,
 }
 
 impl Default for PeerTimes {
@@ -78,8 +88,9 @@ impl Default for PeerTimes {
             retry: Duration::from_millis(250),
             retry_most: Duration::from_secs(5),
             keepalive: Duration::from_secs(2),
-            suspect: Duration::from_secs(5),
+            suspect: Duration::from_secs(2),
             silence: Duration::from_secs(10),
+            agreed: Duration::from_secs(5),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ```text
 //! Ping     0 │ number, 4 │ roster digest, 8 │ more        Message  2 │ topic │ payload
 //! Pong     1 │ number, 4 │ roster digest, 8 │ more        Bind     3 │ more
+//! Swim     4 │ roster digest, 8 │ liveness (`swim/words.rs`)
 //! ```
 
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub(crate) enum Control<'a> {
     Message { topic: Topic, payload: &'a [u8] },
     /// This stream is mine.
     Bind,
+    /// What all routers find out together about who lives.
+    Swim { roster: [u8; 8], payload: &'a [u8] },
 }
 
 impl<'a> Control<'a> {
@@ -35,6 +38,7 @@ impl<'a> Control<'a> {
             Self::Pong { number, roster } => [&[1][..], &number.to_be_bytes(), roster].concat(),
             Self::Message { topic, payload } => [&[2, topic.0][..], payload].concat(),
             Self::Bind => vec![3],
+            Self::Swim { roster, payload } => [&[4][..], roster, payload].concat(),
         }
     }
 
@@ -49,6 +53,7 @@ impl<'a> Control<'a> {
             }
             2 => rest.split_first().map(|(&topic, payload)| Self::Message { topic: Topic(topic), payload }),
             3 => Some(Self::Bind),
+            4 => rest.split_first_chunk().map(|(&roster, payload)| Self::Swim { roster, payload }),
             _ => None,
         }
     }
@@ -59,10 +64,19 @@ impl<'a> Control<'a> {
 pub(crate) enum Gossip {
     /// Members the sender knows, and where it sees those it is connected to.
     Members { members: Vec<Member>, seen: Vec<(Identity, SocketAddr)> },
+    /// One number for each bucket of the sender's roster.
+    Buckets(Vec<u64>),
+    /// What the sender knows in these buckets (a bit each), to be compared.
+    Lines { buckets: u64, lines: Vec<Line> },
+    /// Send me what you know of these.
+    Want(Vec<Identity>),
 }
 
+/// What is compared of a member: who it is, its certificate's generation, its addresses' version.
+pub(crate) type Line = (Identity, u32, (u32, u32));
+
 /// The version of [`Gossip`] this router writes.
-pub(crate) const GOSSIP_VERSION: u8 = 1;
+pub(crate) const GOSSIP_VERSION: u8 = 2;
 /// Members in one message: with all addresses they list, about a fifth of what a stream message may hold.
 pub(crate) const MEMBERS_A_MESSAGE: usize = 256;
 

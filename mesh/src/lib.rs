@@ -26,6 +26,7 @@ mod named;
 mod noise;
 mod path;
 mod peer;
+mod peers;
 pub mod plan;
 mod refusal;
 pub mod replay;
@@ -34,6 +35,7 @@ mod route;
 mod session;
 mod sponsor;
 mod streams;
+mod swim;
 mod token;
 mod view;
 

@@ -6,7 +6,9 @@
 mod applicants;
 mod calls;
 mod control;
+mod liveness;
 mod membership;
+mod repair;
 mod service;
 mod strangers;
 mod streams;
@@ -30,10 +32,12 @@ use crate::identity::{Credentials, Secret, cluster_id};
 use crate::named::{Callers, Named};
 use crate::path::plain;
 use crate::peer::Peer;
+use crate::peers::Peers;
 use crate::plan::{PeerPlan, Plan};
 use crate::refusal::RefuseReason;
 use crate::rng::Rng;
 use crate::streams::{JoinSecret, Stream};
+use crate::swim::Swim;
 use crate::view::{Counters, PeerView};
 
 /// The mesh of one router.
@@ -43,7 +47,8 @@ pub struct Mesh {
     rng: Rng,
     gate: Gate,
     roster: Roster,
-    peers: BTreeMap<Identity, Peer>,
+    peers: Peers,
+    swim: Swim,
     /// By [`PeerIndex`].
     order: Vec<Identity>,
     /// Session and call numbers → whose they are.
@@ -52,6 +57,10 @@ pub struct Mesh {
     named: Named,
     callers: Callers,
     secrets: Vec<JoinSecret>,
+    /// When the patience with a stranger's stream ends; nothing ends before.
+    stranger_until: Option<Instant>,
+    /// When rosters were last compared with anybody.
+    compared: Option<Instant>,
     out: Out,
 }
 
@@ -111,10 +120,25 @@ impl Mesh {
         let errors = roster.recall(members.into_iter().chain([ours]).collect());
         errors.iter().for_each(|error| tracing::warn!(%error, "a member is not what was written down about it"));
         let me = Me { identity, signing_key, local, genesis, version: (boot_counter, 0), generation, calls: 0 };
-        let (peers, order, indexes, streams) = (BTreeMap::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (named, callers, secrets, out) = (Named::default(), Callers::default(), Vec::new(), Out::default());
-        let mut mesh =
-            Self { config, me, rng, gate, roster, peers, order, indexes, streams, named, callers, secrets, out };
+        let swim = Swim::new(identity, boot_counter, rng.bytes(), now);
+        let mut mesh = Self {
+            config,
+            me,
+            rng,
+            gate,
+            roster,
+            peers: Peers::default(),
+            swim,
+            order: Vec::new(),
+            indexes: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            named: Named::default(),
+            callers: Callers::default(),
+            secrets: Vec::new(),
+            stranger_until: None,
+            compared: None,
+            out: Out::default(),
+        };
         mesh.meet_all(now);
         mesh
     }
@@ -141,11 +165,26 @@ impl Mesh {
         }
     }
 
+    /// The data threads exchanged this much with a peer since they last said so: what is sealed under keys wears them, what
+    /// was opened is a sign of life, and what is not answered a reason to ask.
+    pub fn handle_traffic(&mut self, peer: PeerIndex, sent_bytes: u64, received_bytes: u64, now: Instant) {
+        let Some(identity) = self.identity_of(peer) else { return };
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
+        peer.sessions.use_up(now);
+        if received_bytes > 0 {
+            peer.liveness.handle_heard(now);
+        } else if sent_bytes > 0 {
+            peer.liveness.handle_sent(now);
+        }
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let identities: Vec<Identity> = if self.is_retired() { Vec::new() } else { self.order.clone() };
-        for identity in identities {
-            self.service(identity, now);
+        if !self.is_retired() {
+            self.tend(now);
+            for identity in self.peers.due(now) {
+                self.service(identity, now);
+            }
         }
         self.doubt_named(now);
         self.expire_streams(now);
@@ -217,10 +256,9 @@ impl Mesh {
 
     /// Says when, if nothing else happens, [`Self::handle_timeout`] wants to run next.
     #[must_use]
-    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let peers = self.peers.values().filter(|_| !self.is_retired());
-        let peers = peers.filter_map(|peer| peer.deadline(&self.config, now));
-        peers.chain(self.streams.values().filter_map(Stream::deadline)).chain(self.named.deadline()).min()
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let members = if self.is_retired() { [None; 2] } else { [self.peers.deadline(now), self.swim.deadline()] };
+        members.into_iter().chain([self.stranger_until, self.named.deadline()]).flatten().min()
     }
 
     /// The next bytes for the underlay.

@@ -82,6 +82,11 @@ impl Path {
         self.mtu_bytes.unwrap_or(underlay_mtu_bytes).saturating_sub(headers)
     }
 
+    /// Whether the peer is somewhere it does not know of: behind a NAT, or on its way.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.endpoint.is_some_and(|endpoint| !self.listed.contains(&endpoint))
+    }
+
     /// Whether the peer is, or may be, on this host.
     pub(crate) fn has(&self, host: IpAddr) -> bool {
         self.endpoint.iter().chain(&self.listed).any(|address| address.ip() == host)

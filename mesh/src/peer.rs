@@ -33,8 +33,10 @@ pub(crate) struct Peer {
     pub(crate) stamp: Option<Stamp>,
     /// What it asked to be shown under load, and when.
     pub(crate) cookie: Option<([u8; 16], Instant)>,
-    /// When it was last told all members.
-    pub(crate) told: Option<Instant>,
+    /// When rosters were last compared with it.
+    pub(crate) compared: Option<Instant>,
+    /// When a datagram of its came last: what a NAT between us goes by.
+    pub(crate) datagram: Instant,
 }
 
 /// Where the acquaintance stands.
@@ -70,7 +72,8 @@ impl Peer {
             phase: Phase::New { since: now },
             stamp: None,
             cookie: None,
-            told: None,
+            compared: None,
+            datagram: now,
         }
     }
 
@@ -117,15 +120,20 @@ impl Peer {
         self.cookie.filter(|(_, since)| now.saturating_duration_since(*since) < COOKIE_LIFE).map(|(cookie, _)| cookie)
     }
 
+    /// When it is asked so that a NAT in front of it does not forget it. Nobody else needs that.
+    pub(crate) fn keep_open(&self) -> Option<Instant> {
+        (self.is_up() && self.path.is_translated()).then(|| self.datagram + KEEP_OPEN)
+    }
+
     /// When something is due, and nothing before.
-    pub(crate) fn deadline(&self, config: &Config, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let call = if self.wants_call(now) { Some(self.calling.deadline().unwrap_or(now)) } else { None };
         let (mut renew, mut listen) = (None, None);
         if self.is_up() {
-            renew = self.sessions.current().map(|session| session.renew).filter(|renew| *renew > now);
-            listen = Some(self.liveness.deadline(now));
+            renew = self.sessions.current().map(|session| session.life.renew).filter(|renew| *renew > now);
+            listen = [self.liveness.deadline(now), self.keep_open()].into_iter().flatten().min();
         }
-        let expiry = self.sessions.deadline(config.session.refuse);
+        let expiry = self.sessions.deadline();
         let audience = self.audience_end();
         [call, renew, listen, expiry, audience, self.channel.deadline()].into_iter().flatten().min()
     }
@@ -167,6 +175,8 @@ impl Peer {
     }
 }
 
+/// The shortest life of a UDP mapping that is seen in the field is 30 s; one question may be lost.
+const KEEP_OPEN: Duration = Duration::from_secs(12);
 /// The peer's own cookie secret lives as long.
 const COOKIE_LIFE: Duration = Duration::from_secs(120);
 /// Enough for a revoked member to dial a stream and take the proof; lost, it calls again.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use wire::envelope::{HEADER_BYTES, Kind, OVERHEAD_BYTES, TAG_BYTES};
 
 use crate::aead::{OpenError, Opener, Sealer};
+use crate::config::SessionTimes;
 use crate::handshake::Keys;
 use crate::plan::{DataSession, SessionHead};
 
@@ -51,20 +52,55 @@ pub(crate) struct Session {
     pub(crate) local_index: u32,
     /// The peer's boot counter: a session with an earlier life of the peer is worth nothing.
     pub(crate) boot: u32,
-    pub(crate) since: Instant,
-    pub(crate) renew: Instant,
+    pub(crate) life: Life,
     pub(crate) data: Arc<DataSession>,
     trust: Trust,
     sealer: Sealer,
     opener: Opener,
 }
 
-/// When a session begins and who began it.
+/// Who began a session, with which life of the peer, and how long it lasts.
 pub(crate) struct Birth {
     pub(crate) role: Role,
     pub(crate) boot: u32,
-    pub(crate) since: Instant,
+    pub(crate) life: Life,
+}
+
+/// When a session is renewed and when it ends: late while it carries no frames, soon from the first one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
     pub(crate) renew: Instant,
+    pub(crate) refuse: Instant,
+    /// The same, if it carries frames.
+    renew_used: Instant,
+    refuse_used: Instant,
+    /// Between being renewed and ending.
+    grace: Duration,
+}
+
+impl Life {
+    /// From now on. `draw`, from 0 to 1, spreads the renewals of many sessions; the one who was called leaves the caller its
+    /// chance.
+    pub(crate) fn new(times: &SessionTimes, role: Role, draw: f64, now: Instant) -> Self {
+        let grace = times.refuse.saturating_sub(times.renew);
+        let patience = if role == Role::Caller { Duration::ZERO } else { grace / 2 };
+        let used = times.renew.saturating_sub(times.jitter) + (times.jitter * 2).mul_f64(draw);
+        let idle = times.idle - (times.idle / 4).mul_f64(draw);
+        let late = if role == Role::Caller { Duration::ZERO } else { times.jitter };
+        Self {
+            renew: now + if role == Role::Caller { idle } else { times.idle + patience },
+            refuse: now + times.idle + grace,
+            renew_used: now + used + patience + late,
+            refuse_used: now + times.refuse,
+            grace,
+        }
+    }
+
+    /// It carries frames. One that is old by then has as long for its renewal as any other.
+    fn use_up(&mut self, now: Instant) {
+        self.renew = self.renew.min(self.renew_used.max(now));
+        self.refuse = self.refuse.min(self.refuse_used.max(self.renew + self.grace));
+    }
 }
 
 impl Session {
@@ -73,9 +109,9 @@ impl Session {
             Sealer::new(crate::aead::Suite::ChaCha20Poly1305, &keys.control_send, Kind::Control, 0, head.remote_index);
         let opener = Opener::new(crate::aead::Suite::ChaCha20Poly1305, &keys.control_receive);
         let data = Arc::new(DataSession::new(head, keys.data_send, keys.data_receive));
-        let Birth { role, boot, since, renew } = *birth;
+        let Birth { role, boot, life } = *birth;
         let trust = if role == Role::Caller { Trust::Usable } else { Trust::Silent };
-        Self { local_index: head.local_index, boot, since, renew, data, trust, sealer, opener }
+        Self { local_index: head.local_index, boot, life, data, trust, sealer, opener }
     }
 
     /// A control envelope of a plaintext. `None` when the key is used up.
@@ -142,8 +178,13 @@ impl Sessions {
     }
 
     /// Drops those too old to be used. Returns their numbers.
-    pub(crate) fn expire(&mut self, refuse: Duration, now: Instant) -> Vec<u32> {
-        self.drop_where(|session| now.saturating_duration_since(session.since) >= refuse)
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<u32> {
+        self.drop_where(|session| now >= session.life.refuse)
+    }
+
+    /// Frames went or came.
+    pub(crate) fn use_up(&mut self, now: Instant) {
+        self.list.iter_mut().for_each(|session| session.life.use_up(now));
     }
 
     /// Drops those with an earlier life of the peer. Returns their numbers.
@@ -177,12 +218,12 @@ impl Sessions {
 
     /// Whether a new handshake is due.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.current().is_some_and(|session| now >= session.renew || session.is_worn())
+        self.current().is_some_and(|session| now >= session.life.renew || session.is_worn())
     }
 
-    /// When the next session is renewed or ends.
-    pub(crate) fn deadline(&self, refuse: Duration) -> Option<Instant> {
-        self.list.iter().map(|session| session.since + refuse).min()
+    /// When the next session ends.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.list.iter().map(|session| session.life.refuse).min()
     }
 
     /// What the data threads open under.

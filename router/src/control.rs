@@ -154,7 +154,7 @@ impl Control {
     }
 
     /// When something is due.
-    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let cores = [self.mesh.poll_timeout(now), self.ipam.poll_timeout().map(|(at, _)| at)];
         let announcements = self.parts.announcements.poll_timeout();
         let own = [self.deadlines.token, Some(self.deadlines.resolve), self.arrivals.poll_timeout(), announcements];

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use wire::envelope::Kind;
 use wire::{Certificate, ClusterId, Genesis, Identity, NetworkId, PeerName, Pool, Title};
 
-use crate::admission::{MEMBER_VERSION, Member, SignedAddresses};
+use crate::admission::{MEMBER_VERSION, Member, SignedAddresses, line_of};
 use crate::aead::Suite;
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, message};
 use crate::event::Topic;
@@ -102,10 +102,14 @@ fn membership() -> Vec<Example> {
         ("pong", Control::Pong { number: 5, roster: [2; 8] }),
         ("message", Control::Message { topic: Topic::LEDGER, payload: &[3; 20] }),
         ("bind", Control::Bind),
+        ("swim", Control::Swim { roster: [7; 8], payload: &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 9, 0, 0] }),
     ];
     let control = control.map(|(name, control)| ("mesh-control", name, control.emit()));
     let others = [
         ("mesh-gossip", "members", gossip),
+        ("mesh-gossip", "buckets", wire::encode(GOSSIP_VERSION, &Gossip::Buckets(vec![1, u64::MAX]))),
+        ("mesh-gossip", "lines", wire::encode(GOSSIP_VERSION, &Gossip::Lines { buckets: 5, lines: vec![line_of(&member(1))] })),
+        ("mesh-gossip", "want", wire::encode(GOSSIP_VERSION, &Gossip::Want(vec![member(1).identity()]))),
         ("mesh-member", "first", wire::encode(MEMBER_VERSION, &member(1))),
         ("mesh-member", "revoked", wire::encode(MEMBER_VERSION, &Member { revoked: true, ..member(0) })),
     ];

@@ -7,11 +7,13 @@ use wire::Identity;
 
 use super::Mesh;
 use crate::aead::Suite;
+use crate::config::PeerTimes;
 use crate::event::Carrier;
 use crate::gate::{Source, Verdict, cookie_reply_index, open_cookie};
+use crate::peer::Peer;
 use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
 use crate::plan::SessionHead;
-use crate::session::{Birth, Role, Session};
+use crate::session::{Birth, Life, Role, Session};
 
 impl Mesh {
     /// Calls a peer at the next of its addresses.
@@ -20,6 +22,7 @@ impl Mesh {
         let stretch = self.rng.up_to(Duration::from_millis(250)).as_secs_f64();
         let index = self.new_index(identity);
         self.me.calls += 1;
+        let times = self.calling_times(identity);
         let greeting = Greeting {
             stamp: (self.me.version.0, self.me.calls),
             protocols: (PROTOCOL, PROTOCOL),
@@ -36,7 +39,7 @@ impl Mesh {
             self.indexes.remove(&index);
             return;
         };
-        let forgotten = peer.calling.handle_called(call, choices, &self.config.peer, stretch, now);
+        let forgotten = peer.calling.handle_called(call, choices, &times, stretch, now);
         self.forget_indexes(forgotten);
         self.transmit(Carrier::Datagram(address), message);
     }
@@ -169,20 +172,25 @@ impl Mesh {
     }
 
     fn add_session(&mut self, identity: Identity, head: SessionHead, role: Role, boot: u32, keys: Keys, now: Instant) {
-        let times = self.config.session;
-        let jitter = self.rng.up_to(times.jitter * 2);
-        // The one who was called renews only when the caller has had its chance.
-        let patience = match role {
-            Role::Caller => Duration::ZERO,
-            Role::Called => times.refuse.saturating_sub(times.renew) / 2 + times.jitter,
-        };
-        let renew = (now + times.renew + jitter + patience).checked_sub(times.jitter).unwrap_or(now);
-        let session = Session::new(head, &Birth { role, boot, since: now, renew }, keys);
+        let draw = self.rng.up_to(Duration::from_secs(1)).as_secs_f64();
+        let life = Life::new(&self.config.session, role, draw, now);
+        let session = Session::new(head, &Birth { role, boot, life }, keys);
         if let Some(peer) = self.peers.get_mut(&identity) {
             let dropped = peer.sessions.add(session);
             self.forget_indexes(dropped);
             self.touch_plan();
         }
+    }
+
+    /// The rhythm of calls: the more members are gone, the longer each waits, so that all of them cost one call a second.
+    fn calling_times(&self, identity: Identity) -> PeerTimes {
+        let times = self.config.peer;
+        if self.peers.get(&identity).is_none_or(|peer| peer.calling.is_new()) {
+            return times;
+        }
+        let is_gone = |peer: &&Peer| !(peer.is_up() || peer.is_revoked());
+        let gone = u32::try_from(self.peers.values().filter(is_gone).count()).unwrap_or(u32::MAX);
+        PeerTimes { retry_most: times.retry_most.max(CALL_PAUSE * gone), ..times }
     }
 
     /// Whether a member is, or says it listens, at this address.
@@ -210,3 +218,6 @@ impl Mesh {
         }
     }
 }
+
+/// Between two calls, to whomever.
+const CALL_PAUSE: Duration = Duration::from_secs(1);

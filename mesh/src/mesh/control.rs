@@ -65,11 +65,13 @@ impl Mesh {
 
     /// Draws the consequences of an authentic envelope: where the peer is, that it lives, that it has the keys.
     fn note_authentic(&mut self, identity: Identity, carrier: Carrier, opened: &Opened, now: Instant) {
-        let jitter = self.rng.up_to(self.config.peer.keepalive / 4);
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        peer.liveness.handle_heard(jitter, now);
+        peer.liveness.handle_heard(now);
         let moved = match carrier {
-            Carrier::Datagram(from) => opened.newest && peer.path.follow(from),
+            Carrier::Datagram(from) => {
+                peer.datagram = now;
+                opened.newest && peer.path.follow(from)
+            }
             Carrier::Stream(_) => false,
         };
         if moved || opened.confirmation == Confirmation::First {
@@ -97,13 +99,16 @@ impl Mesh {
         let wait = if self.me.identity < identity { std::time::Duration::ZERO } else { super::streams::COURTESY };
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         peer.phase = Phase::Up { since: now, boot };
-        peer.liveness.handle_heard(std::time::Duration::ZERO, now);
+        peer.liveness.handle_heard(now);
         peer.liveness.ask_now(now);
         peer.channel.start(wait, now);
-        peer.told = None;
+        peer.compared = None;
         let index = peer.index;
         self.touch_plan();
+        self.swim.handle_up(identity, boot, now);
+        self.act(now);
         self.out.events.push_back(Event::PeerUp { peer: identity, index, address });
+        self.introduce(identity, now);
     }
 
     /// The peer is not there any more, or not the same.
@@ -133,10 +138,13 @@ impl Mesh {
                 self.compare_rosters(identity, roster, now);
             }
             Some(Control::Pong { number, roster }) => {
-                let jitter = self.rng.up_to(self.config.peer.keepalive / 4);
                 if let Some(peer) = self.peers.get_mut(&identity) {
-                    peer.liveness.handle_answer(number, jitter, now);
+                    peer.liveness.handle_answer(number, now);
                 }
+                self.compare_rosters(identity, roster, now);
+            }
+            Some(Control::Swim { roster, payload }) => {
+                self.handle_swim(identity, payload, now);
                 self.compare_rosters(identity, roster, now);
             }
             Some(Control::Message { topic: Topic::MEMBERS, payload }) => self.handle_gossip(identity, payload, now),

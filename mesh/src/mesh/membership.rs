@@ -1,7 +1,7 @@
-//! How membership spreads: news to everybody at once, whole lists where digests differ (each question carries one).
+//! How membership spreads: whoever has news tells everybody, and those tell a few more; the rest is found by comparing.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wire::{Identity, PeerIndex};
 
@@ -67,11 +67,11 @@ impl Mesh {
         if identity == self.me.identity {
             return;
         }
-        if !self.peers.contains_key(&identity) {
+        if !self.peers.contains(&identity) {
             let index = PeerIndex(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
             let peer = Peer::new(identity, index, member.certificate.title.noise_key, self.config.peer, now);
             self.order.push(identity);
-            self.peers.insert(identity, peer);
+            self.peers.insert(peer);
             self.touch_plan();
         }
         if let Some(peer) = self.peers.get_mut(&identity) {
@@ -95,44 +95,33 @@ impl Mesh {
             self.meet(member, now);
             self.out.events.push_back(Event::MemberAdmitted { member: Box::new(member.clone()), change: *change });
         }
-        let news: Vec<Member> = new.into_iter().map(|(member, _)| member).collect();
+        // What a peer says of itself it says to all.
+        let news: Vec<Member> =
+            new.into_iter().map(|(member, _)| member).filter(|member| Some(member.identity()) != source).collect();
         if !news.is_empty() {
-            let others: Vec<Identity> = self.order.iter().copied().filter(|other| Some(*other) != source).collect();
+            let others = self.peers.values().filter(|peer| peer.is_up() && Some(peer.identity) != source);
+            let mut others: Vec<Identity> = others.map(|peer| peer.identity).collect();
+            if source.is_some() && others.len() > RELAYS {
+                let first = usize::try_from(self.rng.number()).unwrap_or_default() % others.len();
+                others.rotate_left(first);
+                others.truncate(RELAYS);
+            }
             for other in others {
                 self.gossip(other, &news, Vec::new(), now);
             }
         }
     }
 
-    /// Tells a peer all members, unless it was told a moment ago.
-    pub(super) fn tell_members(&mut self, identity: Identity, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&identity) else { return };
-        if peer.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_PAUSE) {
-            return;
-        }
-        peer.told = Some(now);
-        let members: Vec<Member> = self.roster.members().cloned().collect();
-        let seen: Vec<(Identity, SocketAddr)> = self
-            .peers
-            .values()
-            .filter(|peer| peer.is_up() && peer.identity != identity)
-            .filter_map(|peer| Some((peer.identity, peer.address()?)))
-            .take(SEEN_MOST)
-            .collect();
-        self.gossip(identity, &members, seen, now);
-    }
-
-    /// Repairs what a lost message or a partition left apart.
-    pub(super) fn compare_rosters(&mut self, identity: Identity, theirs: [u8; 8], now: Instant) {
-        if theirs != self.roster.digest() {
-            self.tell_members(identity, now);
-        }
-    }
-
     pub(super) fn handle_gossip(&mut self, from: Identity, payload: &[u8], now: Instant) {
-        let Ok(Gossip::Members { members, seen }) = wire::decode(GOSSIP_VERSION, payload) else {
-            self.out.counters.malformed += 1;
-            return;
+        let (members, seen) = match wire::decode(GOSSIP_VERSION, payload) {
+            Ok(Gossip::Members { members, seen }) => (members, seen),
+            Ok(Gossip::Buckets(theirs)) => return self.handle_buckets(from, &theirs, now),
+            Ok(Gossip::Lines { buckets, lines }) => return self.handle_lines(from, buckets, lines, now),
+            Ok(Gossip::Want(wanted)) => return self.tell(from, &wanted, now),
+            Err(_) => {
+                self.out.counters.malformed += 1;
+                return;
+            }
         };
         // Nobody but the owner says who is revoked.
         let members = members.into_iter().map(|member| Member { revoked: false, ..member }).collect();
@@ -145,13 +134,23 @@ impl Mesh {
         }
     }
 
-    fn gossip(&mut self, to: Identity, members: &[Member], seen: Vec<(Identity, SocketAddr)>, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_up()) else { return };
-        for (part, members) in members.chunks(MEMBERS_A_MESSAGE).enumerate() {
-            let seen = if part == 0 { seen.clone() } else { Vec::new() };
-            let payload = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: members.to_vec(), seen });
-            peer.channel.push(Control::Message { topic: Topic::MEMBERS, payload: &payload }.emit(), now);
+    pub(super) fn gossip(
+        &mut self,
+        to: Identity,
+        members: &[Member],
+        mut seen: Vec<(Identity, SocketAddr)>,
+        now: Instant,
+    ) {
+        for members in members.chunks(MEMBERS_A_MESSAGE) {
+            let seen = std::mem::take(&mut seen);
+            self.say(to, &Gossip::Members { members: members.to_vec(), seen }, now);
         }
+    }
+
+    pub(super) fn say(&mut self, to: Identity, gossip: &Gossip, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.is_up()) else { return };
+        let payload = wire::encode(GOSSIP_VERSION, gossip);
+        peer.channel.push(Control::Message { topic: Topic::MEMBERS, payload: &payload }.emit(), now);
         self.flush_channel(to, now);
     }
 
@@ -181,7 +180,7 @@ impl Mesh {
 
 /// After so many an operator has looked, or never will.
 const ALARMS_MOST: usize = 1000;
-/// Two routers that cannot agree (a name taken twice) repeat themselves this often and no more.
-const TELL_PAUSE: Duration = Duration::from_secs(10);
+/// Those who hear news pass it on to so many: most have it then already from where it began.
+const RELAYS: usize = 3;
 /// Hints about where peers are seen: as many as a cluster is built for.
-const SEEN_MOST: usize = 1000;
+pub(super) const SEEN_MOST: usize = 1000;

@@ -18,6 +18,10 @@ impl Mesh {
             self.end_audience(identity);
         }
         let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if peer.keep_open().is_some_and(|due| now >= due) {
+            peer.datagram = now;
+            peer.liveness.doubt(now);
+        }
         if peer.is_up() && (peer.liveness.verdict(now) == Verdict::Silent || peer.sessions.current().is_none()) {
             self.lower(identity, DownReason::Silent, now);
         }
@@ -35,7 +39,7 @@ impl Mesh {
 
     fn expire_sessions(&mut self, identity: Identity, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        let expired = peer.sessions.expire(self.config.session.refuse, now);
+        let expired = peer.sessions.expire(now);
         if !expired.is_empty() {
             self.forget_indexes(expired);
             self.touch_plan();

@@ -24,7 +24,7 @@ impl Mesh {
     /// The stream is there: asks.
     pub(super) fn ask_who(&mut self, stream: StreamId, address: SocketAddr, now: Instant) {
         let until = now + STRANGER_PATIENCE;
-        self.streams.insert(stream, Stream::new(Standing::Asking { address, until }));
+        self.add_stream(stream, Standing::Asking { address, until });
         let probe = Probe::Member { tag: cluster_tag(&self.me.local.cluster) };
         self.emit(stream, &probe.emit());
     }

@@ -19,7 +19,7 @@ impl Mesh {
         match origin {
             Origin::Dialed(Target::Address(address)) => self.ask_who(stream, address, now),
             Origin::Dialed(Target::Peer(peer)) => {
-                self.streams.insert(stream, Stream::new(Standing::Dialed { peer, until }));
+                self.add_stream(stream, Standing::Dialed { peer, until });
                 self.send_on_stream(peer, stream, &Control::Bind.emit());
             }
             Origin::Accepted(from) => {
@@ -29,7 +29,7 @@ impl Mesh {
                     self.out.events.push_back(Event::CloseStream { stream });
                     return;
                 }
-                self.streams.insert(stream, Stream::new(Standing::Stranger { from, until }));
+                self.add_stream(stream, Standing::Stranger { from, until });
             }
         }
     }
@@ -82,14 +82,25 @@ impl Mesh {
         }
     }
 
+    /// A stream on which nothing has been proven.
+    pub(super) fn add_stream(&mut self, stream: StreamId, standing: Standing) {
+        let stream = (stream, Stream::new(standing));
+        self.stranger_until = [self.stranger_until, stream.1.deadline()].into_iter().flatten().min();
+        self.streams.insert(stream.0, stream.1);
+    }
+
     /// Closes the streams whose patience is over.
     pub(super) fn expire_streams(&mut self, now: Instant) {
+        if self.stranger_until.is_none_or(|until| until > now) {
+            return;
+        }
         let over = |stream: &Stream| stream.deadline().is_some_and(|deadline| now >= deadline);
         let expired: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| over(stream)).map(|(id, _)| *id).collect();
         for stream in expired {
             self.drop_stream(stream, now);
         }
+        self.stranger_until = self.streams.values().filter_map(Stream::deadline).min();
     }
 
     fn handle_stream_message(&mut self, stream: StreamId, message: &[u8], now: Instant) {

@@ -94,7 +94,7 @@ fn calls_that_cross_converge() {
 
 #[test]
 fn renewing_loses_no_frame() {
-    let session = SessionTimes { renew: 5 * SECOND, jitter: SECOND, refuse: 8 * SECOND };
+    let session = SessionTimes { renew: 5 * SECOND, jitter: SECOND, refuse: 8 * SECOND, idle: 3600 * SECOND };
     let config = Config { session, ..Config::default() };
     let mut sim = Sim::new(5, &[]);
     sim.add(1, 0, &[0, 1], config.clone());
@@ -283,13 +283,65 @@ fn a_measured_path_shows_in_the_plan() {
 }
 
 #[test]
-fn an_idle_pair_says_little() {
-    let mut sim = pair();
+fn an_idle_router_says_as_little_among_many_as_among_two() {
+    for count in [2u8, 20] {
+        let all: Vec<u8> = (0..count).collect();
+        let mut sim = Sim::new(1, &vec![&all[..]; usize::from(count)]);
+        sim.run(10 * SECOND);
+        sim.tap = Some(Vec::new());
+        sim.run(600 * SECOND);
+        // Each datagram is sent by one router; with the headers of IPv4 and UDP.
+        let bytes: usize = sim.tap.take().unwrap().iter().map(|(_, _, bytes)| bytes.len() + 28).sum();
+        let each = bytes / usize::from(count) / 600;
+        assert!(each < 200, "{each} bytes a second, of {count}");
+    }
+}
+
+#[test]
+fn one_direction_that_is_cut_is_noticed_by_those_who_talk_and_by_nobody_else() {
+    let all: Vec<u8> = (0..6).collect();
+    let mut sim = Sim::new(1, &[&all[..]; 6]);
     sim.run(10 * SECOND);
-    sim.tap = Some(Vec::new());
+    sim.one_way_cuts.insert((0, 1));
+    for _ in 0..30 {
+        sim.seal_data(0, 1);
+        sim.run(SECOND);
+    }
+    assert_eq!((sim.downs(0), sim.downs(1)), (vec![DownReason::Silent], vec![DownReason::Silent]));
+    assert!((2..6).all(|at| sim.downs(at).is_empty()), "the others hear both");
+    sim.one_way_cuts.clear();
+    assert!(sim.run_while(10 * SECOND, |sim| !sim.all_up()).is_some());
+}
+
+#[test]
+fn a_death_is_known_to_all_within_seconds_and_nobody_else_is_accused() {
+    for seed in 0..10 {
+        let all: Vec<u8> = (0..12).collect();
+        let mut sim = Sim::new(seed, &[&all[..]; 12]);
+        sim.weather = Weather { loss: 0.05, jitter: 20 * MILLISECOND, ..Weather::default() };
+        sim.run(30 * SECOND);
+        sim.kill(0);
+        sim.run(20 * SECOND);
+        for at in 1..12 {
+            assert_eq!(sim.downs(at), vec![DownReason::Silent], "seed {seed}, router {at}");
+            assert!(!sim.is_up(at, 0));
+        }
+    }
+}
+
+#[test]
+fn a_nat_between_two_is_kept_open_and_nobody_elses() {
+    let mut sim = pair();
+    sim.nodes[1].address = "198.51.100.7:999".parse().unwrap();
+    let all: Vec<u8> = (0..3).collect();
+    sim.add(1, 2, &all, Config::default());
     sim.run(60 * SECOND);
-    let bytes: usize = sim.tap.take().unwrap().iter().map(|(_, _, bytes)| bytes.len() + 28).sum();
-    assert!(bytes < 60 * 100, "{bytes} bytes a minute");
+    sim.tap = Some(Vec::new());
+    sim.run(600 * SECOND);
+    let (near, far) = (sim.nodes[0].address, sim.nodes[1].address);
+    let tap = sim.tap.take().unwrap();
+    let outwards = tap.iter().filter(|(from, to, _)| *from == far && *to == near).count();
+    assert!(outwards >= 600 / 20, "{outwards}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn session(index: u32, role: Role, boot: u32, since: Instant) -> Session {
     let keys = Keys { control_send: key(1), control_receive: key(1), data_send: key(2), data_receive: key(2) };
     let suite = Suite::ChaCha20Poly1305;
     let head = SessionHead { peer: PeerIndex(0), local_index: index, remote_index: index, suite, remote_queues: 1 };
-    Session::new(head, &Birth { role, boot, since, renew: since + 120 * SECOND }, keys)
+    Session::new(head, &Birth { role, boot, life: Life::new(&SessionTimes::default(), role, 0.5, since) }, keys)
 }
 
 fn indexes(sessions: &Sessions) -> (Option<u32>, Option<u32>) {
@@ -78,10 +78,28 @@ fn sessions_end_by_age_and_with_the_life_of_the_peer() {
     let mut sessions = Sessions::default();
     sessions.add(session(1, Role::Caller, 1, now));
     sessions.add(session(2, Role::Caller, 2, now + 60 * SECOND));
+    sessions.use_up(now + SECOND);
     assert!(!sessions.is_due(now + 179 * SECOND) && sessions.is_due(now + 180 * SECOND));
-    assert_eq!(sessions.deadline(180 * SECOND), Some(now + 180 * SECOND));
-    assert_eq!(sessions.expire(180 * SECOND, now + 180 * SECOND), [1]);
+    assert_eq!(sessions.deadline(), Some(now + 180 * SECOND));
+    assert_eq!(sessions.expire(now + 180 * SECOND), [1]);
     sessions.add(session(3, Role::Called, 1, now));
     assert_eq!(sessions.drop_before(2), [3]);
     assert_eq!(sessions.clear(), [2]);
+}
+
+#[test]
+fn keys_wear_by_use_alone() {
+    let now = start();
+    for role in [Role::Caller, Role::Called] {
+        let mut sessions = Sessions::default();
+        sessions.add(session(1, role, 1, now));
+        sessions.confirm(1);
+        assert!(!sessions.is_due(now + 2600 * SECOND), "an idle session is renewed once an hour");
+        let used = now + 1000 * SECOND;
+        sessions.use_up(used);
+        assert!(sessions.is_due(used), "old keys are renewed as soon as they are used");
+        assert_eq!(sessions.deadline(), Some(used + 60 * SECOND));
+        sessions.use_up(used + 30 * SECOND);
+        assert_eq!(sessions.deadline(), Some(used + 60 * SECOND), "once");
+    }
 }

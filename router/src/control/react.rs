@@ -52,6 +52,7 @@ impl Control {
         match report {
             Report::Roamed { peer, session, address } => self.mesh.handle_roamed(peer, session, address, now),
             Report::Traffic { peer, sent_bytes, received_bytes } => {
+                self.mesh.handle_traffic(peer, sent_bytes, received_bytes, now);
                 if let Some(identity) = self.mesh.identity_of(peer) {
                     let traffic = self.traffic.entry(identity).or_default();
                     traffic.sent_bytes += sent_bytes;

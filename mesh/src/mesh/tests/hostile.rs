@@ -172,7 +172,8 @@ fn a_name_taken_twice_is_an_alarm_and_no_more() {
     sim.run(SECOND);
     let now = sim.now;
     let first = sim.identity(0);
-    let payload = wire::encode(1, &crate::gossip::Gossip::Members { members: vec![twin.clone()], seen: Vec::new() });
+    let news = crate::gossip::Gossip::Members { members: vec![twin.clone()], seen: Vec::new() };
+    let payload = wire::encode(crate::gossip::GOSSIP_VERSION, &news);
     sim.mesh(1).handle_gossip(first, &payload, now);
     sim.mesh(1).handle_gossip(first, &payload, now);
     sim.drain();

@@ -53,6 +53,8 @@ pub(super) struct Sim {
     pub(super) weather: Weather,
     /// Pairs of nodes that cannot reach one another.
     pub(super) cuts: BTreeSet<(usize, usize)>,
+    /// From whom to whom nothing comes, though it does the other way.
+    pub(super) one_way_cuts: BTreeSet<(usize, usize)>,
     /// Datagrams that were sent, if anybody wants them.
     pub(super) tap: Option<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>,
     parcels: BTreeMap<(Instant, u64), Parcel>,
@@ -109,6 +111,7 @@ impl Sim {
             now,
             weather: Weather::default(),
             cuts: BTreeSet::new(),
+            one_way_cuts: BTreeSet::new(),
             tap: None,
             parcels: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -194,7 +197,7 @@ impl Sim {
             }
             let parcel = self.parcels.first_key_value().map(|((at, _), _)| *at);
             let now = self.now;
-            let timers = self.nodes.iter().filter_map(|node| node.mesh.as_ref()?.poll_timeout(now));
+            let timers = self.nodes.iter_mut().filter_map(|node| node.mesh.as_mut()?.poll_timeout(now));
             let Some(next) = timers.chain(parcel).min().filter(|next| *next <= end) else {
                 self.now = end;
                 return done(self);
@@ -214,7 +217,9 @@ impl Sim {
             self.drain();
         }
         for node in &mut self.nodes {
-            if let Some(mesh) = node.mesh.as_mut().filter(|mesh| mesh.poll_timeout(now).is_some_and(|due| due <= now)) {
+            if let Some(mesh) = node.mesh.as_mut()
+                && mesh.poll_timeout(now).is_some_and(|due| due <= now)
+            {
                 mesh.handle_timeout(now);
             }
         }
@@ -280,7 +285,7 @@ impl Sim {
             }
             Carrier::Stream(stream) => {
                 let Some(&(node, stream)) = self.links.get(&(at, stream)) else { return };
-                if !self.cuts.contains(&(at.min(node), at.max(node))) {
+                if !self.cuts.contains(&(at.min(node), at.max(node))) && !self.one_way_cuts.contains(&(at, node)) {
                     self.post(Parcel::Bytes { node, stream, bytes }, self.weather.delay);
                 }
             }
@@ -329,7 +334,9 @@ impl Sim {
 
     fn is_cut(&self, at: usize, to: SocketAddr) -> bool {
         let other = self.nodes.iter().position(|node| node.address == to);
-        other.is_some_and(|other| self.cuts.contains(&(at.min(other), at.max(other))))
+        other.is_some_and(|other| {
+            self.cuts.contains(&(at.min(other), at.max(other))) || self.one_way_cuts.contains(&(at, other))
+        })
     }
 
     fn post(&mut self, parcel: Parcel, delay: Duration) {
@@ -364,7 +371,9 @@ impl Sim {
         let sealer = node.sealers.entry(session.local_index).or_insert_with(|| session.sealer(0));
         let mut datagram = vec![1; 64];
         sealer.seal(&mut datagram).ok()?;
-        Some((datagram, peer.endpoint))
+        let (index, endpoint, now) = (session.peer, peer.endpoint, self.now);
+        node.mesh.as_mut()?.handle_traffic(index, 64, 0, now);
+        Some((datagram, endpoint))
     }
 
     pub(super) fn open_data(&mut self, from: usize, to: usize, datagram: &mut [u8]) -> bool {
@@ -381,6 +390,9 @@ impl Sim {
         let opened = opener.open(datagram).is_ok();
         if opened && peer.endpoint != Some(address) {
             mesh.handle_roamed(session.peer, session.local_index, address, now);
+        }
+        if opened {
+            mesh.handle_traffic(session.peer, 0, 64, now);
         }
         opened
     }

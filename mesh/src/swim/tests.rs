@@ -1,0 +1,167 @@
+//! Three routers in one process, whose words are handed over or not; and the words themselves.
+
+use std::collections::BTreeSet;
+
+use foca::Codec as _;
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn identity(number: u8) -> Identity {
+    Identity([number; 32])
+}
+
+/// Some routers that all know one another.
+struct Ring {
+    swims: Vec<Swim>,
+    heard: BTreeMap<(u8, u8), Instant>,
+    dead: BTreeSet<u8>,
+    now: Instant,
+    told: Vec<(u8, Deed)>,
+    words: usize,
+}
+
+impl Ring {
+    fn new(count: u8) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin; the tests only add to it")]
+        let now = Instant::now();
+        let mut swims: Vec<Swim> =
+            (0..count).map(|number| Swim::new(identity(number), 1, [number + 1; 8], now)).collect();
+        for (number, swim) in (0u8..).zip(&mut swims) {
+            (0..count).filter(|other| *other != number).for_each(|other| swim.handle_up(identity(other), 1, now));
+        }
+        Self { swims, heard: BTreeMap::new(), dead: BTreeSet::new(), now, told: Vec::new(), words: 0 }
+    }
+
+    /// Time passes in small steps; a word takes one of them.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(10);
+            for number in (0u8..).take(self.swims.len()).filter(|number| !self.dead.contains(number)).collect::<Vec<_>>() {
+                let (now, heard) = (self.now, &self.heard);
+                let swim = &mut self.swims[usize::from(number)];
+                swim.handle_timeout(|from| heard.get(&(number, from.0[0])).copied(), now);
+                let deeds: Vec<Deed> = std::iter::from_fn(|| swim.poll_deed()).collect();
+                deeds.into_iter().for_each(|deed| self.carry(number, deed));
+            }
+        }
+    }
+
+    fn carry(&mut self, number: u8, deed: Deed) {
+        let Deed::Send { to, bytes } = deed else { return self.told.push((number, deed)) };
+        self.words += 1;
+        let to = to.0[0];
+        if !self.dead.contains(&to) {
+            self.heard.insert((to, number), self.now);
+            self.swims[usize::from(to)].handle_data(identity(number), &bytes, self.now).unwrap();
+        }
+    }
+
+    fn told(&self, deed: &Deed) -> BTreeSet<u8> {
+        self.told.iter().filter(|(_, told)| told == deed).map(|(number, _)| *number).collect()
+    }
+}
+
+#[test]
+fn the_living_are_never_called_gone_and_cost_the_same_however_many() {
+    let words = [3, 12].map(|count| {
+        let mut ring = Ring::new(count);
+        ring.run(100 * SECOND);
+        let gone = ring.told.iter().any(|(_, deed)| matches!(deed, Deed::Gone(_) | Deed::Doubt(_) | Deed::DoubtAll));
+        assert!(!gone, "{:?}", ring.told);
+        ring.words / usize::from(count)
+    });
+    assert!(words.iter().all(|words| (190..=210).contains(words)), "{words:?}");
+}
+
+#[test]
+fn the_dead_are_doubted_first_and_then_called_gone_by_everybody() {
+    let mut ring = Ring::new(5);
+    ring.run(10 * SECOND);
+    ring.dead.insert(4);
+    ring.run(12 * SECOND);
+    let others: BTreeSet<u8> = (0..4).collect();
+    assert_eq!(ring.told(&Deed::Doubt(identity(4))), others);
+    assert_eq!(ring.told(&Deed::Gone(identity(4))), others);
+}
+
+#[test]
+fn who_is_called_gone_and_lives_says_so_in_a_new_life() {
+    let mut ring = Ring::new(4);
+    ring.run(5 * SECOND);
+    ring.dead.insert(3);
+    ring.run(12 * SECOND);
+    ring.told.clear();
+    ring.dead.clear();
+    ring.run(10 * SECOND);
+    assert_eq!(ring.told(&Deed::Back(identity(3))), (0..3).collect());
+    ring.told.clear();
+    ring.run(60 * SECOND);
+    assert_eq!(ring.told, []);
+}
+
+#[test]
+fn anything_heard_counts_as_the_answer() {
+    // 1 is deaf to the words of liveness, and is heard all the same: its frames come.
+    let mut ring = Ring::new(2);
+    ring.dead.insert(1);
+    for _ in 0..600 {
+        ring.heard.insert((0, 1), ring.now + Duration::from_millis(100));
+        ring.run(SECOND / 10);
+    }
+    assert_eq!(ring.told.iter().filter(|(_, deed)| !matches!(deed, Deed::Back(_))).count(), 0, "{:?}", ring.told);
+}
+
+#[test]
+fn who_hears_nobody_doubts_everybody() {
+    let mut ring = Ring::new(6);
+    ring.run(5 * SECOND);
+    ring.dead.extend(1..6);
+    ring.run(5 * SECOND);
+    assert_eq!(ring.told(&Deed::DoubtAll), BTreeSet::from([0]));
+}
+
+fn router() -> impl Strategy<Value = Router> {
+    (any::<[u8; 32]>(), any::<Life>()).prop_map(|(identity, life)| Router { identity: Identity(identity), life })
+}
+
+fn message() -> impl Strategy<Value = foca::Message<Router>> {
+    use foca::Message::{Ack, Announce, Feed, ForwardedAck, Gossip, IndirectAck, IndirectPing, Ping, PingReq, TurnUndead};
+    let probe = (0..6, any::<u8>(), router()).prop_map(|(kind, probe_number, router)| match kind {
+        0 => Ping(probe_number),
+        1 => Ack(probe_number),
+        2 => PingReq { target: router, probe_number },
+        3 => IndirectPing { origin: router, probe_number },
+        4 => IndirectAck { target: router, probe_number },
+        _ => ForwardedAck { origin: router, probe_number },
+    });
+    prop_oneof![probe, Just(Announce), Just(Feed), Just(Gossip), Just(TurnUndead)]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_the_same(
+        message in message(), src in router(), dst in router(), src_incarnation: u16,
+        suspects in proptest::collection::vec((router(), any::<u16>()), 0..4),
+    ) {
+        let header = foca::Header { src, src_incarnation, dst, message };
+        let mut bytes = Vec::new();
+        Words.encode_header(&header, &mut bytes).unwrap();
+        prop_assert_eq!(Words.decode_header(&bytes[..]).unwrap(), header);
+        bytes.extend(u16::try_from(suspects.len()).unwrap().to_be_bytes());
+        for (router, incarnation) in &suspects {
+            let member = foca::Member::new(*router, *incarnation, foca::State::Suspect);
+            Words.encode_member(&member, &mut bytes).unwrap();
+        }
+        prop_assert_eq!(Words::suspicions(&Words::strip(&bytes)), suspects);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+        let mut ring = Ring::new(2);
+        let _ = ring.swims[0].handle_data(identity(1), &bytes, ring.now);
+    }
+}
