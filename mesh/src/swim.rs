@@ -81,7 +81,7 @@ impl Swim {
     /// The view of a router that has met nobody.
     pub(crate) fn new(identity: Identity, boot: u32, seed: [u8; 8], now: Instant) -> Self {
         let me = Router { identity, life: (boot, 0) };
-        let foca = Foca::new(me, settings(), Dice(u64::from_le_bytes(seed) | 1), Words::default());
+        let foca = Foca::new(me, settings(), Dice(u64::from_le_bytes(seed) | 1), Words);
         let said = Said { now, deeds: VecDeque::new(), timers: BTreeMap::new(), count: 0, pinged: None };
         Self { foca, said, probe: None, failures: 0, suspicions: BTreeMap::new() }
     }
@@ -129,7 +129,11 @@ impl Swim {
             match timer {
                 Timer::SendIndirectProbe { .. } => self.look(&heard, Stage::Direct),
                 Timer::ProbeRandomMember(_) => self.look(&heard, Stage::Last),
-                _ => {}
+                Timer::ChangeSuspectToDown { .. }
+                | Timer::RemoveDown(_)
+                | Timer::PeriodicGossip(_)
+                | Timer::PeriodicAnnounce(_)
+                | Timer::PeriodicAnnounceDown(_) => {}
             }
             if let Err(error) = self.foca.handle_timer(timer, &mut self.said) {
                 tracing::trace!(%error, "a deadline of liveness that does not fit");
@@ -278,10 +282,8 @@ const PROBE_PERIOD: Duration = Duration::from_secs(1);
 /// Above the round trip of most paths; then this router asks by itself, and asks others to.
 const PROBE_RTT: Duration = Duration::from_millis(400);
 /// Enough that a lost word is not the end of an indirect probe.
-#[expect(clippy::unwrap_used, reason = "a constant")]
 const INDIRECT: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 /// Four times the decimal logarithm of a cluster of a few thousand, as SWIM's paper wants it.
-#[expect(clippy::unwrap_used, reason = "a constant")]
 const TRANSMISSIONS: NonZeroU8 = NonZeroU8::new(15).unwrap();
 /// Time for the suspected one to contradict, and for everybody to ask it.
 const SUSPICION: Duration = Duration::from_secs(3);
@@ -290,8 +292,8 @@ const FORGET: Duration = Duration::from_secs(60);
 /// There is news seldom; then it is told to three routers this often.
 const GOSSIP: Duration = Duration::from_millis(300);
 /// With the sealing below what surely fits a datagram.
-#[expect(clippy::unwrap_used, reason = "a constant")]
-const PACKET_BYTES: NonZeroUsize = NonZeroUsize::new(crate::channel::DATAGRAM_BYTES + words::ADDRESS_BYTES - 16).unwrap();
+const PACKET_BYTES: NonZeroUsize =
+    NonZeroUsize::new(crate::channel::DATAGRAM_BYTES + words::ADDRESS_BYTES - 16).unwrap();
 /// Three different routers that do not answer in a row: it is more likely this one that is cut off.
 const FAILURES_ALARMING: u32 = 3;
 

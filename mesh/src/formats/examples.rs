@@ -108,7 +108,11 @@ fn membership() -> Vec<Example> {
     let others = [
         ("mesh-gossip", "members", gossip),
         ("mesh-gossip", "buckets", wire::encode(GOSSIP_VERSION, &Gossip::Buckets(vec![1, u64::MAX]))),
-        ("mesh-gossip", "lines", wire::encode(GOSSIP_VERSION, &Gossip::Lines { buckets: 5, lines: vec![line_of(&member(1))] })),
+        (
+            "mesh-gossip",
+            "lines",
+            wire::encode(GOSSIP_VERSION, &Gossip::Lines { buckets: 5, lines: vec![line_of(&member(1))] }),
+        ),
         ("mesh-gossip", "want", wire::encode(GOSSIP_VERSION, &Gossip::Want(vec![member(1).identity()]))),
         ("mesh-member", "first", wire::encode(MEMBER_VERSION, &member(1))),
         ("mesh-member", "revoked", wire::encode(MEMBER_VERSION, &Member { revoked: true, ..member(0) })),

@@ -10,8 +10,8 @@ use crate::aead::Suite;
 use crate::config::PeerTimes;
 use crate::event::Carrier;
 use crate::gate::{Source, Verdict, cookie_reply_index, open_cookie};
-use crate::peer::Peer;
 use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
+use crate::peer::Peer;
 use crate::plan::SessionHead;
 use crate::session::{Birth, Life, Role, Session};
 

@@ -23,9 +23,8 @@ impl Mesh {
     pub(super) fn tend(&mut self, now: Instant) {
         if self.swim.deadline().is_some_and(|due| due <= now) {
             let peers = &self.peers;
-            let heard = |identity: Identity| {
-                peers.get(&identity).filter(|peer| peer.is_up()).map(|peer| peer.liveness.heard())
-            };
+            let heard =
+                |identity: Identity| peers.get(&identity).filter(|peer| peer.is_up()).map(|peer| peer.liveness.heard());
             self.swim.handle_timeout(heard, now);
             self.act(now);
         }

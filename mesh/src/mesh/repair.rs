@@ -21,11 +21,14 @@ use crate::peer::Peer;
 impl Mesh {
     /// A peer's message carries another digest than ours.
     pub(super) fn compare_rosters(&mut self, identity: Identity, theirs: [u8; 8], now: Instant) {
-        let is_soon = |last: Option<Instant>, pause| last.is_some_and(|last| now.saturating_duration_since(last) < pause);
+        let is_soon =
+            |last: Option<Instant>, pause| last.is_some_and(|last| now.saturating_duration_since(last) < pause);
         if theirs == self.roster.digest() || is_soon(self.compared, COMPARE_PAUSE) {
             return;
         }
-        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !is_soon(peer.compared, PEER_PAUSE)) else { return };
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !is_soon(peer.compared, PEER_PAUSE)) else {
+            return;
+        };
         (peer.compared, self.compared) = (Some(now), Some(now));
         let buckets = self.roster.buckets().to_vec();
         self.say(identity, &Gossip::Buckets(buckets), now);

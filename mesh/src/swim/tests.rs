@@ -40,7 +40,9 @@ impl Ring {
         let end = self.now + time;
         while self.now < end {
             self.now += Duration::from_millis(10);
-            for number in (0u8..).take(self.swims.len()).filter(|number| !self.dead.contains(number)).collect::<Vec<_>>() {
+            for number in
+                (0u8..).take(self.swims.len()).filter(|number| !self.dead.contains(number)).collect::<Vec<_>>()
+            {
                 let (now, heard) = (self.now, &self.heard);
                 let swim = &mut self.swims[usize::from(number)];
                 swim.handle_timeout(|from| heard.get(&(number, from.0[0])).copied(), now);
@@ -129,7 +131,9 @@ fn router() -> impl Strategy<Value = Router> {
 }
 
 fn message() -> impl Strategy<Value = foca::Message<Router>> {
-    use foca::Message::{Ack, Announce, Feed, ForwardedAck, Gossip, IndirectAck, IndirectPing, Ping, PingReq, TurnUndead};
+    use foca::Message::{
+        Ack, Announce, Feed, ForwardedAck, Gossip, IndirectAck, IndirectPing, Ping, PingReq, TurnUndead,
+    };
     let probe = (0..6, any::<u8>(), router()).prop_map(|(kind, probe_number, router)| match kind {
         0 => Ping(probe_number),
         1 => Ack(probe_number),
