@@ -362,7 +362,7 @@ impl Explorer {
             Message::RevokeCommit { .. } | Message::Entries(_) => {
                 parcels.push(Parcel { from: courier(), to: None, bytes })
             }
-            Message::Digest(_) | Message::Compare(_) | Message::Want(_) | Message::WantRange(_) => {}
+            Message::Digest(_) | Message::Compare(_) | Message::Want(_) | Message::WantRange(_) | Message::Part(_) => {}
             Message::SpaceRequest(_)
             | Message::SpaceDeny { .. }
             | Message::MovePrepare(_)

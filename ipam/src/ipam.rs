@@ -11,6 +11,7 @@ use wire::message::{EntryBody, Message};
 use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 
 use crate::config::Config;
+use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::event::{Alarm, Event, RequestId};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseState, Leases, PeerLabel};
@@ -18,6 +19,7 @@ use crate::ledger::{Ledger, Parking};
 use crate::members::Members;
 use crate::moving::Moves;
 use crate::outbox::{Outbox, To};
+use crate::parts::{Parts, split};
 use crate::revoke::Revocations;
 use crate::space::Space;
 use crate::store::Write;
@@ -53,6 +55,7 @@ pub struct Ipam {
     moves: Moves,
     waiting: Waiting,
     outbox: Outbox,
+    parts: Parts,
     course: Course,
 }
 
@@ -62,8 +65,11 @@ struct Course {
     health: Health,
     started: Instant,
     gossip_at: Instant,
-    /// Whose turn it is to be compared with.
-    gossip_turn: usize,
+    /// Turns of the comparison since the last round.
+    turns: u32,
+    dice: Dice,
+    /// Numbers messages that travel in parts.
+    parted: u64,
     /// Numbers freed slots, so that their order survives a restart.
     freed: u64,
     table_changed: bool,
@@ -152,6 +158,7 @@ impl Ipam {
     /// A peer is not connected any more. Nothing changes owner over it (invariant I5).
     pub fn handle_peer_down(&mut self, identity: Identity, now: Instant) {
         self.members.disconnect(&identity);
+        self.parts.forget(&identity);
         self.ask_others(identity, now);
         self.fail_claims_at(identity, now);
         self.quest_lost(identity, now);
@@ -358,8 +365,7 @@ impl Ipam {
     }
 
     fn send(&mut self, to: To, message: &Message) {
-        let bytes = message.emit();
-        if bytes.len() <= wire::message::MESSAGE_BYTES_MAX {
+        for bytes in split(message.emit(), &mut self.course.parted) {
             self.outbox.transmit(to, bytes);
         }
     }
@@ -409,6 +415,11 @@ impl Ipam {
             Message::RevokeAsk { ask, records } => self.handle_ask(from, ask, records, now),
             Message::RevokePromise { promise, records } => self.handle_promise(promise, records, now),
             Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, now),
+            Message::Part(part) => {
+                if let Some(whole) = self.parts.take(from, part) {
+                    self.react(from, whole, now);
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod config;
+mod dice;
 mod directory;
 mod event;
 mod ipam;
@@ -15,6 +16,7 @@ mod members;
 pub mod moving;
 mod names;
 mod outbox;
+mod parts;
 mod revoke;
 mod seal;
 mod space;

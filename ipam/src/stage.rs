@@ -20,6 +20,7 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     pub(crate) events: Vec<Event>,
     pub(crate) batches: usize,
+    pub(crate) sent_bytes: usize,
 }
 
 pub(crate) struct Stage {
@@ -130,7 +131,7 @@ impl Stage {
             apply(&mut disk, &adopt_snapshot(&config, &snapshot.unwrap(), self.now).unwrap());
         }
         let ipam = Ipam::new(config.clone(), &rows(&disk), self.now).unwrap();
-        self.hosts.push(Host { config, ipam, disk, events: Vec::new(), batches: 0 });
+        self.hosts.push(Host { config, ipam, disk, events: Vec::new(), batches: 0, sent_bytes: 0 });
         let newest = self.hosts.len() - 1;
         self.introduce(newest, newest);
         for host in heard_by {
@@ -206,6 +207,7 @@ impl Stage {
             for other in 0..self.hosts.len() {
                 let meant = to == To::AllPeers || to == To::Peer(self.id(other));
                 if meant && self.links.contains(&(host, other)) {
+                    self.hosts[host].sent_bytes += bytes.len();
                     self.hosts[other].ipam.handle_message(from, &bytes, self.now);
                 }
             }

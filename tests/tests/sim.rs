@@ -1,7 +1,7 @@
 //! Many real ledgers on one virtual clock: links that delay, lose and break, disks that forget what was not synced, hosts
 //! that die at any moment. The rules are looked at after every step; a failure names its seed.
 //!
-//! `RADDLE_SIM_SEEDS=100..200` runs others than the usual seeds.
+//! `RADDLE_SIM_SEEDS=100..200` runs others than the usual seeds and the fresh one; `scripts/soak sim` runs a thousand.
 
 #[path = "sim/dice.rs"]
 mod dice;
@@ -12,7 +12,11 @@ mod rules;
 #[path = "sim/world.rs"]
 mod world;
 
-use std::{ops::Range, time::Duration};
+use std::{
+    io::Write as _,
+    ops::Range,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -23,10 +27,18 @@ const STEPS: usize = 1500;
 /// Design: after a heal everything is equal within 15 s.
 const HEALED: Duration = Duration::from_secs(15);
 
-fn seeds(usual: Range<u64>) -> Result<Range<u64>> {
-    let Ok(text) = std::env::var("RADDLE_SIM_SEEDS") else { return Ok(usual) };
-    let (from, to) = text.split_once("..").context("RADDLE_SIM_SEEDS is FROM..TO")?;
-    Ok(from.parse()?..to.parse()?)
+/// The usual seeds, many more under `scripts/soak`, and one that nobody has ever tried.
+fn seeds(usual: Range<u64>, soaking: usize) -> Result<Vec<u64>> {
+    if let Ok(text) = std::env::var("RADDLE_SIM_SEEDS") {
+        let (from, to) = text.split_once("..").context("RADDLE_SIM_SEEDS is FROM..TO")?;
+        return Ok((from.parse()?..to.parse()?).collect());
+    }
+    let usual_many = usize::try_from(usual.end - usual.start)?;
+    let many = u64::try_from(tests::rounds(usual_many, soaking))?;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let fresh = u64::from(since.subsec_nanos()) << 16 | since.as_secs() & 0xffff;
+    writeln!(std::io::stdout(), "fresh seed {fresh}: RADDLE_SIM_SEEDS={fresh}..{} repeats it", fresh + 1)?;
+    Ok((usual.start..usual.start + many).chain([fresh]).collect())
 }
 
 fn run(seed: u64, hosts: usize, faults: Faults) -> Result<World> {
@@ -47,7 +59,7 @@ fn heals(mut world: World, seed: u64) -> Result<World> {
 
 #[test]
 fn without_faults_every_workload_keeps_its_address() -> Result<()> {
-    for seed in seeds(0..4)? {
+    for seed in seeds(0..4, 100)? {
         let world = heals(run(seed, 4, Faults::None)?, seed)?;
         ensure!(world.told().given > 100, "seed {seed}: nothing happened: {:?}", world.told());
         ensure!(world.told().strayed == 0, "seed {seed}: {:?}", world.told());
@@ -57,7 +69,7 @@ fn without_faults_every_workload_keeps_its_address() -> Result<()> {
 
 #[test]
 fn no_address_is_given_twice_whatever_breaks() -> Result<()> {
-    for seed in seeds(100..112)? {
+    for seed in seeds(100..112, 1000)? {
         let world = heals(run(seed, 5, Faults::All)?, seed)?;
         ensure!(world.told().given > 50 && world.told().crashes > 5, "seed {seed}: too quiet: {:?}", world.told());
     }

@@ -11,8 +11,10 @@ use crate::id::{Epoch, Hash, Identity, NetworkId, Slot};
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
 mod name;
+mod part;
 
 pub use name::{Invited, Name, NameVerdict};
+pub use part::Part;
 
 /// The version of [`Message`] this crate writes.
 pub const MESSAGE_VERSION: u8 = 1;
@@ -20,8 +22,12 @@ pub const MESSAGE_VERSION: u8 = 1;
 pub const ENTRY_VERSION: u8 = 2;
 /// The version of [`Ask`], [`PromiseBody`] and [`Commit`] this crate writes.
 pub const REVOCATION_VERSION: u8 = 1;
-/// The largest message: several of them fit the 1 MiB that an envelope on a stream may have.
+/// The largest message that travels in one piece: the 1 MiB that an envelope on a stream may have holds it.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// The largest message at all, in as many [`Part`]s as it takes: some 20 000 records. A bound on what a peer can make us hold.
+pub const ASSEMBLED_BYTES_MAX: usize = 4 << 20;
+/// The bytes of a message in one of its parts: with their framing they stay below [`MESSAGE_BYTES_MAX`].
+pub const PART_BYTES: usize = 256 << 10;
 /// The longest workload key, container id or path: Kubernetes' namespace (63) and pod name (253) fit with the slash.
 pub const TEXT_BYTES_MAX: usize = 320;
 /// Buckets of a digest: 2 KiB a message, and a difference costs 1/256 of the ledger to find.
@@ -162,6 +168,8 @@ pub enum Message {
         /// Which.
         name: Name,
     },
+    /// A piece of a message that is too long for one.
+    Part(Part),
 }
 
 /// What one side holds in one bucket of its digest.
@@ -385,8 +393,20 @@ impl Message {
     /// # Errors
     /// [`ParseMessageError`]; nothing is kept of the bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseMessageError> {
-        if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(ParseMessageError::TooLong { bytes: bytes.len() });
+        Self::parse_within(MESSAGE_BYTES_MAX, bytes)
+    }
+
+    /// Reads what came in parts.
+    ///
+    /// # Errors
+    /// [`ParseMessageError`]; nothing is kept of the bytes.
+    pub fn parse_assembled(bytes: &[u8]) -> Result<Self, ParseMessageError> {
+        Self::parse_within(ASSEMBLED_BYTES_MAX, bytes)
+    }
+
+    fn parse_within(most: usize, bytes: &[u8]) -> Result<Self, ParseMessageError> {
+        if bytes.len() > most {
+            return Err(ParseMessageError::TooLong { bytes: bytes.len(), most });
         }
         let message: Self = decode(MESSAGE_VERSION, bytes)?;
         if message.is_within_limits() { Ok(message) } else { Err(ParseMessageError::Limits) }
@@ -396,6 +416,7 @@ impl Message {
         match self {
             Self::Digest(buckets) => buckets.len() == DIGEST_BUCKETS,
             Self::Compare(buckets) => buckets.len() <= DIGEST_BUCKETS,
+            Self::Part(part) => part.bytes.len() <= PART_BYTES,
             Self::Entries(entries) => entries.iter().all(Entry::is_within_limits),
             Self::MovePrepare(prepare) => is_text(&prepare.workload) && is_text(&prepare.ifname),
             Self::MoveOffer { lease, .. } | Self::MoveCommit { lease, .. } => {
@@ -454,10 +475,12 @@ fn is_text(text: &str) -> bool {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseMessageError {
     /// Longer than any message.
-    #[error("{bytes} bytes, where a message has at most {MESSAGE_BYTES_MAX}")]
+    #[error("{bytes} bytes, where a message has at most {most}")]
     TooLong {
         /// How long.
         bytes: usize,
+        /// How long one may be.
+        most: usize,
     },
     /// A text or list beyond its limit.
     #[error("a text or a list is beyond its limit")]

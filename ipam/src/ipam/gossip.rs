@@ -9,7 +9,7 @@
 //!     ◀── what A lacks ──
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use wire::message::{Bucket, DIGEST_BUCKETS, Entry, Message};
@@ -21,27 +21,28 @@ use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::store::Write;
 
-/// Peers compared with in a round: with fewer, a peer's turn comes too seldom in a small mesh; with all, a round costs N digests.
-const PEERS_A_ROUND: usize = 3;
 /// Records in one message: some 200 KiB, far below the limit of a message.
 const RECORDS_A_MESSAGE: usize = 1000;
 /// Directory lines in one message: at their longest some 400 KiB.
 const ENTRIES_A_MESSAGE: usize = 300;
 /// Hashes in one message: 384 KiB.
 const HASHES_A_MESSAGE: usize = 12_000;
+/// Items sent in one go: below the 8 MiB that may wait for a stream, at their longest too.
+const ITEMS_A_TURN: usize = 4000;
+/// Further turns between two rounds: a quarter of a million items, and an end where two ledgers cannot become equal.
+const TURNS_A_ROUND: u32 = 64;
 
 impl Ipam {
-    /// Compares with the next few peers.
+    /// Compares with one other, whichever it is: what a round costs does not grow with the peers.
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
+        self.course.turns = 0;
         self.settle_names(now);
         self.meet_all_expected(now);
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
-        for _ in 0..PEERS_A_ROUND.min(peers.len()) {
-            self.course.gossip_turn = (self.course.gossip_turn + 1) % peers.len();
-            if let Some(peer) = peers.get(self.course.gossip_turn) {
-                self.send_digest(*peer);
-            }
+        let which = self.course.dice.below(peers.len());
+        if let Some(peer) = peers.get(which) {
+            self.send_digest(*peer);
         }
     }
 
@@ -55,28 +56,40 @@ impl Ipam {
         self.send(To::Peer(to), &Message::Digest(digest));
     }
 
+    /// There was more than one turn could carry: what is left of the difference follows at once.
+    fn take_another_turn(&mut self, with: Identity) {
+        if self.course.turns < TURNS_A_ROUND {
+            self.course.turns += 1;
+            self.send_digest(with);
+        }
+    }
+
     pub(super) fn handle_digest(&mut self, from: Identity, theirs: &[u64]) {
         let ours = self.digest();
-        let differing: BTreeSet<usize> = ours
-            .iter()
-            .zip(theirs)
-            .enumerate()
-            .filter(|(_, (ours, theirs))| ours != theirs)
-            .map(|(number, _)| number)
-            .collect();
-        if differing.is_empty() {
+        let mut held: BTreeMap<usize, Vec<Hash>> = BTreeMap::new();
+        for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+            if ours != theirs {
+                held.insert(number, Vec::new());
+            }
+        }
+        if held.is_empty() {
             return;
         }
-        let mut buckets: Vec<Bucket> = Vec::new();
-        let mut total = 0;
-        for number in differing {
-            let mut hashes: Vec<_> = self.item_hashes().filter(|hash| bucket_of(hash) == number).collect();
-            hashes.sort_unstable();
+        for hash in self.item_hashes() {
+            if let Some(hashes) = held.get_mut(&bucket_of(&hash)) {
+                hashes.push(hash);
+            }
+        }
+        // Beginning anywhere: a difference that cannot be mended must not hide the others for ever.
+        let first = self.course.dice.below(DIGEST_BUCKETS);
+        let (before, after): (Vec<_>, Vec<_>) = held.into_iter().partition(|(number, _)| *number < first);
+        let (mut buckets, mut total): (Vec<Bucket>, usize) = (Vec::new(), 0);
+        for (number, mut hashes) in after.into_iter().chain(before) {
             total += hashes.len();
             if total > HASHES_A_MESSAGE && !buckets.is_empty() {
-                // What is left over is found in the next round.
                 break;
             }
+            hashes.sort_unstable();
             hashes.truncate(HASHES_A_MESSAGE);
             buckets.push(Bucket { number: u8::try_from(number).unwrap_or(u8::MAX), hashes });
         }
@@ -88,28 +101,36 @@ impl Ipam {
         let compared: BTreeSet<usize> = buckets.iter().map(|bucket| usize::from(bucket.number)).collect();
         let ours: BTreeSet<Hash> = self.item_hashes().filter(|hash| compared.contains(&bucket_of(hash))).collect();
         let lacked_there: Vec<_> = ours.difference(&theirs).copied().collect();
-        let lacked_here: Vec<_> = theirs.difference(&ours).copied().take(HASHES_A_MESSAGE).collect();
-        self.send_items(from, &lacked_there);
-        if !lacked_here.is_empty() {
+        let lacked_here: Vec<_> = theirs.difference(&ours).copied().take(ITEMS_A_TURN).collect();
+        let is_full = theirs.len() > HASHES_A_MESSAGE / 2 && compared.len() < DIGEST_BUCKETS;
+        let wants = !lacked_here.is_empty();
+        if wants {
             self.send(To::Peer(from), &Message::Want(lacked_here));
+        }
+        self.send_items(from, &lacked_there);
+        if is_full && !wants && lacked_there.len() < ITEMS_A_TURN {
+            self.take_another_turn(from);
         }
     }
 
     /// Sends the items of these hashes, whatever they are.
     pub(super) fn send_items(&mut self, to: Identity, hashes: &[Hash]) {
-        let hashes = hashes.get(..HASHES_A_MESSAGE).unwrap_or(hashes);
+        let turn = hashes.get(..ITEMS_A_TURN).unwrap_or(hashes);
         // A revocation first: it says which of the records count.
-        for hash in hashes {
+        for hash in turn {
             if let Some(commit) = self.revocations.commits.get(hash).cloned() {
                 let message = self.commit_message(commit);
                 self.send(To::Peer(to), &message);
             }
         }
-        let records: Vec<Record> = hashes.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        let records: Vec<Record> = turn.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
         self.send_records(to, records);
-        let entries: Vec<Entry> = hashes.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
+        let entries: Vec<Entry> = turn.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
+        }
+        if hashes.len() >= ITEMS_A_TURN {
+            self.take_another_turn(to);
         }
     }
 
@@ -169,7 +190,7 @@ impl Ipam {
         let is_theirs =
             |record: &&Record| identities.contains(&record.body.author) || identities.contains(&record.body.owner);
         let mut records: Vec<_> = self.ledger.records().map(|(_, record)| record).filter(is_theirs).cloned().collect();
-        records.sort_by_key(|record| (record.body.epoch, hash_of_record(record)));
+        records.sort_by_cached_key(|record| (record.body.epoch, hash_of_record(record)));
         records
     }
 }

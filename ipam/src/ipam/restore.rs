@@ -13,12 +13,14 @@ use wire::{ClusterId, DecodeError, GENESIS_VERSION, Identity, NetworkId, RECORD_
 use super::ownership::Gain;
 use super::{Course, Health, Ipam, Waiting};
 use crate::config::Config;
+use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::lease::{LeaseState, Leases};
 use crate::ledger::{Ledger, Parking, hash_of_record};
 use crate::members::Members;
 use crate::moving::Moves;
 use crate::outbox::Outbox;
+use crate::parts::Parts;
 use crate::revoke::{Revocations, hash_of_commit, prove};
 use crate::seal::{hash_of, is_signed_by};
 use crate::store::{Contents, Table, Write};
@@ -180,11 +182,14 @@ impl Ipam {
             moves: Moves::default(),
             waiting: Waiting::default(),
             outbox: Outbox::new(stored),
+            parts: Parts::default(),
             course: Course {
                 health: Health::Working,
                 started: now,
                 gossip_at,
-                gossip_turn: 0,
+                turns: 0,
+                dice: Dice::new(config.seed),
+                parted: 0,
                 freed: 0,
                 table_changed: false,
             },
@@ -222,7 +227,7 @@ impl Ipam {
 
     /// Replays the ledger: every record has a higher epoch than what it extends, and so has every inheritance.
     fn fill_ledger(&mut self, mut records: Vec<wire::Record>, commits: Vec<(u64, wire::message::Commit)>) {
-        records.sort_by_key(|record| (record.body.epoch, hash_of_record(record)));
+        records.sort_by_cached_key(|record| (record.body.epoch, hash_of_record(record)));
         for (_, commit) in commits {
             records.retain(|record| self.ledger.apply(record) == crate::ledger::Outcome::Gap);
             let Some(decision) = prove(&commit, self.config.rules) else { continue };

@@ -174,8 +174,11 @@ impl Ipam {
     fn hold_moved(&mut self, network: NetworkId, slot: Slot, moved: &MovedLease, now: Instant) {
         let name = LeaseKey { network, workload: moved.workload.clone(), ifname: moved.ifname.clone() };
         let free = self.is_mine(network, slot) && self.spaces.get(&network).is_some_and(|space| space.is_free(slot));
-        let elsewhere = self.has_lost_name(&name);
-        if !free || elsewhere || self.leases.of_key(&name).is_some() || self.course.health != Health::Working {
+        if free && self.has_lost_name(&name) {
+            // Whoever had the address until now may have stopped a moment ago.
+            return self.rest_slot(network, slot, now);
+        }
+        if !free || self.leases.of_key(&name).is_some() || self.course.health != Health::Working {
             return;
         }
         let Some(holding) = self.ledger.owner(network, slot) else { return };

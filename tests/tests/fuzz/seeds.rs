@@ -11,7 +11,7 @@ use wire::{
     frame::Protocol,
     message::{
         Ask, Bucket, Commit, Entry, EntryBody, EntryState, Handover, Invited, Message, MoveKey, MovePrepare,
-        MoveRefusal, MovedLease, Name, Need, Promise, PromiseBody, SpaceRequest, Wish,
+        MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, SpaceRequest, Wish,
     },
 };
 
@@ -94,6 +94,7 @@ fn messages() -> Vec<(&'static str, Message)> {
     let container_id = String::from("c0ffee");
     vec![
         ("records", Message::Records(records.clone())),
+        ("part", Message::Part(Part { message: 1, number: 2, last: true, bytes: vec![7; 9] })),
         (
             "entries",
             Message::Entries(vec![entry(EntryState::Active), entry(EntryState::Held), entry(EntryState::Ended)]),

@@ -183,6 +183,8 @@ fn message() -> impl Strategy<Value = Message> {
             attempt,
             outcome
         }),
+        (any::<u64>(), any::<u32>(), any::<bool>(), vec(any::<u8>(), 0..9))
+            .prop_map(|(message, number, last, bytes)| { Message::Part(Part { message, number, last, bytes }) }),
     ]
 }
 
@@ -213,7 +215,10 @@ proptest! {
 #[test]
 fn a_message_beyond_the_limit_is_refused_unread() {
     let bytes = vec![MESSAGE_VERSION; MESSAGE_BYTES_MAX + 1];
-    assert_eq!(Message::parse(&bytes), Err(ParseMessageError::TooLong { bytes: MESSAGE_BYTES_MAX + 1 }));
+    assert_eq!(
+        Message::parse(&bytes),
+        Err(ParseMessageError::TooLong { bytes: MESSAGE_BYTES_MAX + 1, most: MESSAGE_BYTES_MAX })
+    );
 }
 
 #[test]

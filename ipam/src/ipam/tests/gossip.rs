@@ -35,6 +35,52 @@ fn what_was_lost_is_found_in_a_round() {
     assert_eq!(stage.hosts[2].ipam.directory().count(), 2);
 }
 
+fn lines(stage: &Stage, host: usize) -> Vec<wire::message::EntryBody> {
+    stage.hosts[host].ipam.directory().cloned().collect()
+}
+
+/// More than one message, and more than one turn, in either direction.
+#[test]
+fn thousands_that_were_missed_come_in_one_go() {
+    let mut stage = Stage::new(3, 18, 64);
+    stage.isolate(2);
+    for number in 0..5000 {
+        stage.claim(0, claim(&number.to_string(), Some(&format!("work-{number}")))).unwrap();
+    }
+    for other in [0, 1] {
+        stage.link(2, other);
+        stage.settle();
+        assert_eq!((lines(&stage, 2).len(), lines(&stage, other).len()), (5000, 5000));
+        assert_eq!(stage.hosts[2].ipam.table(), stage.hosts[0].ipam.table());
+    }
+    // What one round costs from now on: a digest, and nothing that grows with the ledger.
+    let before: usize = stage.hosts.iter().map(|host| host.sent_bytes).sum();
+    stage.pass(Duration::from_secs(100));
+    let round: usize = stage.hosts.iter().map(|host| host.sent_bytes).sum::<usize>() - before;
+    assert!(round <= 3 * 11 * 3000, "{round} bytes for three hosts");
+    // One difference costs its bucket, and the line.
+    let links = std::mem::take(&mut stage.links);
+    stage.release(0, "4999");
+    stage.links = links;
+    let before: usize = stage.hosts.iter().map(|host| host.sent_bytes).sum();
+    stage.pass(Duration::from_secs(30));
+    let repaired: usize = stage.hosts.iter().map(|host| host.sent_bytes).sum::<usize>() - before;
+    assert_eq!(lines(&stage, 0), lines(&stage, 2));
+    assert!(repaired <= 3 * 3 * 3000 + 3 * 4000, "{repaired} bytes for one line");
+}
+
+#[test]
+fn a_round_compares_with_one_peer_however_many_there_are() {
+    let mut stage = Stage::new(12, 20, 16);
+    stage.pass(Duration::from_secs(1));
+    let before: Vec<usize> = stage.hosts.iter().map(|host| host.sent_bytes).collect();
+    stage.pass(Duration::from_secs(100));
+    for (host, before) in stage.hosts.iter().zip(before) {
+        let sent = host.sent_bytes - before;
+        assert!((10 * 256..11 * 3000).contains(&sent), "{sent} bytes in ten rounds");
+    }
+}
+
 #[test]
 fn a_forged_record_is_not_taken() {
     let mut stage = Stage::new(3, 24, 16);
