@@ -1,7 +1,7 @@
 //! What the user wants of an attachment: addresses, MAC, workload.
 //!
-//! Owns where each wish may stand and which place wins: `runtimeConfig`, then `args.cni`, then `CNI_ARGS`. A wish that is
-//! overruled is not even looked at.
+//! Owns where each wish may stand and which place wins: `runtimeConfig`, in it the annotations of the pod last, then
+//! `args.cni`, then `CNI_ARGS`. A wish that is overruled is not even looked at.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,8 +31,8 @@ impl Wishes {
         let mut wishes = Self::default();
         wishes.want_addresses(runtime, conventional, arguments)?;
         wishes.mac = mac(runtime, conventional, arguments)?;
-        wishes.workload = workload(conventional, arguments)?;
-        wishes.take_over = match (take_over(conventional)?, arguments.take_over) {
+        wishes.workload = workload(runtime, conventional, arguments)?;
+        wishes.take_over = match (take_over(runtime, conventional)?, arguments.take_over) {
             (Some(said), _) | (None, Some(said)) => said,
             (None, None) => config.flag("takeOver", false)?,
         };
@@ -51,23 +51,25 @@ impl Wishes {
         conventional: Option<&Value>,
         arguments: &Arguments,
     ) -> Result<(), Fault> {
-        let places = [(runtime, "runtimeConfig.ips"), (conventional, "args.cni.ips")];
-        for (place, name) in places {
-            let addresses = addresses(place, name)?;
-            for address in &addresses {
-                self.want_address(*address, Code::Config, name)?;
-            }
-            if !addresses.is_empty() {
-                return Ok(());
-            }
+        let annotated = annotation(runtime, "raddle.ip")?;
+        let mut written = addresses(runtime, "runtimeConfig.ips")?;
+        let mut place = "runtimeConfig.ips";
+        if let (true, Some(text)) = (written.is_empty(), annotated) {
+            place = "the annotation raddle.ip";
+            written = text.split(',').map(|part| annotated_address(part, text)).collect::<Result<_, _>>()?;
         }
+        if written.is_empty() {
+            place = "args.cni.ips";
+            written = addresses(conventional, place)?;
+        }
+        written.iter().try_for_each(|address| self.want_address(*address, Code::Config, place))?;
         match &arguments.ip {
-            None => Ok(()),
-            Some(text) => {
+            Some(text) if written.is_empty() => {
                 let address = parse_address(text)
                     .ok_or_else(|| Fault::new(Code::Environment, format!("CNI_ARGS: IP={text} is not an address")))?;
                 self.want_address(address, Code::Environment, "CNI_ARGS: IP")
             }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -108,12 +110,18 @@ pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 fn mac(runtime: Option<&Value>, conventional: Option<&Value>, arguments: &Arguments) -> Result<Option<[u8; 6]>, Fault> {
-    let places = [(runtime, "runtimeConfig.mac"), (conventional, "args.cni.mac")];
-    for (place, name) in places {
-        if let Some(value) = entry(place, "mac").filter(|value| value.as_str() != Some("")) {
-            let text = value.as_str().ok_or_else(|| wrong_type(name, "text", value))?;
-            return wanted_mac(text, name).map(Some);
-        }
+    let written = |place, name| match entry(place, "mac").filter(|value| value.as_str() != Some("")) {
+        Some(value) => value.as_str().map(Some).ok_or_else(|| wrong_type(name, "text", value)),
+        None => Ok(None),
+    };
+    if let Some(text) = written(runtime, "runtimeConfig.mac")? {
+        return wanted_mac(text, "runtimeConfig.mac").map(Some);
+    }
+    if let Some(text) = annotation(runtime, "raddle.mac")? {
+        return wanted_mac(text, "the annotation raddle.mac").map(Some);
+    }
+    if let Some(text) = written(conventional, "args.cni.mac")? {
+        return wanted_mac(text, "args.cni.mac").map(Some);
     }
     arguments.mac.as_deref().map(|text| wanted_mac(text, "CNI_ARGS: MAC")).transpose()
 }
@@ -143,7 +151,14 @@ pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn workload(conventional: Option<&Value>, arguments: &Arguments) -> Result<Option<String>, Fault> {
+fn workload(
+    runtime: Option<&Value>,
+    conventional: Option<&Value>,
+    arguments: &Arguments,
+) -> Result<Option<String>, Fault> {
+    if let Some(workload) = annotation(runtime, "raddle.workload")? {
+        return good_workload(workload.to_owned(), Code::Config, "the annotation raddle.workload").map(Some);
+    }
     let label = labelled(conventional, "raddle.workload")?;
     let (workload, code, place) = match (label, &arguments.workload, arguments.pod()) {
         (Some(label), _, _) => (label, Code::Config, "args.cni.labels: raddle.workload"),
@@ -151,19 +166,27 @@ fn workload(conventional: Option<&Value>, arguments: &Arguments) -> Result<Optio
         (None, None, Some(pod)) => (pod, Code::Environment, "CNI_ARGS: K8S_POD_NAME"),
         (None, None, None) => return Ok(None),
     };
+    good_workload(workload, code, place).map(Some)
+}
+
+fn good_workload(workload: String, code: Code, place: &str) -> Result<String, Fault> {
     let good = (1..=LONGEST_WORKLOAD).contains(&workload.len()) && !workload.chars().any(char::is_control);
     if good {
-        return Ok(Some(workload));
+        return Ok(workload);
     }
     Err(Fault::new(code, format!("{place} must have 1 to {LONGEST_WORKLOAD} bytes, none of them a control character")))
 }
 
-fn take_over(conventional: Option<&Value>) -> Result<Option<bool>, Fault> {
-    match labelled(conventional, "raddle.take-over")?.as_deref() {
+fn take_over(runtime: Option<&Value>, conventional: Option<&Value>) -> Result<Option<bool>, Fault> {
+    let (text, place) = match annotation(runtime, "raddle.take-over")? {
+        Some(text) => (Some(text.to_owned()), "the annotation"),
+        None => (labelled(conventional, "raddle.take-over")?, "args.cni.labels:"),
+    };
+    match text.as_deref() {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
-        Some(_) => Err(Fault::new(Code::Config, "args.cni.labels: raddle.take-over is neither true nor false")),
+        Some(_) => Err(Fault::new(Code::Config, format!("{place} raddle.take-over is neither true nor false"))),
     }
 }
 
@@ -179,6 +202,20 @@ fn labelled(conventional: Option<&Value>, key: &str) -> Result<Option<String>, F
         Some(Some(value)) => Ok(Some(value.to_owned())),
         Some(None) => Err(Fault::new(Code::Config, format!("args.cni.labels: {key} has no value that is text"))),
     }
+}
+
+/// What a pod's annotation says, where the runtime hands annotations over.
+fn annotation<'a>(runtime: Option<&'a Value>, name: &str) -> Result<Option<&'a str>, Fault> {
+    let Some(value) = entry(runtime, "io.kubernetes.cri.pod-annotations").and_then(|all| all.get(name)) else {
+        return Ok(None);
+    };
+    let text = value.as_str().ok_or_else(|| wrong_type(&format!("the annotation {name}"), "text", value))?;
+    Ok(Some(text.trim()).filter(|text| !text.is_empty()))
+}
+
+fn annotated_address(part: &str, text: &str) -> Result<IpAddr, Fault> {
+    let bad = || Fault::new(Code::Config, format!("the annotation raddle.ip: {text:?} is not an address"));
+    parse_address(part.trim()).ok_or_else(bad)
 }
 
 /// A value by its key. Runtimes written in Go do not care for the case of keys, so neither can we.

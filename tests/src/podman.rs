@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use crate::{
     cni::{NETWORK, Plugin, conflist},
@@ -147,6 +148,15 @@ default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
         Ok(archive)
     }
 
+    /// Saves an image whose containers run `command` unasked: what pods are made of.
+    pub fn pod_archive(&self, image: &Image, command: &[&str]) -> Result<PathBuf> {
+        let archive = self.host.home().join("pod.tar");
+        let (rootfs, command) = (image.rootfs().display().to_string(), format!("CMD {}", json!(command)));
+        self.run(&["import", "-c", "ENV PATH=/bin", "-c", &command, &rootfs, POD_IMAGE])?.ok()?;
+        self.run(&["save", "--output", &archive.display().to_string(), POD_IMAGE])?.ok()?;
+        Ok(archive)
+    }
+
     /// The environment podman needs, for who wants to look around by hand.
     #[must_use]
     pub fn environment(&self) -> Vec<String> {
@@ -157,3 +167,6 @@ default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 }
+
+/// The image of [`Podman::pod_archive`].
+pub(crate) const POD_IMAGE: &str = "localhost/pod:latest";

@@ -34,6 +34,38 @@ fn what_is_overruled_is_not_looked_at() {
     assert_eq!((wishes.address, wishes.mac), (address("10.32.0.3"), None), "an empty wish is none");
 }
 
+fn annotated(annotations: &str) -> String {
+    format!(r#""io.kubernetes.cri.pod-annotations":{{{annotations}}}"#)
+}
+
+#[test]
+fn annotations_of_the_pod_come_after_the_capabilities_and_before_everything_else() {
+    let all = annotated(
+        r#""raddle.ip":"10.32.0.4, fd00::4","raddle.mac":"02:00:00:00:00:04","raddle.workload":"shop/db","raddle.take-over":"true","a":7"#,
+    );
+    let convention = r#""args":{"cni":{"ips":["10.32.0.2"],"mac":"02:00:00:00:00:02"}}"#;
+    let arguments = "IP=10.32.0.3;MAC=02:00:00:00:00:03;RADDLE_WORKLOAD=other";
+    let wishes = gather(&format!(r#","runtimeConfig":{{{all}}},{convention}"#), arguments).unwrap();
+    assert_eq!((wishes.address, wishes.mac), (address("10.32.0.4"), Some([2, 0, 0, 0, 0, 4])));
+    assert_eq!((wishes.address6, wishes.workload.as_deref()), (Some("fd00::4".parse().unwrap()), Some("shop/db")));
+    assert!(wishes.take_over);
+    let capabilities = r#""ips":["10.32.0.1"],"mac":"02:00:00:00:00:01""#;
+    let wishes = gather(&format!(r#","runtimeConfig":{{{capabilities},{all}}}"#), arguments).unwrap();
+    assert_eq!((wishes.address, wishes.mac), (address("10.32.0.1"), Some([2, 0, 0, 0, 0, 1])));
+    let empty = annotated(r#""raddle.ip":"","raddle.mac":" ","raddle.workload":"""#);
+    let wishes = gather(&format!(r#","runtimeConfig":{{{empty}}}"#), arguments).unwrap();
+    assert_eq!((wishes.address, wishes.mac), (address("10.32.0.3"), Some([2, 0, 0, 0, 0, 3])), "an empty wish is none");
+    for (wrong, code) in [
+        (r#""raddle.ip":"x""#, Code::Config),
+        (r#""raddle.ip":7"#, Code::Decode),
+        (r#""raddle.mac":"x""#, Code::Config),
+    ] {
+        let refused = gather(&format!(r#","runtimeConfig":{{{}}}"#, annotated(wrong)), "").unwrap_err();
+        assert_eq!(refused.code, code, "{wrong}");
+        assert!(refused.message.contains("annotation"), "{refused:?}");
+    }
+}
+
 #[test]
 fn one_address_of_each_family_can_be_had() {
     let wishes = gather(r#","runtimeConfig":{"IPs":["10.32.0.1","fd00::5/64"]}"#, "").unwrap();
