@@ -31,6 +31,8 @@ pub(crate) enum Code {
     TryAgain = 11,
     /// STATUS: an ADD would fail.
     NotAvailable = 50,
+    /// STATUS: an ADD would fail, and containers that are attached suffer too.
+    Impaired = 51,
     /// The container already has an interface of that name.
     InterfaceExists = 101,
     /// The address wanted is somebody else's.
@@ -69,9 +71,10 @@ impl Fault {
         Self { details: Some(details.into()), ..self }
     }
 
-    /// A router that is not ready yet is to be asked again; code 50 is for STATUS alone.
+    /// A router that is not ready yet is to be asked again; codes 50 and 51 are for STATUS alone.
     pub(crate) fn outside_status(self) -> Self {
-        if self.code == Code::NotAvailable { Self { code: Code::TryAgain, ..self } } else { self }
+        let for_status = matches!(self.code, Code::NotAvailable | Code::Impaired);
+        if for_status { Self { code: Code::TryAgain, ..self } } else { self }
     }
 
     /// With the errors behind an error as details: an error of ours does not repeat its source.
@@ -168,6 +171,7 @@ impl From<ApiError> for Fault {
             ErrorKind::Duplicate => Code::Duplicate,
             ErrorKind::Invalid | ErrorKind::Unknown => Code::Config,
             ErrorKind::NotReady => Code::NotAvailable,
+            ErrorKind::Impaired => Code::Impaired,
             ErrorKind::Internal => Code::DataPath,
         };
         Self { code, message: refusal.message, details: refusal.remedy, foreign: None }

@@ -217,8 +217,10 @@ pub enum ErrorKind {
     Unknown,
     /// The store cannot be written, so nothing new is given out.
     ReadOnly,
-    /// The router runs but cannot give leases: no cluster yet, or its bridge is missing.
+    /// The router runs but cannot give leases: none are left, or it was revoked.
     NotReady,
+    /// It cannot, and containers that are attached suffer too: its bridge or its tap is not there.
+    Impaired,
     /// The router's own fault, or a kind that a newer router knows.
     #[serde(other)]
     Internal,
@@ -238,6 +240,7 @@ impl ErrorKind {
             Self::Unknown => "unknown",
             Self::ReadOnly => "read-only",
             Self::NotReady => "not-ready",
+            Self::Impaired => "impaired",
             Self::Internal => "internal",
         }
     }

@@ -21,8 +21,8 @@ use netlink_packet_route::link::{BridgeStpState, LinkMessage};
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec};
 
-use crate::link::{Link, LinkKind, Prefix, prefix_of};
-use crate::netlink::{NetlinkError, io_error, with_handle};
+use crate::link::{Link, LinkKind, LinkState, Prefix, prefix_of};
+use crate::netlink::{Netlink, NetlinkError, io_error, with_handle};
 use crate::sysctl::{self, Family};
 
 /// A bridge as it is wanted.
@@ -100,6 +100,28 @@ pub fn set_mtu(bridge: &str, mtu_bytes: u32) -> Result<(), EnsureBridgeError> {
         }
         Ok(())
     })
+}
+
+/// Looks whether frames can pass between the bridge and the tap. Changes nothing.
+///
+/// # Errors
+/// [`BrokenBridgeError`] names what is not as [`ensure`] and [`enslave_tap`] left it.
+pub fn ensure_whole(bridge: &str, tap: &str) -> Result<(), BrokenBridgeError> {
+    let mut netlink = Netlink::open().map_err(NetlinkError::at("open a netlink socket"))?;
+    let mut link_of = |name: &str| {
+        let found = netlink.link(name).map_err(NetlinkError::at("find the interface"))?;
+        let link =
+            found.as_ref().map(Link::of).ok_or_else(|| BrokenBridgeError::Missing { interface: name.to_owned() })?;
+        match link.state {
+            LinkState::Down => Err(BrokenBridgeError::Down { interface: name.to_owned() }),
+            LinkState::NoCarrier | LinkState::Up => Ok(link),
+        }
+    };
+    let (controller, port) = (link_of(bridge)?, link_of(tap)?);
+    if port.controller == Some(controller.index) {
+        return Ok(());
+    }
+    Err(BrokenBridgeError::Apart { bridge: bridge.to_owned(), tap: tap.to_owned() })
 }
 
 /// Takes the bridge away; one that is not there is gone already.
@@ -230,6 +252,34 @@ async fn existing(handle: &Handle, name: &str) -> Result<Link, EnsureBridgeError
         }
         Err(source) => Err(NetlinkError { step: "find the interface", source }.into()),
     }
+}
+
+/// Why no frame passes between containers and the router.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenBridgeError {
+    /// Somebody has removed it.
+    #[error("the interface {interface} is gone")]
+    Missing {
+        /// Its name.
+        interface: String,
+    },
+    /// Somebody has switched it off.
+    #[error("the interface {interface} is switched off")]
+    Down {
+        /// Its name.
+        interface: String,
+    },
+    /// Somebody has taken one out of the other.
+    #[error("{tap} is not a port of {bridge}")]
+    Apart {
+        /// The bridge.
+        bridge: String,
+        /// The tap.
+        tap: String,
+    },
+    /// The kernel would not say.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
 }
 
 /// Why the bridge is not as it is wanted. What was done up to there stays.

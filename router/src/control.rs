@@ -62,6 +62,8 @@ pub(crate) struct Control {
     arrivals: Arrivals,
     traffic: BTreeMap<Identity, Traffic>,
     alarms: BTreeSet<String>,
+    /// When the last claim found no address anywhere; none if it found one.
+    exhausted: Option<Instant>,
 }
 
 /// What the cores speak through.
@@ -122,6 +124,7 @@ impl Control {
             arrivals: Arrivals::default(),
             traffic: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            exhausted: None,
         }
     }
 

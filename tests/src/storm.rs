@@ -13,7 +13,6 @@ use crate::{cni::Plugin, host::Host, stage::binary};
 #[derive(Debug, Clone)]
 pub struct Storm {
     milliseconds: Vec<f64>,
-    /// Of those that failed, what they said; nothing where they were killed.
     failures: Vec<String>,
     whole: Duration,
 }
@@ -30,6 +29,12 @@ impl Storm {
     pub fn per_second(&self) -> f64 {
         let calls = u32::try_from(self.milliseconds.len()).unwrap_or(u32::MAX);
         f64::from(calls) / self.whole.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// What those said that failed; nothing where they were killed.
+    #[must_use]
+    pub fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// How many of the calls did not succeed.
@@ -52,9 +57,14 @@ impl Host {
 
     /// Runs one verb for all of them at the same time; all have to succeed.
     pub fn storm(&self, plugin: Plugin, verb: &str, containers: usize) -> Result<Storm> {
-        let storm = self.run_storm(plugin, verb, containers, None)?;
+        let storm = self.try_storm(plugin, verb, containers)?;
         ensure!(storm.failures.is_empty(), "{} of {containers} {verb}s failed: {:?}", storm.failed(), storm.failures);
         Ok(storm)
+    }
+
+    /// The same, whether or not all succeed.
+    pub fn try_storm(&self, plugin: Plugin, verb: &str, containers: usize) -> Result<Storm> {
+        self.run_storm(plugin, verb, containers, None)
     }
 
     /// The same, but each call is killed at its own moment within `within`; whoever is done by then is.

@@ -10,6 +10,8 @@ use tests::{Cluster, JoinBy, Stage, Underlay, until};
 mod chains;
 #[path = "cni/driver.rs"]
 mod driver;
+#[path = "cni/faults.rs"]
+mod faults;
 #[path = "cni/outside.rs"]
 mod outside;
 

@@ -60,7 +60,7 @@ impl Control {
             Request::Leases => Ok(Answer::Leases(views::leases(self, now))),
             Request::Check(attachment) => self.check(&attachment),
             Request::Gc(request) => self.collect(&request, now),
-            Request::Ready => self.ready(),
+            Request::Ready => self.ready(now),
             Request::TokenCreate { ttl_s, uses } => self.create_token(Duration::from_secs(ttl_s), uses, now),
             Request::Connect { addresses } => self.change_targets(addresses, Target::Connect),
             Request::Forget { addresses } => self.change_targets(addresses, Target::Forget),
@@ -192,7 +192,18 @@ impl Control {
         Ok(Answer::Collected(Collected { collected }))
     }
 
-    fn ready(&self) -> Result<Answer, ApiError> {
+    /// Whether a lease would be given, as far as can be said without asking anybody else.
+    fn ready(&self, now: Instant) -> Result<Answer, ApiError> {
+        hostnet::bridge::ensure_whole(&self.about.bridge, &self.about.tap).map_err(|error| {
+            ApiError::new(ErrorKind::Impaired, format!("no frame passes between containers and this router: {error}"))
+                .with_remedy("restart the router: it puts its bridge and tap in place again")
+        })?;
+        let was_refused = |at: Instant| now.saturating_duration_since(at) < REFUSAL_COUNTS;
+        let nobody_gives = self.connected.is_empty() || self.exhausted.is_some_and(was_refused);
+        if nobody_gives && views::free_slots(self) == 0 {
+            return Err(ApiError::new(ErrorKind::NotReady, "no address is left, here or from any connected router")
+                .with_remedy("remove containers or revoke routers that are gone; 'raddle leases' shows who has what"));
+        }
         match self.ipam.health() {
             ipam::Health::Working => Ok(Answer::Done(Done {})),
             ipam::Health::ReadOnly => Err(read_only()),
@@ -226,6 +237,7 @@ impl Control {
     }
 
     pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {
+        self.exhausted = matches!(result, Err(ClaimError::Exhausted { .. })).then_some(now);
         let answer = match result {
             Ok(lease) => {
                 self.guard_ports();
@@ -347,6 +359,9 @@ impl Control {
         ApiError { code: kind, message: error.to_string(), remedy }
     }
 }
+
+/// For so long nobody is asked again on account of a readiness that nobody has: then the next ADD may find out.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(30);
 
 /// What to do with targets.
 #[derive(Debug, Clone, Copy)]

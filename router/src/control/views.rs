@@ -9,8 +9,8 @@ use control_api::{
     Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers,
     SlotCounts, Status, StoreState,
 };
-use wire::Network;
 use wire::message::EntryState;
+use wire::{Network, Slot};
 
 use super::Control;
 
@@ -38,7 +38,7 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
             owned: counts.owned,
             allocated: counts.allocated,
             held: counts.held,
-            free: free_slots(&counts),
+            free: free_slots(control),
         },
         peers: PeerCounts { connected: count(connected), known: count(peers.len()) },
         store: match control.ipam.health() {
@@ -63,8 +63,15 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
 }
 
 /// What can still be given out here: blocks that are not opened yet included.
-fn free_slots(counts: &ipam::Counts) -> u64 {
-    counts.owned.saturating_sub(counts.allocated).saturating_sub(counts.held).saturating_sub(counts.resting)
+pub(super) fn free_slots(control: &Control) -> u64 {
+    let counts = control.ipam.space();
+    let nobodys = control.about.networks.iter().flat_map(|network| {
+        // The pool's own, the gateway's and the broadcast address belong to somebody too.
+        let ends = [Slot(0), Slot::GATEWAY, Slot(network.slots().saturating_sub(1))];
+        ends.into_iter().filter(|slot| control.ipam.owner(network.id, *slot) == Some(control.about.identity))
+    });
+    let taken = counts.allocated + counts.held + counts.resting + count(nobodys.count());
+    counts.owned.saturating_sub(taken)
 }
 
 fn warnings(control: &Control) -> Vec<String> {
