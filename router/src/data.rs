@@ -11,6 +11,7 @@
 //! One thread runs a frame from one end to the other: no channel, lock or allocation is on the way.
 
 mod counters;
+mod early;
 mod inbound;
 mod outbound;
 mod pace;

@@ -16,6 +16,7 @@ use wire::envelope::{self, Header};
 use wire::frame::Frame;
 
 use super::counters::Loss;
+use super::early::{Early, Fate};
 use super::outbound::Parcel;
 use super::pieces::{HEADROOM_BYTES, Progress};
 use super::run::{Run, partial, with_virtio};
@@ -128,9 +129,31 @@ impl Worker {
             }
             // The switch replicates what comes from the bridge only.
             Verdict::Replicate => {}
-            Verdict::Drop(reason) => self.counters.drop_frame(reason),
+            Verdict::Drop(reason) => {
+                self.counters.drop_frame(reason);
+                let strange = matches!(reason, DropReason::SourceMac | DropReason::SourceAddress);
+                if strange && header.kind == Kind::Frame && header.travel == Travel::Direct {
+                    self.early.keep(peer, *header, bytes, Instant::now());
+                }
+            }
         }
         false
+    }
+
+    /// The table has changed: whose source was not the sender's may be now.
+    pub(super) fn review_early(&mut self) {
+        // Taken out for the call: the frames lie in it while the rest of the worker delivers them.
+        let mut early = std::mem::replace(&mut self.early, Early::empty());
+        early.review(Instant::now(), |peer, header, bytes| {
+            let frame = bytes.get(HEADROOM_BYTES..).and_then(Frame::parse);
+            let verdict = frame.map(|frame| self.table.inbound(peer, header.travel, header.network, frame));
+            if verdict != Some(Verdict::Deliver) {
+                return Fate::Keep;
+            }
+            self.deliver(header, bytes, HEADROOM_BYTES);
+            Fate::Forget
+        });
+        self.early = early;
     }
 
     fn deliver(&mut self, header: &ChunkHeader, bytes: &mut [u8], frame_start: usize) {

@@ -177,6 +177,24 @@ fn a_straggler_follows_an_address_that_has_moved_once() {
 }
 
 #[test]
+fn what_a_container_says_at_its_new_place_waits_for_the_news_of_its_move() {
+    let [a, b] = hosts::pair(1, 1472);
+    let d = Slot(B.0 + 1);
+    a.place(d, Owner::Here);
+    let large = udp(d, B, &payload(1000));
+    a.write(Virtio::default(), &large);
+    a.write(Virtio::default(), &arp_request(d, B));
+    assert!(b.is_silent());
+    assert_eq!(b.losses(), [("source-mac", 2)]);
+    // Some other change of the table is no reason to believe it.
+    b.place(Slot(d.0 + 1), Owner::Peer(PeerIndex(0)));
+    b.place(d, Owner::Peer(PeerIndex(0)));
+    assert_eq!(b.read(), Some((Virtio::default(), arp_request(d, B))));
+    b.place(Slot(d.0 + 2), Owner::Peer(PeerIndex(0)));
+    assert!(b.is_silent());
+}
+
+#[test]
 fn an_envelope_opens_once_and_only_if_it_is_true() {
     let [a, b] = hosts::pair(1, 1472);
     let proxy = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -22,6 +22,7 @@ use wire::{NetworkId, PeerIndex};
 use std::os::fd::AsFd;
 
 use super::counters::{Counters, Loss};
+use super::early::Early;
 use super::outbound::{Outbound, Parcel};
 use super::pace::Pace;
 use super::pieces::Pieces;
@@ -50,6 +51,7 @@ pub(super) struct Worker {
     pub(super) outbound: Outbound,
     pub(super) table: Arc<Table>,
     pub(super) pieces: Pieces,
+    pub(super) early: Early,
     pub(super) counters: Arc<Counters>,
     /// Whether the tap was written to since it was last read: its answer may be there already.
     pub(super) has_delivered: bool,
@@ -87,6 +89,7 @@ impl Worker {
             outbound,
             table: Arc::default(),
             pieces: Pieces::default(),
+            early: Early::new(),
             counters,
             has_delivered: false,
             guard: Guard::new(guard, Instant::now()),
@@ -189,6 +192,7 @@ impl Worker {
             self.outbound.sessions.follow(&plan);
             self.outbound.traffic.resize(self.outbound.sessions.peers());
             self.table = table;
+            self.review_early();
         }
     }
 
