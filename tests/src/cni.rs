@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{host::Host, process::Process};
+use crate::{command::Finished, host::Host, process::Process};
 
 /// Which plugin a network uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,20 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Reads what a plugin, or the library that called it, has printed.
+    pub(crate) fn parse(finished: &Finished) -> Result<Self> {
+        if finished.is_ok() {
+            let text = if finished.stdout.trim().is_empty() { "null" } else { &finished.stdout };
+            return Ok(Self::Done(serde_json::from_str(text).with_context(|| format!("it printed {text}"))?));
+        }
+        let error: Value =
+            serde_json::from_str(&finished.stdout).with_context(|| format!("no CNI error: {finished}"))?;
+        let code = error["code"].as_u64().with_context(|| format!("no code in {error}"))?;
+        let message =
+            [&error["msg"], &error["details"]].iter().filter_map(|part| part.as_str()).collect::<Vec<_>>().join(": ");
+        Ok(Self::Failed { code, message })
+    }
+
     /// The result, or the plugin's error.
     pub fn done(self) -> Result<Value> {
         match self {
@@ -102,16 +116,7 @@ impl Host {
         }
         let finished =
             self.run_env(&environment(verb, about), &[plugin.path()], configuration.to_string().as_bytes())?;
-        if finished.is_ok() {
-            let text = if finished.stdout.trim().is_empty() { "null" } else { &finished.stdout };
-            return Ok(Answer::Done(serde_json::from_str(text).with_context(|| format!("{verb} printed {text}"))?));
-        }
-        let error: Value =
-            serde_json::from_str(&finished.stdout).with_context(|| format!("no CNI error: {finished}"))?;
-        let code = error["code"].as_u64().with_context(|| format!("no code in {error}"))?;
-        let message =
-            [&error["msg"], &error["details"]].iter().filter_map(|part| part.as_str()).collect::<Vec<_>>().join(": ");
-        Ok(Answer::Failed { code, message })
+        Answer::parse(&finished).with_context(|| verb.to_owned())
     }
 
     /// Runs one verb and returns how many microseconds it took, the entering of the host not counted.
@@ -238,7 +243,7 @@ impl Container {
     }
 
     /// Runs a command in it.
-    pub fn run(&self, words: &[&str]) -> Result<crate::Finished> {
+    pub fn run(&self, words: &[&str]) -> Result<Finished> {
         let netns = format!("--net={}", self.netns());
         let words: Vec<_> = ["nsenter", &netns].into_iter().chain(words.iter().copied()).collect();
         self.host.run(&words)
