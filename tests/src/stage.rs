@@ -130,6 +130,16 @@ impl Stage {
         Ok(())
     }
 
+    /// Cuts the underlay from one host to another, silently and that way only.
+    pub fn deafen(&self, from: &Host, to: &Host) -> Result<()> {
+        let (from, to) = (from.name(), to.name());
+        let rules = format!(
+            "table bridge stage {{ chain forward {{ type filter hook forward priority 0; iifname {from} oifname {to} drop; }}; }}"
+        );
+        self.switch.run_with(&["nft", "-f", "-"], rules.as_bytes())?.ok()?;
+        Ok(())
+    }
+
     /// Mends every cut.
     pub fn mend(&self) -> Result<()> {
         self.switch.run(&["nft", "delete", "table", "bridge", "stage"])?.ok()?;

@@ -1,0 +1,178 @@
+//! Hosts that cannot reach each other, with one between them that can: their containers talk all the same, and the host
+//! between them reads nothing of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tests::{Capture, Cluster, Container, Process, Router, Stage, Underlay, binary, pass, rounds, until};
+
+/// What `probe tcp-stream` writes into every line.
+const PLAINTEXT: &[u8] = b"raddle-known-plaintext";
+const WAIT: Duration = Duration::from_secs(40);
+
+/// How one router reaches another: the path, and by whom.
+fn path(router: &Router, peer: &str) -> Result<(String, Option<String>)> {
+    let peers = router.peers()?;
+    let found = peers.iter().find(|known| known["name"] == json!(peer)).context("no such peer")?;
+    Ok((found["path"].as_str().unwrap_or("none").to_owned(), found["via"].as_str().map(str::to_owned)))
+}
+
+/// Waits until the ends of the line, hosts 2 and 3, reach each other so. Returns how long it took.
+fn until_path(cluster: &Cluster, wanted: &(&str, Option<&str>)) -> Result<Duration> {
+    let begun = Instant::now();
+    for (from, to) in [(2, "host3"), (3, "host2")] {
+        until(&format!("host{from} reaches {to} {wanted:?}"), WAIT, || {
+            let (path, via) = path(cluster.router(from)?, to)?;
+            Ok(((path.as_str(), via.as_deref()) == *wanted).then_some(()))
+        })?;
+    }
+    Ok(begun.elapsed())
+}
+
+const DIRECT: (&str, Option<&str>) = ("direct", None);
+const RELAY: (&str, Option<&str>) = ("relay", Some("host1"));
+
+/// Three hosts of which the last two reach only the first.
+fn line() -> Result<(Stage, Cluster)> {
+    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+    stage.cut(stage.host(2)?, stage.host(3)?)?;
+    let cluster = Cluster::form(&stage)?;
+    Ok((stage, cluster))
+}
+
+fn ends(stage: &Stage) -> Result<(Container, Container)> {
+    let two = Container::start(stage.host(2)?, "two", Some("two"))?;
+    let three = Container::start(stage.host(3)?, "three", Some("three"))?;
+    two.until_reaches(three.address()?)?;
+    Ok((two, three))
+}
+
+#[test]
+fn the_ends_of_a_line_talk_and_the_host_between_them_reads_nothing() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+    stage.cut(stage.host(2)?, stage.host(3)?)?;
+    let capture = Capture::start(&stage, "capture")?;
+    let cluster = Cluster::form(&stage)?;
+    until_path(&cluster, &RELAY)?;
+    let (two, three) = ends(&stage)?;
+    let (probe, address) = (binary("probe")?.display().to_string(), three.address()?);
+    let mut echo = three.spawn("tcp-echo", &[&probe, "tcp-echo", "0.0.0.0:7"])?;
+    echo.until_says("ready", WAIT)?;
+    let spoken = two.run(&[&probe, "tcp-stream", &format!("{address}:7"), "2"])?.ok()?;
+    let spoken: Value = serde_json::from_str(spoken.lines().last().unwrap_or_default())?;
+    ensure!(spoken["lines"].as_u64() > Some(50), "{spoken}");
+    let mut echo = three.spawn("udp-echo", &[&probe, "udp-echo", "0.0.0.0:7"])?;
+    echo.until_says("ready", WAIT)?;
+    for bytes in ["1", "1200", "60000"] {
+        two.run(&[&probe, "udp-call", &format!("{address}:7"), bytes])?.ok()?;
+    }
+    let recording = capture.finish()?;
+    ensure!(recording.occurrences(PLAINTEXT) == 0, "plaintext on the underlay");
+    ensure!(recording.clear()?.is_empty() && recording.fragments() == 0);
+    ensure!(recording.sealed_bytes() > 120_000, "only {} bytes were sealed", recording.sealed_bytes());
+    let rtt = cluster.router(2)?.peers()?;
+    println!("{rtt:?}");
+    let lost = cluster.router(1)?.status()?["drops"].clone();
+    ensure!(lost.get("not-relayed").is_none(), "{lost}");
+    Ok(())
+}
+
+/// Waits until an open ping has had more answers than before.
+fn until_answered(ping: &Process, more: usize) -> Result<()> {
+    let answers = || -> Result<usize> { Ok(ping.output()?.matches("bytes from").count()) };
+    let before = answers()?;
+    until("the open ping is answered", WAIT, || Ok((answers()? >= before + more).then_some(())))
+}
+
+#[test]
+fn a_direct_path_is_taken_when_it_opens_and_left_when_it_closes() -> Result<()> {
+    let (stage, cluster) = line()?;
+    until_path(&cluster, &RELAY)?;
+    let (two, three) = ends(&stage)?;
+    let ping = two.spawn("ping", &["ping", "-i", "0.1", "-W", "1", &three.address()?.to_string()])?;
+    until_answered(&ping, 3)?;
+    stage.mend()?;
+    let up = until_path(&cluster, &DIRECT)?;
+    ensure!(up <= Duration::from_secs(10), "the direct path was taken after {up:?}");
+    until_answered(&ping, 3)?;
+    stage.cut(stage.host(2)?, stage.host(3)?)?;
+    let down = until_path(&cluster, &RELAY)?;
+    until_answered(&ping, 3)?;
+    println!("direct after {up:?}, by the relay again after {down:?}");
+    Ok(())
+}
+
+#[test]
+fn a_container_moves_between_the_ends_of_a_line() -> Result<()> {
+    let (stage, cluster) = line()?;
+    until_path(&cluster, &RELAY)?;
+    let observer = Container::start(stage.host(2)?, "observer", None)?;
+    let mut web = Container::start(stage.host(2)?, "web-0", Some("web"))?;
+    let (address, mac) = (web.address()?, web.mac()?);
+    observer.until_reaches(address)?;
+    for (turn, to) in [(1, 3), (2, 2), (3, 3)] {
+        web.stop()?;
+        web = Container::start(stage.host(to)?, &format!("web-{turn}"), Some("web"))?;
+        ensure!((web.address()?, web.mac()?) == (address, mac.clone()), "turn {turn}");
+        observer.until_reaches(address)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_hears_and_is_not_heard_is_reached_by_a_relay() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+    let cluster = Cluster::form(&stage)?;
+    until_path(&cluster, &DIRECT)?;
+    let (two, three) = ends(&stage)?;
+    let ping = two.spawn("ping", &["ping", "-i", "0.1", "-W", "1", &three.address()?.to_string()])?;
+    until_answered(&ping, 3)?;
+    stage.deafen(stage.host(2)?, stage.host(3)?)?;
+    let took = until_path(&cluster, &RELAY)?;
+    until_answered(&ping, 3)?;
+    println!("by the relay after {took:?}");
+    Ok(())
+}
+
+/// Owners before and after are the same, and changes of the path are few.
+#[test]
+fn a_link_that_comes_and_goes_changes_no_owner_and_few_paths() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+    let cluster = Cluster::form(&stage)?;
+    let (two, three) = ends(&stage)?;
+    let ping = two.spawn("ping", &["ping", "-i", "0.1", "-W", "1", &three.address()?.to_string()])?;
+    until_answered(&ping, 3)?;
+    let owners = || -> Result<Vec<_>> {
+        let mut owners: Vec<_> = cluster
+            .router(1)?
+            .leases()?
+            .iter()
+            .map(|lease| (lease["address"].to_string(), lease["owner"].to_string(), lease["epoch"].to_string()))
+            .collect();
+        owners.sort();
+        Ok(owners)
+    };
+    let before = owners()?;
+    let count = rounds(4, 75);
+    for _ in 0..count {
+        stage.cut(stage.host(2)?, stage.host(3)?)?;
+        pass(Duration::from_secs(2));
+        stage.mend()?;
+        pass(Duration::from_secs(2));
+    }
+    let settled = until_path(&cluster, &DIRECT)?;
+    ensure!(settled <= Duration::from_secs(30), "converged after {settled:?}");
+    until_answered(&ping, 3)?;
+    ensure!(owners()? == before, "{:?}, before {before:?}", owners()?);
+    for (from, to) in [(2, "host3"), (3, "host2")] {
+        let log = cluster.router(from)?.log()?;
+        let changes = log.lines().filter(|line| line.contains("goes another way") && line.contains(to)).count();
+        let losses = log.lines().filter(|line| line.contains("no longer connected")).count();
+        println!("host{from}: {changes} changes of the path in {} s, settled after {settled:?}", count * 4);
+        ensure!(changes <= count * 4 && losses == 0, "{changes} changes, {losses} losses");
+    }
+    let answered = ping.output()?.matches("bytes from").count();
+    println!("{answered} pings answered");
+    Ok(())
+}
