@@ -4,8 +4,8 @@
 //! nothing of what a datagram holds but its first two bytes.
 //!
 //! ```text
-//!   port 6783 ─▶ reuseport group ─▶ byte 0 is 4 (data)? ── no ──▶ socket 0: control
-//!                 (classic BPF)               └─ yes ─▶ socket 1 + byte 1 (queue) mod data queues
+//!   port 6783 ─▶ reuseport group ─▶ byte 0 is 4 or 6 (data)? ── no ──▶ socket 0: control
+//!                 (classic BPF)                    └─ yes ─▶ socket 1 + byte 1 (queue) mod data queues
 //! ```
 
 mod address;

@@ -6,7 +6,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
-use wire::envelope::{HEADER_BYTES, Header, Kind, OVERHEAD_BYTES, TAG_BYTES};
+use wire::envelope::{Course, HEADER_BYTES, Header, Kind, OVERHEAD_BYTES, TAG_BYTES};
 
 use crate::replay::ReplayWindow;
 
@@ -93,6 +93,14 @@ impl Sealer {
     /// # Errors
     /// [`SealError`]; the buffer's content is then undefined and must not be sent. The counter never goes back.
     pub fn seal(&mut self, datagram: &mut [u8]) -> Result<(), SealError> {
+        self.seal_for(Course::Direct, datagram)
+    }
+
+    /// [`Self::seal`], for an envelope that goes this way.
+    ///
+    /// # Errors
+    /// [`SealError`], as there.
+    pub fn seal_for(&mut self, course: Course, datagram: &mut [u8]) -> Result<(), SealError> {
         if self.counter >= self.hard_limit {
             return Err(SealError::Exhausted);
         }
@@ -104,7 +112,7 @@ impl Sealer {
         };
         let Self { kind, queue, receiver, counter, .. } = *self;
         self.counter += 1;
-        *header = Header { kind, queue, receiver, counter }.emit();
+        *header = Header { kind, queue, course, receiver, counter }.emit();
         *tag = self.cipher.seal(&nonce(counter), header, plaintext).ok_or(SealError::TooLong)?;
         Ok(())
     }

@@ -28,6 +28,11 @@ impl Calling {
         self.next.is_none_or(|next| now >= next)
     }
 
+    /// How many have been made since the last that was answered.
+    pub(crate) fn tries(&self) -> u32 {
+        self.tries
+    }
+
     /// When the next one is.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next

@@ -18,6 +18,17 @@ pub(crate) struct Channel {
     dial: Dial,
     /// Calls that failed in a row.
     failures: u32,
+    carriage: Carriage,
+}
+
+/// What carries messages that must not be lost.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Carriage {
+    /// A stream, dialled if there is none.
+    #[default]
+    Stream,
+    /// The streams of a relay; one of the peer's own, should it dial.
+    Relay,
 }
 
 #[derive(Debug)]
@@ -40,9 +51,18 @@ enum Dial {
 impl Channel {
     /// The peer is up: dial after `pause`.
     pub(crate) fn start(&mut self, pause: Duration, now: Instant) {
+        self.carriage = Carriage::Stream;
         if self.streams.is_empty() && self.dial == Dial::Idle {
             self.dial = Dial::At(now + pause);
         }
+    }
+
+    /// The peer is reached by a relay: nobody dials, and what there is of streams is worth nothing. Returns the streams to
+    /// close; what waits goes on waiting.
+    pub(crate) fn suspend(&mut self) -> Vec<StreamId> {
+        self.carriage = Carriage::Relay;
+        (self.dial, self.failures) = (Dial::Idle, 0);
+        std::mem::take(&mut self.streams)
     }
 
     /// There is a new session: what kept streams from being bound may be over.
@@ -77,6 +97,18 @@ impl Channel {
         let waiting = self.queue.pop_front()?;
         self.bytes = self.bytes.saturating_sub(waiting.message.len());
         Some((stream, waiting.message))
+    }
+
+    /// The next message for a relay.
+    pub(crate) fn poll_relay(&mut self) -> Option<Vec<u8>> {
+        let waiting = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(waiting.message.len());
+        Some(waiting.message)
+    }
+
+    /// Whether so much waits that a stranger's message would push out the peer's own.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.bytes > QUEUE_BYTES / 2 || self.queue.len() > QUEUE_MESSAGES / 2
     }
 
     /// The next message that has waited so long for a stream that a datagram must do. Larger ones wait on.
@@ -120,7 +152,7 @@ impl Channel {
     pub(crate) fn unbind(&mut self, stream: StreamId, pause: Duration, now: Instant) {
         let before = self.streams.len();
         self.streams.retain(|bound| *bound != stream);
-        if before > 0 && self.streams.is_empty() {
+        if before > 0 && self.streams.is_empty() && self.carriage == Carriage::Stream {
             self.dial = Dial::At(now + pause);
         }
     }

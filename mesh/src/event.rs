@@ -8,6 +8,7 @@ use wire::{Addresses, ClusterId, Identity, PeerIndex, PeerName};
 
 use crate::admission::Member;
 use crate::refusal::RefuseReason;
+use crate::route::Route;
 use crate::token::TokenId;
 
 /// Bytes for the underlay.
@@ -35,6 +36,17 @@ pub struct StreamId(pub u64);
 /// An applicant waiting for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JoinId(pub u64);
+
+/// How something came, or an answer to it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// As a datagram from this address.
+    Datagram(SocketAddr),
+    /// On a stream.
+    Stream(StreamId),
+    /// From this neighbour, which passed it on.
+    Relay(Identity),
+}
 
 /// Who began a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +95,15 @@ pub enum Event {
         peer: Identity,
         /// Its place in the plan.
         index: PeerIndex,
-        /// Where it is.
-        address: SocketAddr,
+        /// How it is reached.
+        route: Route,
+    },
+    /// Datagrams for the peer go another way from now on.
+    RouteChanged {
+        /// Which peer.
+        peer: Identity,
+        /// How it is reached.
+        route: Route,
     },
     /// The peer is silent or has restarted (then [`Event::PeerUp`] follows). Ownership of nothing changes (invariant I5).
     PeerDown {

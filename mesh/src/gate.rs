@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
-use wire::ClusterId;
 use wire::envelope::Kind;
+use wire::{ClusterId, Identity};
 
 use crate::config::GateLimits;
 use crate::digest::{equal, hash, mac16};
@@ -53,6 +53,8 @@ pub(crate) struct Gate {
     mac1_key: [u8; 32],
     cookie_key: [u8; 32],
     sources: BTreeMap<IpAddr, Budget>,
+    /// Members that pass on others' calls: charged as a source is, each alone.
+    relays: BTreeMap<Identity, Budget>,
     total: Budget,
     secret: [u8; 32],
     secret_since: Instant,
@@ -68,7 +70,16 @@ impl Gate {
     ) -> Self {
         let total = Budget::full(limits.total_per_second, now);
         let (mac1_key, cookie_key) = (mac1_key(cluster, noise_public), cookie_key(cluster, noise_public));
-        Self { limits, mac1_key, cookie_key, sources: BTreeMap::new(), total, secret: rng.bytes(), secret_since: now }
+        Self {
+            limits,
+            mac1_key,
+            cookie_key,
+            sources: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            total,
+            secret: rng.bytes(),
+            secret_since: now,
+        }
     }
 
     /// Whether a handshake message has a valid mac1. Enough for a response: its owner expects it, and expects few.
@@ -104,6 +115,15 @@ impl Gate {
         } else {
             Verdict::Drop
         }
+    }
+
+    /// Judges an initiation that [`Self::recognises`] and a member has passed on. There is no challenge: the member has a
+    /// session, and answers for what it passes on with its own budget.
+    pub(crate) fn admits_relayed(&mut self, relay: Identity, now: Instant) -> bool {
+        let (rate, burst, total) =
+            (self.limits.source_per_second, self.limits.source_burst, self.limits.total_per_second);
+        let budget = self.relays.entry(relay).or_insert_with(|| Budget::full(burst, now));
+        budget.spend(rate, burst, now) && self.total.spend(total, total, now)
     }
 
     /// Whether half of everybody's budget is spent, or there is no room to count one more source.

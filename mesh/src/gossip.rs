@@ -6,15 +6,20 @@
 //! Ping     0 │ number, 4 │ roster digest, 8 │ more        Message  2 │ topic │ payload
 //! Pong     1 │ number, 4 │ roster digest, 8 │ more        Bind     3 │ more
 //! Swim     4 │ roster digest, 8 │ liveness (`swim/words.rs`)
+//! Check    5 │ number, 4 │ more                           Relay    7 │ leg │ far end, 32 │ a handshake message or envelope
+//! Checked  6 │ number, 4 │ more                           Seek     8 │ whom, 32 │ more
+//! Reach    9 │ whom, 32 │ round trip in µs, 4 │ largest datagram, 2 │ where, 1 + 16 + 2, may be missing │ more
 //! ```
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::Identity;
 
 use crate::admission::Member;
 use crate::event::Topic;
+use crate::path::plain;
 
 /// The plaintext of a control envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +34,34 @@ pub(crate) enum Control<'a> {
     Bind,
     /// What all routers find out together about who lives.
     Swim { roster: [u8; 8], payload: &'a [u8] },
+    /// Does this way lead to you?
+    Check { number: u32 },
+    /// It does: the answer goes back the way the question came.
+    Checked { number: u32 },
+    /// Something between two routers that do not reach each other, by way of a third.
+    Relay { leg: Leg, far: Identity, message: &'a [u8] },
+    /// Do you reach this member?
+    Seek { whom: Identity },
+    /// I do, directly.
+    Reach { whom: Identity, reach: Reach },
+}
+
+/// Where a relayed message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// On its way to the relay, for the far end.
+    There,
+    /// On its way from the relay, from the far end. It goes no further: there are no circles.
+    Here,
+}
+
+/// How a neighbour reaches a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) round_trip: Duration,
+    pub(crate) datagram_bytes: u16,
+    /// Where it sees the member.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 impl<'a> Control<'a> {
@@ -39,6 +72,11 @@ impl<'a> Control<'a> {
             Self::Message { topic, payload } => [&[2, topic.0][..], payload].concat(),
             Self::Bind => vec![3],
             Self::Swim { roster, payload } => [&[4][..], roster, payload].concat(),
+            Self::Check { number } => [&[5][..], &number.to_be_bytes()].concat(),
+            Self::Checked { number } => [&[6][..], &number.to_be_bytes()].concat(),
+            Self::Relay { leg, far, message } => [&[7, *leg as u8][..], &far.0, message].concat(),
+            Self::Seek { whom } => [&[8][..], &whom.0].concat(),
+            Self::Reach { whom, reach } => [&[9][..], &whom.0, &reach.emit()].concat(),
         }
     }
 
@@ -54,8 +92,64 @@ impl<'a> Control<'a> {
             2 => rest.split_first().map(|(&topic, payload)| Self::Message { topic: Topic(topic), payload }),
             3 => Some(Self::Bind),
             4 => rest.split_first_chunk().map(|(&roster, payload)| Self::Swim { roster, payload }),
+            5 | 6 => {
+                let number = u32::from_be_bytes(*rest.first_chunk()?);
+                Some(if kind == 5 { Self::Check { number } } else { Self::Checked { number } })
+            }
+            7 => {
+                let (&leg, rest) = rest.split_first()?;
+                let (&far, message) = rest.split_first_chunk()?;
+                Some(Self::Relay { leg: Leg::of(leg)?, far: Identity(far), message })
+            }
+            8 => rest.first_chunk().map(|&whom| Self::Seek { whom: Identity(whom) }),
+            9 => {
+                let (&whom, rest) = rest.split_first_chunk()?;
+                Some(Self::Reach { whom: Identity(whom), reach: Reach::parse(rest)? })
+            }
             _ => None,
         }
+    }
+}
+
+impl Leg {
+    fn of(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::There),
+            1 => Some(Self::Here),
+            _ => None,
+        }
+    }
+}
+
+impl Reach {
+    fn emit(&self) -> Vec<u8> {
+        let micros = u32::try_from(self.round_trip.as_micros()).unwrap_or(u32::MAX);
+        let mut bytes = [&micros.to_be_bytes()[..], &self.datagram_bytes.to_be_bytes()].concat();
+        if let Some(address) = self.address {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            bytes.push(1);
+            bytes.extend_from_slice(&ip.octets());
+            bytes.extend_from_slice(&address.port().to_be_bytes());
+        }
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (micros, rest) = bytes.split_first_chunk()?;
+        let (datagram_bytes, rest) = rest.split_first_chunk()?;
+        let address = match rest.split_first() {
+            Some((1, rest)) => {
+                let (ip, rest) = rest.split_first_chunk::<16>()?;
+                let port = u16::from_be_bytes(*rest.first_chunk()?);
+                Some(plain(SocketAddr::from((Ipv6Addr::from(*ip), port))))
+            }
+            Some(_) | None => None,
+        };
+        let round_trip = Duration::from_micros(u32::from_be_bytes(*micros).into());
+        Some(Self { round_trip, datagram_bytes: u16::from_be_bytes(*datagram_bytes), address })
     }
 }
 

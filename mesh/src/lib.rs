@@ -37,7 +37,9 @@ mod sponsor;
 mod streams;
 mod swim;
 mod token;
+mod trial;
 mod view;
+mod ways;
 
 pub use admission::{ADDRESSES_MOST, AdmitError, MEMBER_VERSION, MEMBERS_MOST, Member, SignedAddresses};
 pub use aead::Suite;

@@ -89,6 +89,11 @@ impl Liveness {
         self.doubt.get_or_insert(doubt);
     }
 
+    /// Whether there is a doubt.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// The others have given it up: ask, and believe its silence sooner.
     pub(crate) fn agree(&mut self, now: Instant) {
         self.doubt(now);

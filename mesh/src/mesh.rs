@@ -8,6 +8,7 @@ mod calls;
 mod control;
 mod liveness;
 mod membership;
+mod relays;
 mod repair;
 mod service;
 mod strangers;
@@ -24,7 +25,7 @@ use wire::{Addresses, ClusterId, Genesis, Identity, PeerIndex};
 
 use crate::admission::{Member, Roster, SignedAddresses};
 use crate::config::Config;
-use crate::event::{Carrier, Delivery, Event, StreamId, Topic, Transmit};
+use crate::event::{Carrier, Delivery, Event, StreamId, Topic, Transmit, Via};
 use crate::gate::Gate;
 use crate::gossip::Control;
 use crate::handshake::Local;
@@ -33,7 +34,7 @@ use crate::named::{Callers, Named};
 use crate::path::plain;
 use crate::peer::Peer;
 use crate::peers::Peers;
-use crate::plan::{PeerPlan, Plan};
+use crate::plan::Plan;
 use crate::refusal::RefuseReason;
 use crate::rng::Rng;
 use crate::streams::{JoinSecret, Stream};
@@ -147,11 +148,11 @@ impl Mesh {
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         let from = plain(from);
         match Kind::of_message(bytes) {
-            Ok(Kind::Initiation) => self.handle_initiation(from, bytes, now),
-            Ok(Kind::Response) => self.handle_response(from, bytes, now),
+            Ok(Kind::Initiation) => self.handle_initiation(Via::Datagram(from), bytes, now),
+            Ok(Kind::Response) => self.handle_response(Via::Datagram(from), bytes, now),
             Ok(Kind::Cookie) => self.handle_cookie(bytes, now),
             Ok(Kind::Control) => {
-                self.handle_envelope(Carrier::Datagram(from), bytes, now);
+                self.handle_envelope(Via::Datagram(from), bytes, now);
             }
             Ok(_) | Err(_) => self.out.counters.malformed += 1,
         }
@@ -175,6 +176,9 @@ impl Mesh {
             peer.liveness.handle_heard(now);
         } else if sent_bytes > 0 {
             peer.liveness.handle_sent(now);
+        }
+        if sent_bytes > 0 {
+            peer.ways.handle_traffic(now);
         }
     }
 
@@ -224,7 +228,8 @@ impl Mesh {
             self.out.counters.undeliverable += 1;
             return Err(SendError::NotConnected { peer: to });
         };
-        if delivery == Delivery::Lossy && message.len() <= crate::channel::DATAGRAM_BYTES {
+        let most = if peer.ways.is_relayed() { relays::DATAGRAM_BYTES } else { crate::channel::DATAGRAM_BYTES };
+        if delivery == Delivery::Lossy && message.len() <= most {
             self.send_datagram(to, &message);
         } else {
             peer.channel.push(message, now);
@@ -274,12 +279,8 @@ impl Mesh {
     /// The newest plan.
     pub fn plan(&mut self) -> Arc<Plan> {
         if self.out.stale == Staleness::Stale {
-            let peers: Vec<PeerPlan> = self
-                .order
-                .iter()
-                .filter_map(|identity| self.peers.get(identity))
-                .map(|peer| peer.plan(&self.config))
-                .collect();
+            let known = self.order.iter().filter_map(|identity| self.peers.get(identity));
+            let peers = known.map(|peer| self.peer_plan(peer)).collect();
             self.out.plan = Arc::new(Plan { peers });
             self.out.stale = Staleness::Fresh;
         }
@@ -346,9 +347,9 @@ impl Mesh {
             address: peer.address().or_else(|| member.addresses.addresses.first().copied()),
             state,
             route,
-            round_trip: peer.liveness.round_trip().filter(|_| peer.is_up()),
+            round_trip: peer.ways.round_trip().or(peer.liveness.round_trip()).filter(|_| peer.is_up()),
             suite: peer.sessions.carrying().filter(|_| peer.is_up()).map(|session| session.data.suite),
-            mtu_bytes: peer.path.datagram_bytes(self.config.underlay_mtu_bytes).saturating_add(headers),
+            mtu_bytes: self.datagram_bytes(peer).saturating_add(headers),
             since,
             dropped_messages: peer.channel.dropped(),
         })
@@ -404,8 +405,8 @@ pub enum SendError {
     },
 }
 
-/// The longest payload of one message: a stream message less what sealing and topic add, rounded down.
-pub const PAYLOAD_BYTES: usize = wire::envelope::STREAM_MESSAGE_BYTES - 64;
+/// The longest payload of one message: a stream message less what sealing, topic and a relay add, rounded down.
+pub const PAYLOAD_BYTES: usize = wire::envelope::STREAM_MESSAGE_BYTES - 256;
 
 #[cfg(test)]
 mod tests;

@@ -9,14 +9,15 @@ use wire::{Identity, PeerIndex};
 
 use crate::calling::Calling;
 use crate::channel::Channel;
-use crate::config::{Config, PeerTimes};
+use crate::config::PeerTimes;
 use crate::handshake::Stamp;
 use crate::liveness::{Liveness, Verdict};
 use crate::path::Path;
-use crate::plan::PeerPlan;
+use crate::plan::{Hop, PeerPlan};
 use crate::route::Route;
 use crate::session::Sessions;
 use crate::view::PeerState;
+use crate::ways::{Way, Ways};
 
 /// One peer.
 pub(crate) struct Peer {
@@ -24,6 +25,7 @@ pub(crate) struct Peer {
     pub(crate) index: PeerIndex,
     pub(crate) noise_public: [u8; 32],
     pub(crate) path: Path,
+    pub(crate) ways: Ways,
     pub(crate) sessions: Sessions,
     pub(crate) calling: Calling,
     pub(crate) liveness: Liveness,
@@ -65,6 +67,7 @@ impl Peer {
             index,
             noise_public,
             path: Path::default(),
+            ways: Ways::new(now),
             sessions: Sessions::default(),
             calling: Calling::default(),
             liveness: Liveness::new(times, now),
@@ -135,15 +138,16 @@ impl Peer {
         }
         let expiry = self.sessions.deadline();
         let audience = self.audience_end();
-        [call, renew, listen, expiry, audience, self.channel.deadline()].into_iter().flatten().min()
+        let ways = if self.is_revoked() { None } else { self.ways.deadline(self.is_up(), now) };
+        [call, renew, listen, expiry, audience, ways, self.channel.deadline()].into_iter().flatten().min()
     }
 
-    /// The peer as the data threads see it.
-    pub(crate) fn plan(&self, config: &Config) -> PeerPlan {
+    /// The peer as the data threads see it, sent to this way.
+    pub(crate) fn plan(&self, hop: Hop, datagram_bytes: u16) -> PeerPlan {
         PeerPlan {
             identity: self.identity,
-            endpoint: self.path.endpoint(),
-            datagram_bytes: self.path.datagram_bytes(config.underlay_mtu_bytes),
+            hop,
+            datagram_bytes,
             send: self.sessions.carrying().filter(|_| self.is_up()).map(|session| session.data.clone()),
             receive: if self.is_revoked() { Vec::new() } else { self.sessions.data() },
         }
@@ -163,10 +167,16 @@ impl Peer {
 
     /// How its datagrams go.
     pub(crate) fn route(&self) -> Route {
-        match self.path.endpoint() {
-            Some(address) if self.is_up() => Route::Direct(address),
-            Some(_) | None => Route::None,
+        match (self.ways.used(), self.path.endpoint()) {
+            (Some(Way::Relay(relay)), _) if self.is_up() => Route::Relay(relay),
+            (_, Some(address)) if self.is_up() => Route::Direct(address),
+            (_, _) => Route::None,
         }
+    }
+
+    /// Whether it is a neighbour that others may be reached by.
+    pub(crate) fn is_relay(&self) -> bool {
+        self.is_up() && !self.ways.is_relayed()
     }
 
     /// Where to send a datagram.

@@ -89,4 +89,9 @@ pub struct Counters {
     pub nobodys_streams: u64,
     /// Messages for peers that were not there.
     pub undeliverable: u64,
+    /// Messages passed on from one peer to another that it does not reach.
+    pub relayed: u64,
+    /// Messages to be passed on that were not: for nobody we reach, passed on once already, of no kind that is passed on,
+    /// or more than the receiver takes.
+    pub unrelayed: u64,
 }

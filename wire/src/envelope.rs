@@ -4,15 +4,26 @@
 //!
 //! ```text
 //! 0      type: see [`Kind`]
-//! 1      queue: the sender's data queue (0 for all other types)
+//! 1      queue: the sender's data queue (0 for control)
 //! 2      version: 1
-//! 3      flags: 0, ignored by receivers
+//! 3      flags: 1 = goes by a relay, so that it does not come from its sender's address; others are ignored
 //! 4..8   receiver's session index, u32 big endian
 //! 8..16  counter, u64 big endian        nonce = 4 zero bytes ‖ counter little endian
 //! 16..   ciphertext ‖ 16-byte tag       associated data = bytes 0..16
 //! ```
 //!
+//! An envelope that a neighbour is to pass on lies behind one for that neighbour, of type [`Kind::Relayed`]:
+//!
+//! ```text
+//! 0..16  header for the relay, counter and key of their own
+//! 16..24 sealed: whom it is for, see [`FarEnd`]
+//! 24..40 tag
+//! 40..   the envelope, type data, flag 1: passed on as it is
+//! ```
+//!
 //! Handshake messages share bytes 0..4 and go on as they like. On a stream every message follows its length, u32 big endian.
+
+use crate::Identity;
 
 /// Bytes before the ciphertext of an envelope.
 pub const HEADER_BYTES: usize = 16;
@@ -20,6 +31,10 @@ pub const HEADER_BYTES: usize = 16;
 pub const TAG_BYTES: usize = 16;
 /// What sealing adds to a plaintext.
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
+/// Bytes that name the receiver of a relayed envelope.
+pub const FAR_END_BYTES: usize = 8;
+/// What a relayed envelope has in front of it on its way to the relay.
+pub const RELAY_BYTES: usize = OVERHEAD_BYTES + FAR_END_BYTES;
 /// The version of every datagram and stream message this crate writes (byte 2).
 pub const ENVELOPE_VERSION: u8 = 1;
 /// The longest message on a stream: a bound on what an unauthenticated peer can make us hold.
@@ -39,7 +54,7 @@ pub enum Kind {
     Data = 4,
     /// A sealed control message.
     Control = 5,
-    /// An envelope for somebody else. Reserved.
+    /// A sealed frame for somebody else, behind the sealed word for whom.
     Relayed = 6,
     /// First contact, joiner → sponsor, or a member's doubt about an address it was given: which cluster is this?
     Probe = 16,
@@ -100,13 +115,37 @@ impl Kind {
     }
 }
 
-/// The header of a sealed envelope: kinds [`Kind::Data`], [`Kind::Control`] and [`Kind::JoinGrant`].
+/// Whether an envelope goes straight to its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// It comes from its sender's address.
+    Direct,
+    /// It comes from a relay's.
+    Relayed,
+}
+
+/// Whom a relayed envelope is for: the beginning of its receiver's identity. Sealed, so only the relay reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FarEnd(pub [u8; FAR_END_BYTES]);
+
+impl FarEnd {
+    /// The word for a router.
+    #[must_use]
+    pub fn of(identity: Identity) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = identity.0;
+        Self([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// The header of a sealed envelope: kinds [`Kind::Data`], [`Kind::Control`], [`Kind::Relayed`] and [`Kind::JoinGrant`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// What is inside.
     pub kind: Kind,
     /// The sender's data queue; 0 for control.
     pub queue: u8,
+    /// How it goes.
+    pub course: Course,
     /// The session, by the number its receiver gave it.
     pub receiver: u32,
     /// The sender's counter for this queue.
@@ -123,23 +162,28 @@ impl Header {
             return Err(EnvelopeError::Short { bytes: bytes.len() });
         }
         let kind = Kind::of_message(bytes)?;
-        if !matches!(kind, Kind::Data | Kind::Control | Kind::JoinGrant) {
+        if !matches!(kind, Kind::Data | Kind::Control | Kind::Relayed | Kind::JoinGrant) {
             return Err(EnvelopeError::NotSealed { kind });
         }
-        let Some((&[_, queue, _, _, r0, r1, r2, r3, c0, c1, c2, c3, c4, c5, c6, c7], _)) =
+        let Some((&[_, queue, _, flags, r0, r1, r2, r3, c0, c1, c2, c3, c4, c5, c6, c7], _)) =
             bytes.split_first_chunk::<HEADER_BYTES>()
         else {
             return Err(EnvelopeError::Short { bytes: bytes.len() });
         };
         let receiver = u32::from_be_bytes([r0, r1, r2, r3]);
-        Ok(Self { kind, queue, receiver, counter: u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]) })
+        let course = if flags & RELAYED == 0 { Course::Direct } else { Course::Relayed };
+        Ok(Self { kind, queue, course, receiver, counter: u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]) })
     }
 
     /// The header as bytes.
     #[must_use]
     pub fn emit(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        bytes[..4].copy_from_slice(&[self.kind as u8, self.queue, ENVELOPE_VERSION, 0]);
+        let flags = match self.course {
+            Course::Direct => 0,
+            Course::Relayed => RELAYED,
+        };
+        bytes[..4].copy_from_slice(&[self.kind as u8, self.queue, ENVELOPE_VERSION, flags]);
         bytes[4..8].copy_from_slice(&self.receiver.to_be_bytes());
         bytes[8..].copy_from_slice(&self.counter.to_be_bytes());
         bytes
@@ -267,6 +311,8 @@ pub enum FramesError {
     },
 }
 
+/// The flag of an envelope that goes by a relay.
+const RELAYED: u8 = 1;
 /// The length before each message of a stream.
 const LENGTH_BYTES: usize = 4;
 

@@ -7,13 +7,16 @@ use std::num::NonZeroU8;
 
 /// The type byte of data envelopes.
 const DATA: u32 = 4;
+/// The type byte of those that are to be passed on.
+const RELAYED: u32 = 6;
 
 /// Socket 0 for everything but data; data of queue *n* to socket 1 + *n* mod queues.
-pub(super) fn program(data_queues: NonZeroU8) -> [libc::sock_filter; 7] {
+pub(super) fn program(data_queues: NonZeroU8) -> [libc::sock_filter; 8] {
     let load_byte = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
     [
         instruction(load_byte, 0, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, DATA, 0, 4),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, DATA, 1, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, RELAYED, 0, 4),
         instruction(load_byte, 1, 0, 0),
         instruction(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, u32::from(data_queues.get()), 0, 0),
         instruction(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K, 1, 0, 0),

@@ -97,7 +97,10 @@ fn counters_rise_by_one_and_the_header_says_which() {
     for counter in 0..5 {
         let mut datagram = [0; 40];
         sealer.seal(&mut datagram).unwrap();
-        assert_eq!(Header::parse(&datagram), Ok(Header { kind: Kind::Data, queue: 3, receiver: 0xdead_beef, counter }));
+        assert_eq!(
+            Header::parse(&datagram),
+            Ok(Header { kind: Kind::Data, queue: 3, course: Course::Direct, receiver: 0xdead_beef, counter })
+        );
     }
     assert_eq!(sealer.sealed(), 5);
 }

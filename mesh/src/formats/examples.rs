@@ -1,6 +1,7 @@
 //! One well-formed example of everything the mesh writes. The values are arbitrary and fixed.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use wire::envelope::Kind;
 use wire::{Certificate, ClusterId, Genesis, Identity, NetworkId, PeerName, Pool, Title};
@@ -9,7 +10,7 @@ use crate::admission::{MEMBER_VERSION, Member, SignedAddresses, line_of};
 use crate::aead::Suite;
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, message};
 use crate::event::Topic;
-use crate::gossip::{Control, GOSSIP_VERSION, Gossip};
+use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
 use crate::identity::{Purpose, Secret, issue_certificate, sign};
 use crate::refusal::RefuseReason;
@@ -95,7 +96,9 @@ fn contact() -> Vec<Example> {
 }
 
 fn membership() -> Vec<Example> {
-    let seen = vec![(member(1).identity(), SocketAddr::from(([192, 0, 2, 7], 6783)))];
+    let seen_at = SocketAddr::from(([192, 0, 2, 7], 6783));
+    let reach = |address| Reach { round_trip: Duration::from_micros(250), datagram_bytes: 1472, address };
+    let seen = vec![(member(1).identity(), seen_at)];
     let gossip = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: vec![member(0), member(1)], seen });
     let control = [
         ("ping", Control::Ping { number: 5, roster: [1; 8] }),
@@ -103,6 +106,13 @@ fn membership() -> Vec<Example> {
         ("message", Control::Message { topic: Topic::LEDGER, payload: &[3; 20] }),
         ("bind", Control::Bind),
         ("swim", Control::Swim { roster: [7; 8], payload: &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 9, 0, 0] }),
+        ("check", Control::Check { number: 7 }),
+        ("checked", Control::Checked { number: 7 }),
+        ("relay-there", Control::Relay { leg: Leg::There, far: Identity([4; 32]), message: &[5; 60] }),
+        ("relay-here", Control::Relay { leg: Leg::Here, far: Identity([4; 32]), message: &[5; 60] }),
+        ("seek", Control::Seek { whom: Identity([4; 32]) }),
+        ("reach", Control::Reach { whom: Identity([4; 32]), reach: reach(Some(seen_at)) }),
+        ("reach-hidden", Control::Reach { whom: Identity([4; 32]), reach: reach(None) }),
     ];
     let control = control.map(|(name, control)| ("mesh-control", name, control.emit()));
     let others = [

@@ -8,11 +8,20 @@ use super::*;
 proptest! {
     #[test]
     fn control_messages_survive_their_encoding(number in any::<u32>(), roster in any::<[u8; 8]>(), topic in any::<u8>(), payload in vec(any::<u8>(), 0..99)) {
+        let address = Some(SocketAddr::from((std::net::Ipv4Addr::from(number), 6783)));
+        let reach = Reach { round_trip: Duration::from_micros(number.into()), datagram_bytes: 1472, address };
         let all = [
             Control::Ping { number, roster },
             Control::Pong { number, roster },
             Control::Message { topic: Topic(topic), payload: &payload },
             Control::Bind,
+            Control::Check { number },
+            Control::Checked { number },
+            Control::Relay { leg: Leg::There, far: Identity([topic; 32]), message: &payload },
+            Control::Relay { leg: Leg::Here, far: Identity([topic; 32]), message: &payload },
+            Control::Seek { whom: Identity([topic; 32]) },
+            Control::Reach { whom: Identity([topic; 32]), reach: Reach { address: None, ..reach } },
+            Control::Reach { whom: Identity([topic; 32]), reach },
         ];
         for control in all {
             let bytes = control.emit();

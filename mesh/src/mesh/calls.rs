@@ -8,12 +8,13 @@ use wire::Identity;
 use super::Mesh;
 use crate::aead::Suite;
 use crate::config::PeerTimes;
-use crate::event::Carrier;
+use crate::event::{Carrier, Via};
 use crate::gate::{Source, Verdict, cookie_reply_index, open_cookie};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
 use crate::peer::Peer;
 use crate::plan::SessionHead;
 use crate::session::{Birth, Life, Role, Session};
+use crate::ways::Way;
 
 impl Mesh {
     /// Calls a peer at the next of its addresses.
@@ -31,22 +32,26 @@ impl Mesh {
             suites: self.config.suites.clone(),
         };
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        let (cookie, choices) = (peer.valid_cookie(now), peer.path.choices(self.named.addresses()));
+        let choices = peer.path.choices(self.named.addresses()) + peer.ways.relays();
+        let (cookie, way) = (peer.valid_cookie(now), peer.ways.call(peer.calling.tries()));
         let callee = Callee { noise_public: &peer.noise_public, index, cookie: cookie.as_ref() };
-        let address = peer.path.next(self.named.addresses());
-        let (Some(address), Some((call, message))) = (address, call(&self.me.local, &callee, &greeting, seed)) else {
+        let via = match way {
+            Way::Direct => peer.path.next(self.named.addresses()).map(Via::Datagram),
+            Way::Relay(relay) => Some(Via::Relay(relay)),
+        };
+        let (Some(via), Some((call, message))) = (via, call(&self.me.local, &callee, &greeting, seed)) else {
             peer.calling.pause(self.config.peer.retry_most, now);
             self.indexes.remove(&index);
             return;
         };
         let forgotten = peer.calling.handle_called(call, choices, &times, stretch, now);
         self.forget_indexes(forgotten);
-        self.transmit(Carrier::Datagram(address), message);
+        self.post(identity, via, message);
     }
 
     /// Somebody calls. Nothing is computed before the gate lets it pass.
-    pub(super) fn handle_initiation(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
-        if self.is_retired() || !self.passes_gate(from, bytes, now) {
+    pub(super) fn handle_initiation(&mut self, via: Via, bytes: &[u8], now: Instant) {
+        if self.is_retired() || !self.passes_gate(via, bytes, now) {
             return;
         }
         self.out.counters.handshakes += 1;
@@ -74,10 +79,10 @@ impl Mesh {
             return;
         }
         let identity = peer.identity;
-        self.answer_call(identity, from, caller, now);
+        self.answer_call(identity, via, caller, now);
     }
 
-    fn answer_call(&mut self, identity: Identity, from: SocketAddr, caller: Caller, now: Instant) {
+    fn answer_call(&mut self, identity: Identity, via: Via, caller: Caller, now: Instant) {
         let greeting = &caller.greeting;
         let (oldest, newest) = greeting.protocols;
         let chosen = greeting.suites.iter().copied().find(|suite| self.config.suites.contains(suite));
@@ -99,14 +104,14 @@ impl Mesh {
             self.indexes.remove(&local_index);
             return;
         };
-        self.transmit(Carrier::Datagram(from), message);
+        self.post(identity, via, message);
         let Some(peer) = self.peers.get(&identity) else { return };
         let head = SessionHead { peer: peer.index, local_index, remote_index, suite, remote_queues };
         self.add_session(identity, head, Role::Called, boot, keys, now);
     }
 
     /// Somebody answers one of our calls.
-    pub(super) fn handle_response(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+    pub(super) fn handle_response(&mut self, via: Via, bytes: &[u8], now: Instant) {
         let Some(response) = Response::parse(bytes) else {
             self.out.counters.malformed += 1;
             return;
@@ -137,7 +142,9 @@ impl Mesh {
             return;
         }
         let forgotten = peer.calling.stop();
-        peer.path.follow(from);
+        if let Via::Datagram(from) = via {
+            peer.path.follow(from);
+        }
         peer.path.restart();
         peer.liveness.ask_now(now);
         peer.channel.handle_session(now);
@@ -150,7 +157,7 @@ impl Mesh {
         };
         self.forget_indexes(forgotten);
         self.add_session(identity, head, Role::Caller, answer.boot, keys, now);
-        self.raise(identity, answer.boot, now);
+        self.raise(identity, via, answer.boot, now);
     }
 
     /// A peer under load wants to see that we can hear it.
@@ -198,11 +205,20 @@ impl Mesh {
         self.peers.values().any(|peer| peer.path.has(from.ip()))
     }
 
-    fn passes_gate(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> bool {
+    fn passes_gate(&mut self, via: Via, bytes: &[u8], now: Instant) -> bool {
         if !self.gate.recognises(bytes) {
             self.out.counters.gated += 1;
             return false;
         }
+        let from = match via {
+            Via::Datagram(from) => from,
+            Via::Relay(relay) => {
+                let admitted = self.gate.admits_relayed(relay, now);
+                self.out.counters.gated += u64::from(!admitted);
+                return admitted;
+            }
+            Via::Stream(_) => return false,
+        };
         let source = if self.is_known(from) { Source::Known } else { Source::Unknown };
         match self.gate.judge(from, source, bytes, &mut self.rng, now) {
             Verdict::Pass => true,

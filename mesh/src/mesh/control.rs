@@ -8,14 +8,15 @@ use wire::envelope::{Frames, Header};
 
 use super::Mesh;
 use crate::aead::OpenError;
-use crate::event::{Carrier, DownReason, Event, StreamId, Topic};
+use crate::event::{Carrier, DownReason, Event, StreamId, Topic, Via};
 use crate::gossip::Control;
 use crate::peer::Phase;
 use crate::session::{Confirmation, Opened};
+use crate::ways::Way;
 
 impl Mesh {
     /// Opens a control envelope and does what it says. Returns whose it is.
-    pub(super) fn handle_envelope(&mut self, carrier: Carrier, bytes: &[u8], now: Instant) -> Option<Identity> {
+    pub(super) fn handle_envelope(&mut self, via: Via, bytes: &[u8], now: Instant) -> Option<Identity> {
         let header = Header::parse(bytes).ok();
         let owner = header.and_then(|header| Some((header, *self.indexes.get(&header.receiver)?)));
         let Some((header, identity)) = owner else {
@@ -25,12 +26,12 @@ impl Mesh {
         let peer = self.peers.get_mut(&identity)?;
         match peer.sessions.open(header.receiver, header.counter, &mut bytes.to_vec()) {
             Ok(opened) if peer.is_revoked() => {
-                self.hear_revoked(identity, carrier, &opened);
+                self.hear_revoked(identity, via, &opened);
                 Some(identity)
             }
             Ok(opened) => {
-                self.note_authentic(identity, carrier, &opened, now);
-                self.handle_control(identity, carrier, &opened.plaintext, now);
+                self.note_authentic(identity, via, &opened, now);
+                self.handle_control(identity, via, &opened.plaintext, now);
                 Some(identity)
             }
             Err(OpenError::Replayed { .. }) => {
@@ -45,9 +46,9 @@ impl Mesh {
     }
 
     /// A revoked member has the keys, so it can be told; where it is, is all it says that counts.
-    fn hear_revoked(&mut self, identity: Identity, carrier: Carrier, opened: &Opened) {
+    fn hear_revoked(&mut self, identity: Identity, via: Via, opened: &Opened) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        if let (Carrier::Datagram(from), true) = (carrier, opened.newest) {
+        if let (Via::Datagram(from), true) = (via, opened.newest) {
             peer.path.follow(from);
         }
         if opened.confirmation == Confirmation::First {
@@ -60,28 +61,35 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         let Some((confirmation, boot)) = peer.sessions.confirm(local_index) else { return };
         let opened = Opened { plaintext: Vec::new(), confirmation, newest: true, boot };
-        self.note_authentic(identity, Carrier::Datagram(from), &opened, now);
+        self.note_authentic(identity, Via::Datagram(from), &opened, now);
     }
 
     /// Draws the consequences of an authentic envelope: where the peer is, that it lives, that it has the keys.
-    fn note_authentic(&mut self, identity: Identity, carrier: Carrier, opened: &Opened, now: Instant) {
+    fn note_authentic(&mut self, identity: Identity, via: Via, opened: &Opened, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         peer.liveness.handle_heard(now);
-        let moved = match carrier {
-            Carrier::Datagram(from) => {
+        let moved = match via {
+            Via::Datagram(from) => {
                 peer.datagram = now;
                 opened.newest && peer.path.follow(from)
             }
-            Carrier::Stream(_) => false,
+            Via::Stream(_) | Via::Relay(_) => false,
         };
+        if peer.is_up() {
+            match via {
+                Via::Datagram(_) => peer.ways.handle_heard(Way::Direct, now),
+                Via::Relay(relay) => peer.ways.handle_heard(Way::Relay(relay), now),
+                Via::Stream(_) => {}
+            }
+        }
         if moved || opened.confirmation == Confirmation::First {
             self.touch_plan();
         }
-        self.raise(identity, opened.boot, now);
+        self.raise(identity, via, opened.boot, now);
     }
 
     /// A session of this life of the peer is in use: makes the peer up, if it is not yet.
-    pub(super) fn raise(&mut self, identity: Identity, boot: u32, now: Instant) {
+    pub(super) fn raise(&mut self, identity: Identity, via: Via, boot: u32, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         let alone = match peer.phase {
             Phase::Up { boot: known, .. } if known >= boot => return,
@@ -89,7 +97,11 @@ impl Mesh {
             Phase::Up { .. } => false,
             Phase::New { .. } | Phase::Down { .. } => true,
         };
-        let Some(address) = peer.address() else { return };
+        let way = match via {
+            Via::Relay(relay) => Way::Relay(relay),
+            Via::Datagram(_) | Via::Stream(_) if peer.address().is_some() => Way::Direct,
+            Via::Datagram(_) | Via::Stream(_) => return,
+        };
         let calls = peer.calling.stop();
         let old = peer.sessions.drop_before(boot);
         self.forget_indexes(calls.into_iter().chain(old));
@@ -101,13 +113,18 @@ impl Mesh {
         peer.phase = Phase::Up { since: now, boot };
         peer.liveness.handle_heard(now);
         peer.liveness.ask_now(now);
-        peer.channel.start(wait, now);
+        peer.ways.prove(way, now);
+        match way {
+            Way::Direct => peer.channel.start(wait, now),
+            Way::Relay(_) => drop(peer.channel.suspend()),
+        }
         peer.compared = None;
-        let index = peer.index;
+        let (index, route) = (peer.index, peer.route());
         self.touch_plan();
         self.swim.handle_up(identity, boot, now);
         self.act(now);
-        self.out.events.push_back(Event::PeerUp { peer: identity, index, address });
+        self.out.events.push_back(Event::PeerUp { peer: identity, index, route });
+        self.tell_seekers(identity);
         self.introduce(identity, now);
     }
 
@@ -119,6 +136,7 @@ impl Mesh {
             DownReason::Revoked => Phase::Revoked { since: now, answered: None },
         };
         peer.path.restart();
+        peer.ways.lose(now);
         if reason == DownReason::Silent {
             peer.calling.hurry(now);
         }
@@ -128,9 +146,10 @@ impl Mesh {
         }
         self.touch_plan();
         self.out.events.push_back(Event::PeerDown { peer: identity, reason });
+        self.lose_relay(identity, now);
     }
 
-    fn handle_control(&mut self, identity: Identity, carrier: Carrier, plaintext: &[u8], now: Instant) {
+    fn handle_control(&mut self, identity: Identity, via: Via, plaintext: &[u8], now: Instant) {
         match Control::parse(plaintext) {
             Some(Control::Ping { number, roster }) => {
                 let pong = Control::Pong { number, roster: self.roster.digest() }.emit();
@@ -154,8 +173,13 @@ impl Mesh {
             }
             // Its carrier is what it is about, and the owner of the stream has seen to that.
             Some(Control::Bind) => {}
+            Some(Control::Check { number }) => self.answer_check(identity, via, number),
+            Some(Control::Checked { number }) => self.handle_checked(identity, via, number, now),
+            Some(Control::Relay { leg, far, message }) => self.handle_relay(identity, via, leg, far, message, now),
+            Some(Control::Seek { whom }) => self.handle_seek(identity, whom),
+            Some(Control::Reach { whom, reach }) => self.handle_reach(identity, whom, &reach, now),
             None => {
-                tracing::debug!(peer = %identity, ?carrier, "control message of a kind this router does not know");
+                tracing::debug!(peer = %identity, ?via, "control message of a kind this router does not know");
                 self.out.counters.malformed += 1;
             }
         }
@@ -163,10 +187,13 @@ impl Mesh {
 
     /// Sends a control message as a datagram, if there is a session.
     pub(super) fn send_datagram(&mut self, identity: Identity, message: &[u8]) {
-        let Some(peer) = self.peers.get_mut(&identity) else { return };
-        let envelope = peer.sessions.sending().and_then(|session| session.seal(message));
-        if let (Some(address), Some(envelope)) = (peer.address(), envelope) {
-            self.transmit(Carrier::Datagram(address), envelope);
+        let Some(peer) = self.peers.get(&identity) else { return };
+        let via = match peer.ways.used() {
+            Some(Way::Relay(relay)) => Some(Via::Relay(relay)),
+            Some(Way::Direct) | None => peer.address().map(Via::Datagram),
+        };
+        if let Some(via) = via {
+            self.send_via(identity, via, message);
         }
     }
 
@@ -184,6 +211,9 @@ impl Mesh {
         while let Some(peer) = self.peers.get_mut(&identity) {
             if let Some((stream, message)) = peer.channel.poll_stream() {
                 self.send_on_stream(identity, stream, &message);
+            } else if let Some(Way::Relay(relay)) = peer.ways.used() {
+                let Some(message) = peer.channel.poll_relay() else { return };
+                self.send_reliably(identity, relay, &message, now);
             } else if let Some(message) = peer.channel.poll_datagram(now) {
                 self.send_datagram(identity, &message);
             } else {

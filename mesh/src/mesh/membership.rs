@@ -127,8 +127,8 @@ impl Mesh {
         let members = members.into_iter().map(|member| Member { revoked: false, ..member }).collect();
         self.admit(members, Some(from), now);
         for (identity, address) in seen.into_iter().take(SEEN_MOST) {
-            let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_up()) else { continue };
-            if peer.wants_call(now) && peer.path.hint(address) {
+            let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_relay()) else { continue };
+            if peer.path.hint(address) && peer.wants_call(now) {
                 peer.calling.hurry(now);
             }
         }

@@ -83,7 +83,7 @@ impl Mesh {
 
     /// Where connected peers are seen.
     fn seen(&self, to: Identity, which: impl Fn(&Peer) -> bool) -> Vec<(Identity, SocketAddr)> {
-        let peers = self.peers.values().filter(|peer| peer.is_up() && peer.identity != to && which(peer));
+        let peers = self.peers.values().filter(|peer| peer.is_relay() && peer.identity != to && which(peer));
         peers.filter_map(|peer| Some((peer.identity, peer.address()?))).take(super::membership::SEEN_MOST).collect()
     }
 }

@@ -33,6 +33,7 @@ impl Mesh {
             self.place_call(identity, now);
         }
         self.ask(identity, now);
+        self.mind_ways(identity, now);
         self.dial(identity, now);
         self.flush_channel(identity, now);
     }

@@ -7,7 +7,7 @@ use wire::Identity;
 use wire::envelope::Kind;
 
 use super::Mesh;
-use crate::event::{Carrier, Event, Origin, StreamId, Target};
+use crate::event::{Event, Origin, StreamId, Target, Via};
 use crate::gossip::Control;
 use crate::path::plain;
 use crate::streams::{STRANGER_PATIENCE, STRANGERS_A_HOST, STRANGERS_MOST, Standing, Stream};
@@ -105,7 +105,7 @@ impl Mesh {
 
     fn handle_stream_message(&mut self, stream: StreamId, message: &[u8], now: Instant) {
         match Kind::of_message(message) {
-            Ok(Kind::Control) => match self.handle_envelope(Carrier::Stream(stream), message, now) {
+            Ok(Kind::Control) => match self.handle_envelope(Via::Stream(stream), message, now) {
                 Some(identity) => self.bind(stream, identity, now),
                 // A replay or a session that is over: not a reason to lose the stream of one who has proven itself.
                 None if self.streams.get(&stream).is_some_and(Stream::is_bound) => {}

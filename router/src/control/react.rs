@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use hostnet::veth::Port;
 use ipam::To;
-use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, StreamId, Topic};
+use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, Topic};
 
 use super::Control;
 use super::inputs::Input;
@@ -158,10 +158,13 @@ impl Control {
 
     fn react_mesh_event(&mut self, event: mesh::Event, now: Instant) {
         match event {
-            mesh::Event::PeerUp { peer, address, .. } => {
-                tracing::info!(peer = %self.ipam.label(peer), %address, "connected");
+            mesh::Event::PeerUp { peer, route, .. } => {
+                tracing::info!(peer = %self.ipam.label(peer), route = %self.words(route), "connected");
                 self.connected.insert(peer);
                 self.ipam.handle_peer_up(peer, now);
+            }
+            mesh::Event::RouteChanged { peer, route } => {
+                tracing::info!(peer = %self.ipam.label(peer), route = %self.words(route), "goes another way");
             }
             mesh::Event::PeerDown { peer, reason } => {
                 tracing::info!(peer = %self.ipam.label(peer), reason = down(reason), "no longer connected");
@@ -190,6 +193,14 @@ impl Control {
             mesh::Event::JoinRefused { from, reason } => tracing::warn!(%from, %reason, "refused to let a router join"),
             mesh::Event::Stranger { address, encounter } => self.log_stranger(address, encounter),
             mesh::Event::Alarm(alarm) => self.raise(&mesh_alarm(&alarm)),
+        }
+    }
+
+    fn words(&self, route: Route) -> String {
+        match route {
+            Route::Direct(address) => address.to_string(),
+            Route::Relay(relay) => format!("via {}", self.ipam.label(relay)),
+            Route::None => "none".to_owned(),
         }
     }
 

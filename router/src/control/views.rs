@@ -106,9 +106,13 @@ fn peer_view(control: &Control, peer: mesh::PeerView) -> Peer {
         },
         path: match peer.route {
             mesh::Route::Direct(_) => Some(PathKind::Direct),
+            mesh::Route::Relay(_) => Some(PathKind::Relay),
             mesh::Route::None => None,
         },
-        via: None,
+        via: match peer.route {
+            mesh::Route::Relay(relay) => Some(control.ipam.label(relay).to_string()),
+            mesh::Route::Direct(_) | mesh::Route::None => None,
+        },
         rtt_ms: peer.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
         cipher: peer.suite.map(|suite| suite.name().to_owned()),
         mtu_bytes: Some(u32::from(wire::chunk::inner_mtu(peer.mtu_bytes.saturating_sub(header)))),

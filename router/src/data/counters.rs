@@ -34,6 +34,8 @@ losses! {
     Refused = "send-refused",
     /// An envelope of a session that is not or no longer known.
     UnknownSession = "unknown-session",
+    /// An envelope that is to be passed on to somebody that is not reached directly, or is none that is passed on.
+    Unrelayed = "not-relayed",
     /// An envelope that was seen before or is too old.
     Replayed = "replayed",
     /// An envelope that does not authenticate.

@@ -12,7 +12,7 @@ use mesh::aead::OpenError;
 use switch::{DropReason, Verdict};
 use wire::PeerIndex;
 use wire::chunk::{Chunk, ChunkHeader, Chunks, Kind, Piece, Travel};
-use wire::envelope::{self, Header};
+use wire::envelope::{self, Course, Header, RELAY_BYTES};
 use wire::frame::Frame;
 
 use super::counters::Loss;
@@ -52,12 +52,15 @@ impl Worker {
 
     fn accept_datagram<'b>(&mut self, from: SocketAddr, datagram: &'b mut [u8], run: &mut Run<'b>) {
         let header = match Header::parse(datagram) {
-            Ok(header) if header.kind == envelope::Kind::Data => header,
+            Ok(header) if matches!(header.kind, envelope::Kind::Data | envelope::Kind::Relayed) => header,
             // The kernel coalesces by size, not by type, and steers by the first datagram.
             _ => return self.pass_to_control(from, datagram),
         };
         if self.thread_of(header.queue) != self.place.thread {
             return self.pass_to_neighbour(from, header.queue, datagram);
+        }
+        if header.kind == envelope::Kind::Relayed {
+            return self.pass_on(&header, datagram);
         }
         let datagram_bytes = datagram.len();
         let Opened { peer, plaintext, news } = match self.outbound.sessions.open(from, &header, datagram) {
@@ -74,6 +77,27 @@ impl Worker {
                 Ok(chunk) => self.accept_chunk(sender, chunk, run),
                 Err(_) => self.counters.lose(Loss::Chunk, 1),
             }
+        }
+    }
+
+    /// Passes on an envelope that a peer has sealed for another one.
+    fn pass_on(&mut self, header: &Header, datagram: &mut [u8]) {
+        let datagram_bytes = datagram.len();
+        let Some((words, sealed)) = datagram.split_first_chunk_mut::<RELAY_BYTES>() else {
+            return self.counters.lose(Loss::Unrelayed, 1);
+        };
+        // Nothing but data, and nothing that is to be passed on again.
+        let is_data = Header::parse(sealed)
+            .is_ok_and(|inner| inner.kind == envelope::Kind::Data && inner.course == Course::Relayed);
+        if !is_data {
+            return self.counters.lose(Loss::Unrelayed, 1);
+        }
+        match self.outbound.sessions.open_relayed(header, words) {
+            Ok((from, to, endpoint)) => {
+                self.outbound.traffic.received(from, datagram_bytes);
+                self.outbound.pass_on(to, endpoint, sealed);
+            }
+            Err(unopened) => self.counters.lose(loss_of(unopened), 1),
         }
     }
 
@@ -182,6 +206,7 @@ impl Worker {
 fn loss_of(unopened: Unopened) -> Loss {
     match unopened {
         Unopened::UnknownSession => Loss::UnknownSession,
+        Unopened::UnknownFarEnd => Loss::Unrelayed,
         Unopened::Refused(OpenError::Replayed { .. }) => Loss::Replayed,
         Unopened::Refused(OpenError::Forged | OpenError::Malformed) => Loss::Forged,
     }

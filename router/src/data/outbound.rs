@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hostnet::tap::{CutKind, PartialChecksum, Virtio};
 use hostnet::udp::{SendBatch, UdpQueue};
-use mesh::aead::{SealError, Sealer};
+use mesh::aead::SealError;
 use wire::chunk::{
     CHUNK_HEADER_BYTES, Checksum, ChunkHeader, Kind, PIECE_HEADER_BYTES, Piece, Segment, Travel, frame_room,
 };
@@ -17,7 +17,7 @@ use wire::frame::{Cutter, Protocol};
 use wire::{NetworkId, PeerIndex};
 
 use super::counters::{Counters, Loss};
-use super::sessions::{Path, Sessions};
+use super::sessions::{Path, Sealers, Sessions};
 use super::traffic::Traffic;
 
 /// Everything between a verdict and the socket.
@@ -105,6 +105,17 @@ impl Outbound {
         sent
     }
 
+    /// Sends on what is sealed already.
+    pub(super) fn pass_on(&mut self, peer: PeerIndex, endpoint: SocketAddr, sealed: &[u8]) {
+        self.close();
+        let Some(room) = self.batch.room(sealed.len()) else {
+            return self.batch.counters.lose(Loss::TooLarge, 1);
+        };
+        room.copy_from_slice(sealed);
+        self.batch.push(endpoint, sealed.len());
+        self.traffic.sent(peer, sealed.len());
+    }
+
     /// Puts a whole frame behind the others of its datagram, or at the front of a new one.
     fn add(
         &mut self,
@@ -120,7 +131,7 @@ impl Outbound {
             self.close();
         }
         // A full batch is sent before a datagram is begun, never under one: room for all of it is asked for.
-        let datagram = self.batch.room(path.datagram_bytes).ok_or(Loss::TooLarge)?;
+        let datagram = self.batch.room(path.datagram_bytes + path.outer_bytes()).ok_or(Loss::TooLarge)?;
         let used = self.open.as_ref().map_or(HEADER_BYTES, |open| open.used);
         let chunk = datagram.get_mut(used..used + chunk_bytes).ok_or(Loss::TooLarge)?;
         header.emit(parcel.frame.len(), chunk).ok_or(Loss::Offload)?;
@@ -235,7 +246,7 @@ impl Batch {
 /// The way to one peer for one frame.
 struct Way<'a> {
     path: Path,
-    sealer: &'a mut Sealer,
+    sealer: Sealers<'a>,
     batch: &'a mut Batch,
     sent_bytes: usize,
 }
@@ -304,7 +315,7 @@ impl Way<'_> {
         fill: impl FnOnce(&mut [u8]) -> Option<()>,
     ) -> Result<(), Loss> {
         let datagram_bytes = HEADER_BYTES + header.header_bytes() + frame_bytes + TAG_BYTES;
-        let datagram = self.batch.room(datagram_bytes).ok_or(Loss::TooLarge)?;
+        let datagram = self.batch.room(datagram_bytes + self.path.outer_bytes()).ok_or(Loss::TooLarge)?;
         let plaintext = datagram.get_mut(HEADER_BYTES..datagram_bytes - TAG_BYTES).ok_or(Loss::TooLarge)?;
         header.emit(frame_bytes, plaintext).ok_or(Loss::Offload)?;
         fill(plaintext.get_mut(header.header_bytes()..).ok_or(Loss::Offload)?).ok_or(Loss::Offload)?;
@@ -313,13 +324,13 @@ impl Way<'_> {
 
     /// Seals the datagram at the batch's end in place.
     fn seal(&mut self, datagram_bytes: usize) -> Result<(), Loss> {
-        let datagram = self.batch.room(datagram_bytes).ok_or(Loss::TooLarge)?;
-        self.sealer.seal(datagram).map_err(|error| match error {
+        let room = self.batch.room(datagram_bytes + self.path.outer_bytes()).ok_or(Loss::TooLarge)?;
+        let bytes = self.sealer.seal(room, datagram_bytes).map_err(|error| match error {
             SealError::Exhausted => Loss::KeyExhausted,
             SealError::NoRoom | SealError::TooLong => Loss::TooLarge,
         })?;
-        self.batch.push(self.path.endpoint, datagram_bytes);
-        self.sent_bytes += datagram_bytes;
+        self.batch.push(self.path.endpoint, bytes);
+        self.sent_bytes += bytes;
         Ok(())
     }
 }

@@ -6,10 +6,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh::aead::{OpenError, Opener, Sealer};
-use mesh::plan::{DataSession, PeerPlan, Plan};
+use mesh::aead::{OpenError, Opener, SealError, Sealer};
+use mesh::plan::{DataSession, Hop, PeerPlan, Plan};
 use wire::PeerIndex;
-use wire::envelope::Header;
+use wire::envelope::{Course, FAR_END_BYTES, FarEnd, HEADER_BYTES, Header, RELAY_BYTES};
 
 /// Keys and paths, as the newest plan has them.
 pub(super) struct Sessions {
@@ -19,6 +19,8 @@ pub(super) struct Sessions {
     keys: Vec<Keys>,
     /// At the position of each peer's index, the path to it, if there is one.
     paths: Vec<Option<Path>>,
+    /// To whom others' envelopes may be passed on, sorted: those with a direct path.
+    far_ends: Vec<(FarEnd, PeerIndex)>,
 }
 
 /// One session's keys, made when they are needed and kept while the plan has the session.
@@ -27,6 +29,10 @@ struct Keys {
     sealer: Option<Sealer>,
     /// What opens the peer's queue thread + n × threads, at position n.
     openers: Vec<Option<Ear>>,
+    /// What seals the words to a relay.
+    relay_sealer: Option<Sealer>,
+    /// What opens the peer's, as `openers`.
+    relay_openers: Vec<Option<Opener>>,
     /// Where its newest envelope came from.
     heard_from: Option<SocketAddr>,
 }
@@ -62,6 +68,54 @@ pub(super) struct Path {
     pub(super) datagram_bytes: usize,
     /// Where the keys are.
     position: usize,
+    /// By whom it goes, if not straight.
+    relay: Option<Relay>,
+}
+
+impl Path {
+    /// Bytes in front of each datagram for a relay.
+    pub(super) fn outer_bytes(&self) -> usize {
+        if self.relay.is_some() { RELAY_BYTES } else { 0 }
+    }
+}
+
+/// What seals on a path.
+pub(super) struct Sealers<'a> {
+    sealer: &'a mut Sealer,
+    relay: Option<RelaySealer<'a>>,
+}
+
+/// What seals the words to the relay.
+struct RelaySealer<'a> {
+    far_end: FarEnd,
+    sealer: &'a mut Sealer,
+}
+
+impl Sealers<'_> {
+    /// Seals the datagram that begins `room`, in place; for a relay, behind the words to it, for which there must be
+    /// [`Path::outer_bytes`] more room. Returns how many bytes that makes.
+    pub(super) fn seal(&mut self, room: &mut [u8], datagram_bytes: usize) -> Result<usize, SealError> {
+        let datagram = room.get_mut(..datagram_bytes).ok_or(SealError::NoRoom)?;
+        let Some(RelaySealer { far_end, sealer }) = &mut self.relay else {
+            return self.sealer.seal(datagram).map(|()| datagram_bytes);
+        };
+        self.sealer.seal_for(Course::Relayed, datagram)?;
+        let bytes = RELAY_BYTES + datagram_bytes;
+        let room = room.get_mut(..bytes).ok_or(SealError::NoRoom)?;
+        room.copy_within(..datagram_bytes, RELAY_BYTES);
+        let words = room.first_chunk_mut::<RELAY_BYTES>().ok_or(SealError::NoRoom)?;
+        words[HEADER_BYTES..HEADER_BYTES + FAR_END_BYTES].copy_from_slice(&far_end.0);
+        sealer.seal(words)?;
+        Ok(bytes)
+    }
+}
+
+/// The peer that passes a path's datagrams on.
+#[derive(Debug, Clone, Copy)]
+struct Relay {
+    far_end: FarEnd,
+    /// Where its keys are.
+    position: usize,
 }
 
 /// Why an envelope was not opened.
@@ -69,6 +123,8 @@ pub(super) struct Path {
 pub(super) enum Unopened {
     /// The plan has no such session, or the peer no such queue.
     UnknownSession,
+    /// To be passed on to somebody that we do not reach ourselves.
+    UnknownFarEnd,
     /// The keys say no.
     Refused(OpenError),
 }
@@ -76,7 +132,7 @@ pub(super) enum Unopened {
 impl Sessions {
     /// The sessions of thread `thread` of so many.
     pub(super) fn new(thread: u8, threads: u8) -> Self {
-        Self { thread, threads: threads.max(1), keys: Vec::new(), paths: Vec::new() }
+        Self { thread, threads: threads.max(1), keys: Vec::new(), paths: Vec::new(), far_ends: Vec::new() }
     }
 
     /// Follows a new plan. Keys of sessions that are still in it stay as they are.
@@ -89,18 +145,44 @@ impl Sessions {
         self.keys = sessions.into_iter().map(|session| take(&mut old, session)).collect();
         self.paths.clear();
         for peer in &plan.peers {
-            let path = self.path_to(peer);
+            let path = self.path_to(plan, peer);
             self.paths.push(path);
         }
+        self.far_ends.clear();
+        let straight = |path: &Option<Path>| path.is_some_and(|path| path.relay.is_none());
+        for (index, (peer, _)) in
+            (0u32..).zip(plan.peers.iter().zip(&self.paths)).filter(|(_, (_, path))| straight(path))
+        {
+            self.far_ends.push((FarEnd::of(peer.identity), PeerIndex(index)));
+        }
+        self.far_ends.sort_unstable();
     }
 
-    fn path_to(&mut self, peer: &PeerPlan) -> Option<Path> {
-        let session = peer.send.as_ref()?;
-        let endpoint = peer.endpoint?;
-        let position = self.keys.binary_search_by_key(&session.local_index, |keys| keys.session.local_index).ok()?;
-        let keys = self.keys.get_mut(position)?;
-        keys.sealer.get_or_insert_with(|| session.sealer(self.thread));
-        Some(Path { endpoint, datagram_bytes: usize::from(peer.datagram_bytes), position })
+    fn path_to(&mut self, plan: &Plan, peer: &PeerPlan) -> Option<Path> {
+        let thread = self.thread;
+        let (position, keys) = self.sending_keys(peer)?;
+        let session = Arc::clone(&keys.session);
+        keys.sealer.get_or_insert_with(|| session.sealer(thread));
+        let (endpoint, relay) = match peer.hop {
+            Hop::Nowhere => return None,
+            Hop::Direct(endpoint) => (endpoint, None),
+            Hop::Relay(relay) => {
+                let relay = plan.peer(relay)?;
+                let Hop::Direct(endpoint) = relay.hop else { return None };
+                let (position, keys) = self.sending_keys(relay)?;
+                let session = Arc::clone(&keys.session);
+                keys.relay_sealer.get_or_insert_with(|| session.relay_sealer(thread));
+                (endpoint, Some(Relay { far_end: FarEnd::of(peer.identity), position }))
+            }
+        };
+        Some(Path { endpoint, datagram_bytes: usize::from(peer.datagram_bytes), position, relay })
+    }
+
+    /// The keys to seal under for a peer, and where they are.
+    fn sending_keys(&mut self, peer: &PeerPlan) -> Option<(usize, &mut Keys)> {
+        let local_index = peer.send.as_ref()?.local_index;
+        let position = self.keys.binary_search_by_key(&local_index, |keys| keys.session.local_index).ok()?;
+        Some((position, self.keys.get_mut(position)?))
     }
 
     /// How many peers the plan has.
@@ -109,10 +191,35 @@ impl Sessions {
     }
 
     /// The way to a peer, and what seals on it.
-    pub(super) fn path(&mut self, peer: PeerIndex) -> Option<(Path, &mut Sealer)> {
+    pub(super) fn path(&mut self, peer: PeerIndex) -> Option<(Path, Sealers<'_>)> {
         let path = (*self.paths.get(usize::try_from(peer.0).ok()?)?)?;
-        let sealer = self.keys.get_mut(path.position)?.sealer.as_mut()?;
-        Some((path, sealer))
+        let Some(relay) = path.relay else {
+            let sealer = self.keys.get_mut(path.position)?.sealer.as_mut()?;
+            return Some((path, Sealers { sealer, relay: None }));
+        };
+        // A relay is another peer, so its keys are others.
+        let [keys, relay_keys] = self.keys.get_disjoint_mut([path.position, relay.position]).ok()?;
+        let words = RelaySealer { far_end: relay.far_end, sealer: relay_keys.relay_sealer.as_mut()? };
+        Some((path, Sealers { sealer: keys.sealer.as_mut()?, relay: Some(words) }))
+    }
+
+    /// Opens the words in front of an envelope that we are to pass on: by whom it was sent, and where it goes.
+    pub(super) fn open_relayed(
+        &mut self,
+        header: &Header,
+        words: &mut [u8],
+    ) -> Result<(PeerIndex, PeerIndex, SocketAddr), Unopened> {
+        let position = self.keys.binary_search_by_key(&header.receiver, |keys| keys.session.local_index);
+        let keys = position.ok().and_then(|position| self.keys.get_mut(position)).ok_or(Unopened::UnknownSession)?;
+        let opener = keys.relay_opener(header.queue, self.threads).ok_or(Unopened::UnknownSession)?;
+        let far_end = opener.open(words).map_err(Unopened::Refused)?;
+        let far_end = FarEnd(<[u8; FAR_END_BYTES]>::try_from(&*far_end).map_err(|_| Unopened::UnknownFarEnd)?);
+        let found = self.far_ends.binary_search_by_key(&far_end, |(known, _)| *known).ok();
+        let (_, peer) = *found.and_then(|found| self.far_ends.get(found)).ok_or(Unopened::UnknownFarEnd)?;
+        let from = keys.session.peer;
+        let path = usize::try_from(peer.0).ok().and_then(|position| *self.paths.get(position)?);
+        let path = path.filter(|_| from != peer).ok_or(Unopened::UnknownFarEnd)?;
+        Ok((from, peer, path.endpoint))
     }
 
     /// Opens an envelope of one of this thread's queues.
@@ -129,7 +236,8 @@ impl Sessions {
         let is_newest = header.counter >= ear.next;
         ear.next = ear.next.max(header.counter.saturating_add(1));
         // A late datagram says where the peer was.
-        let news = if is_newest && keys.heard_from != Some(from) {
+        let says_where = is_newest && header.course == Course::Direct;
+        let news = if says_where && keys.heard_from != Some(from) {
             keys.heard_from = Some(from);
             News::Address
         } else {
@@ -153,6 +261,19 @@ impl Keys {
         let session = &self.session;
         Some(self.openers.get_mut(position)?.get_or_insert_with(|| Ear { opener: session.opener(queue), next: 0 }))
     }
+
+    /// What opens the words of a queue of the peer's to us as its relay.
+    fn relay_opener(&mut self, queue: u8, threads: u8) -> Option<&mut Opener> {
+        if queue >= self.session.remote_queues {
+            return None;
+        }
+        let position = usize::from(queue.checked_div(threads)?);
+        if self.relay_openers.len() <= position {
+            self.relay_openers.resize_with(position + 1, || None);
+        }
+        let session = &self.session;
+        Some(self.relay_openers.get_mut(position)?.get_or_insert_with(|| session.relay_opener(queue)))
+    }
 }
 
 /// The keys a session had, or new ones.
@@ -160,6 +281,13 @@ fn take(old: &mut Vec<Keys>, session: &Arc<DataSession>) -> Keys {
     let is_it = |keys: &Keys| Arc::ptr_eq(&keys.session, session);
     match old.iter().position(is_it) {
         Some(position) => old.swap_remove(position),
-        None => Keys { session: Arc::clone(session), sealer: None, openers: Vec::new(), heard_from: None },
+        None => Keys {
+            session: Arc::clone(session),
+            sealer: None,
+            openers: Vec::new(),
+            relay_sealer: None,
+            relay_openers: Vec::new(),
+            heard_from: None,
+        },
     }
 }

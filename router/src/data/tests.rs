@@ -5,6 +5,7 @@ mod hosts;
 mod kernel;
 mod namespaces;
 mod packets;
+mod relays;
 mod segments;
 mod turns;
 

@@ -7,7 +7,7 @@ use wire::{
     Pool6, RECORD_VERSION, Range, Record, RecordBody, Signature, Slot, Title,
     chunk::{self, ChunkHeader, Piece, Segment, Travel},
     encode,
-    envelope::{Frames, Header, Kind},
+    envelope::{Course, Frames, Header, Kind},
     frame::Protocol,
     message::{
         Ask, Bucket, Commit, Entry, EntryBody, EntryState, Handover, Invited, Message, MoveKey, MovePrepare,
@@ -162,14 +162,16 @@ fn promise() -> Promise {
 }
 
 fn envelopes() -> Vec<Seed> {
-    let sealed = |kind, queue| {
-        let header = Header { kind, queue, receiver: 0x0102_0304, counter: 1 << 40 };
+    let sealed = |kind, queue, course| {
+        let header = Header { kind, queue, course, receiver: 0x0102_0304, counter: 1 << 40 };
         [&header.emit()[..], &[0xaa; 40]].concat()
     };
     let plain = |kind: Kind| [&kind.prefix()[..], &[0xbb; 144]].concat();
     [
-        ("data", sealed(Kind::Data, 3)),
-        ("control", sealed(Kind::Control, 0)),
+        ("data", sealed(Kind::Data, 3, Course::Direct)),
+        ("data-by-relay", sealed(Kind::Data, 3, Course::Relayed)),
+        ("relayed", [sealed(Kind::Relayed, 3, Course::Direct), sealed(Kind::Data, 3, Course::Relayed)].concat()),
+        ("control", sealed(Kind::Control, 0, Course::Direct)),
         ("initiation", plain(Kind::Initiation)),
         ("probe", plain(Kind::Probe)),
     ]

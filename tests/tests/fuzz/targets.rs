@@ -73,7 +73,7 @@ fn envelope(bytes: &[u8]) {
     }
     if let Ok(header) = Header::parse(bytes) {
         let mut written = header.emit();
-        // Flags are not kept: a receiver ignores them.
+        // Flags that mean nothing are not kept: a receiver ignores them.
         written[3] = bytes[3];
         assert_eq!(bytes.get(..written.len()), Some(&written[..]));
     }

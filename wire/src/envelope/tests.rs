@@ -7,9 +7,10 @@ use super::*;
 
 proptest! {
     #[test]
-    fn a_header_survives_its_encoding(data in any::<bool>(), queue in any::<u8>(), receiver in any::<u32>(), counter in any::<u64>()) {
+    fn a_header_survives_its_encoding(data in any::<bool>(), relayed in any::<bool>(), queue in any::<u8>(), receiver in any::<u32>(), counter in any::<u64>()) {
         let kind = if data { Kind::Data } else { Kind::Control };
-        let header = Header { kind, queue, receiver, counter };
+        let course = if relayed { Course::Relayed } else { Course::Direct };
+        let header = Header { kind, queue, course, receiver, counter };
         let mut bytes = header.emit().to_vec();
         prop_assert_eq!(Header::parse(&bytes), Err(EnvelopeError::Short { bytes: HEADER_BYTES }));
         bytes.extend([0; TAG_BYTES]);

@@ -9,6 +9,8 @@ use super::super::*;
 use crate::aead::{Opener, Sealer};
 use crate::event::{DownReason, Origin, Target};
 use crate::identity::issue_certificate;
+use crate::plan::Hop;
+use crate::route::Route;
 
 /// The network's behaviour.
 pub(super) struct Weather {
@@ -285,7 +287,9 @@ impl Sim {
             }
             Carrier::Stream(stream) => {
                 let Some(&(node, stream)) = self.links.get(&(at, stream)) else { return };
-                if !self.cuts.contains(&(at.min(node), at.max(node))) && !self.one_way_cuts.contains(&(at, node)) {
+                // TCP needs both directions.
+                let broken = [(at, node), (node, at)].iter().any(|pair| self.one_way_cuts.contains(pair));
+                if !broken && !self.cuts.contains(&(at.min(node), at.max(node))) {
                     self.post(Parcel::Bytes { node, stream, bytes }, self.weather.delay);
                 }
             }
@@ -305,6 +309,7 @@ impl Sim {
                 }
             }
             Event::PeerUp { .. }
+            | Event::RouteChanged { .. }
             | Event::PeerDown { .. }
             | Event::RevokedCalled { .. }
             | Event::Message { .. }
@@ -323,6 +328,9 @@ impl Sim {
         let Some(target) = target.filter(|_| !self.weather.no_streams && !self.is_cut(at, address)) else {
             return self.post(Parcel::DialFailed { node: at, target: whom }, delay * 2);
         };
+        if self.one_way_cuts.contains(&(target, at)) {
+            return self.post(Parcel::DialFailed { node: at, target: whom }, delay * 2);
+        }
         let (here, there) = (StreamId(self.next_stream), StreamId(self.next_stream + 1));
         self.next_stream += 2;
         self.links.insert((at, here), (target, there));
@@ -371,7 +379,12 @@ impl Sim {
         let sealer = node.sealers.entry(session.local_index).or_insert_with(|| session.sealer(0));
         let mut datagram = vec![1; 64];
         sealer.seal(&mut datagram).ok()?;
-        let (index, endpoint, now) = (session.peer, peer.endpoint, self.now);
+        let hop = match peer.hop {
+            Hop::Relay(relay) => plan.peer(relay)?.hop,
+            hop @ (Hop::Nowhere | Hop::Direct(_)) => hop,
+        };
+        let endpoint = if let Hop::Direct(address) = hop { Some(address) } else { None };
+        let (index, now) = (session.peer, self.now);
         node.mesh.as_mut()?.handle_traffic(index, 64, 0, now);
         Some((datagram, endpoint))
     }
@@ -388,13 +401,27 @@ impl Sim {
         };
         let opener = node.openers.entry(session.local_index).or_insert_with(|| session.opener(0));
         let opened = opener.open(datagram).is_ok();
-        if opened && peer.endpoint != Some(address) {
+        if opened && peer.hop != Hop::Direct(address) {
             mesh.handle_roamed(session.peer, session.local_index, address, now);
         }
         if opened {
             mesh.handle_traffic(session.peer, 0, 64, now);
         }
         opened
+    }
+
+    /// How one node reaches another.
+    pub(super) fn route(&self, at: usize, with: usize) -> Route {
+        let (identity, now) = (self.identity(with), self.now);
+        let peers = self.nodes[at].mesh.as_ref().map(|mesh| mesh.peers(now)).unwrap_or_default();
+        peers.iter().find(|peer| peer.identity == identity).map_or(Route::None, |peer| peer.route)
+    }
+
+    /// When the way from one node to another changed.
+    pub(super) fn switches(&self, at: usize, with: usize) -> Vec<Instant> {
+        let whom = self.identity(with);
+        let is_it = |event: &Event| matches!(event, Event::RouteChanged { peer, .. } if *peer == whom);
+        self.nodes[at].events.iter().filter(|(_, event)| is_it(event)).map(|(at, _)| *at).collect()
     }
 
     pub(super) fn downs(&self, at: usize) -> Vec<DownReason> {

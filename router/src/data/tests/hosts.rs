@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hostnet::tap::{Offloads, TapQueue, VIRTIO_BYTES, Virtio};
 use hostnet::udp::bind_group;
 use mesh::aead::Suite;
-use mesh::plan::{DataSession, PeerPlan, Plan, SessionHead};
+use mesh::plan::{DataSession, Hop, PeerPlan, Plan, SessionHead};
 use switch::{Arrival, GuardConfig, Owner, Table};
 use tokio::sync::mpsc;
 use wire::{Identity, Network, NetworkId, PeerIndex, Pool, Range, Slot};
@@ -77,7 +77,7 @@ pub(super) fn introduce(hosts: &[Host], datagram_bytes: u16, queues: u8) {
                 let session = (index != host.index).then(|| knows.session(host.index, index, 1, queues));
                 knows.peers.push(PeerPlan {
                     identity: Identity([index; 32]),
-                    endpoint: Some(other.address),
+                    hop: Hop::Direct(other.address),
                     datagram_bytes,
                     send: session.clone(),
                     receive: session.into_iter().collect(),
@@ -157,7 +157,16 @@ impl Host {
 
     /// Sends to a peer by another address than its own.
     pub(super) fn reach(&self, peer: &Self, address: SocketAddr) {
-        self.change(|knows| knows.peers[usize::from(peer.index)].endpoint = Some(address));
+        self.change(|knows| knows.peers[usize::from(peer.index)].hop = Hop::Direct(address));
+    }
+
+    /// Sends to a peer by way of another one.
+    pub(super) fn reach_by(&self, peer: &Self, relay: &Self) {
+        self.change(|knows| {
+            let plan = &mut knows.peers[usize::from(peer.index)];
+            plan.hop = Hop::Relay(PeerIndex(relay.index.into()));
+            plan.datagram_bytes = 1472 - 40;
+        });
     }
 
     /// Believes that a host's block is its own.

@@ -14,7 +14,7 @@ use hostnet::ready::Waker;
 use hostnet::tap::{CutKind, MAX_READ_BYTES, Offloads, TapQueue, Virtio};
 use hostnet::udp::{ReceiveBatch, UdpQueue, bind_group};
 use mesh::aead::Suite;
-use mesh::plan::{DataSession, PeerPlan, Plan, SessionHead};
+use mesh::plan::{DataSession, Hop, PeerPlan, Plan, SessionHead};
 use switch::{GuardConfig, Owner, Table};
 use tokio::sync::mpsc;
 use wire::{Identity, Network, PeerIndex, Pool, Range, Slot};
@@ -88,7 +88,7 @@ fn forwarding(me: u8, addresses: [SocketAddr; 2], datagram_bytes: u16, suite: Su
         let session = (peer != me).then(|| session(me, peer, suite));
         PeerPlan {
             identity: Identity([peer; 32]),
-            endpoint: Some(addresses[usize::from(peer)]),
+            hop: Hop::Direct(addresses[usize::from(peer)]),
             datagram_bytes,
             send: session.clone(),
             receive: session.into_iter().collect(),
@@ -107,13 +107,70 @@ fn forwarding(me: u8, addresses: [SocketAddr; 2], datagram_bytes: u16, suite: Su
 fn session(me: u8, peer: u8, suite: Suite) -> Arc<DataSession> {
     let head = SessionHead {
         peer: PeerIndex(peer.into()),
-        local_index: u32::from(me) + 1,
-        remote_index: u32::from(peer) + 1,
+        local_index: u32::from(me) * 16 + u32::from(peer),
+        remote_index: u32::from(peer) * 16 + u32::from(me),
         suite,
         remote_queues: 1,
     };
-    let secret = |from: u8| Zeroizing::new([from + 7; 32]);
-    Arc::new(DataSession::new(head, secret(me), secret(peer)))
+    let secret = |from: u8, to: u8| Zeroizing::new([from * 16 + to; 32]);
+    Arc::new(DataSession::new(head, secret(me, peer), secret(peer, me)))
+}
+
+/// Workers 0, 1 and 2; 0 and 2 send to each other by way of 1.
+fn line(suite: Suite) -> [Bench; 3] {
+    let group = |_| bind_group("127.0.0.1:0".parse().unwrap(), NonZeroU8::MIN).unwrap();
+    let mut groups = [0, 1, 2].map(group);
+    let addresses = [&groups[0], &groups[1], &groups[2]].map(|group| group.local);
+    [0, 1, 2].map(|me: u8| {
+        let peers = [0, 1, 2].map(|peer: u8| {
+            let session = (peer != me).then(|| session(me, peer, suite));
+            let is_far = me.abs_diff(peer) == 2;
+            PeerPlan {
+                identity: Identity([peer; 32]),
+                hop: if is_far { Hop::Relay(PeerIndex(1)) } else { Hop::Direct(addresses[usize::from(peer)]) },
+                datagram_bytes: if is_far { 1432 } else { 1472 },
+                send: session.clone(),
+                receive: session.into_iter().collect(),
+            }
+        });
+        let range = |peer: u8| {
+            let owner = if peer == me { Owner::Here } else { Owner::Peer(PeerIndex(peer.into())) };
+            (Range { network: NETWORK, start: Slot(64 * (u32::from(peer) + 1)), length: 64 }, owner)
+        };
+        let pool = Pool { base: [10, 32, 0, 0].into(), prefix: 16 };
+        let network = Network { id: NETWORK, name: "test".to_owned(), pool, pool6: None };
+        let table = Table::new(vec![network], &[range(0), range(1), range(2)], Vec::new(), &[]);
+        let forwarding = Forwarding { plan: Arc::new(Plan { peers: peers.into() }), table: Arc::new(table) };
+        Bench::new(groups[usize::from(me)].data.remove(0), forwarding)
+    })
+}
+
+#[test]
+fn passing_on_allocates_nothing() {
+    for suite in [Suite::Aes256Gcm, Suite::ChaCha20Poly1305] {
+        let [mut a, mut b, mut c] = line(suite);
+        let frame = with(large_virtio(), &tcp(A, super::hosts::C, 7, &payload(40_000)));
+        let mut rounds = |count: usize| {
+            let mut bytes = 0;
+            for _ in 0..count {
+                a.tap.send(&frame).unwrap();
+                a.turn();
+                b.turn();
+                c.turn();
+                c.tap.set_nonblocking(true).unwrap();
+                while let Ok(arrived) = c.tap.recv(&mut c.arrived) {
+                    bytes += arrived;
+                }
+            }
+            bytes
+        };
+        let warm = rounds(3);
+        let mut carried = 0;
+        let cost = allocation_counter::measure(|| carried = rounds(100));
+        assert_eq!((cost.count_total, carried), (0, 100 * frame.len()), "{suite:?}");
+        assert_eq!(warm, 3 * frame.len());
+        assert_eq!((a.losses(), b.losses(), c.losses()), (vec![], vec![], vec![]));
+    }
 }
 
 /// Carries the frames from one to the other and says how many bytes came out: as many as a joined frame has.

@@ -1,0 +1,270 @@
+//! Relays, from both sides: passing on what two others cannot say to each other, and being passed on.
+//!
+//! What is passed on is sealed for the far end; its relay adds nothing but from whom it is. It takes only from those it has
+//! a session with, gives only to those it has one with, and passes nothing on twice.
+
+use std::time::Instant;
+
+use wire::Identity;
+use wire::envelope::{Kind, RELAY_BYTES};
+
+use super::Mesh;
+use crate::event::{Carrier, Event, Via};
+use crate::gossip::{Control, Leg, Reach};
+use crate::peer::Peer;
+use crate::plan::{Hop, PeerPlan};
+use crate::ways::Way;
+
+impl Mesh {
+    /// Sends a message that is fit for the underlay.
+    pub(super) fn post(&mut self, to: Identity, via: Via, message: Vec<u8>) {
+        match via {
+            Via::Datagram(address) => self.transmit(Carrier::Datagram(address), message),
+            Via::Relay(relay) => {
+                let relayed = Control::Relay { leg: Leg::There, far: to, message: &message }.emit();
+                self.send_to_relay(relay, &relayed);
+            }
+            Via::Stream(_) => {}
+        }
+    }
+
+    /// Seals a control message for a peer and sends it this way, if there is a session.
+    pub(super) fn send_via(&mut self, identity: Identity, via: Via, message: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        if let Via::Stream(stream) = via {
+            return self.send_on_stream(identity, stream, message);
+        }
+        if let Some(envelope) = peer.sessions.sending().and_then(|session| session.seal(message)) {
+            self.post(identity, via, envelope);
+        }
+    }
+
+    /// Has a message carried to a peer by the streams of its relay.
+    pub(super) fn send_reliably(&mut self, to: Identity, relay: Identity, message: &[u8], now: Instant) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let Some(envelope) = peer.sessions.sending().and_then(|session| session.seal(message)) else { return };
+        let relayed = Control::Relay { leg: Leg::There, far: to, message: &envelope }.emit();
+        if let Some(neighbour) = self.peers.get_mut(&relay).filter(|neighbour| neighbour.is_relay()) {
+            neighbour.channel.push(relayed, now);
+            self.flush_channel(relay, now);
+        }
+    }
+
+    fn send_to_relay(&mut self, relay: Identity, message: &[u8]) {
+        let Some(neighbour) = self.peers.get(&relay).filter(|neighbour| neighbour.is_relay()) else { return };
+        if let Some(address) = neighbour.address() {
+            self.send_via(relay, Via::Datagram(address), message);
+        }
+    }
+
+    /// Something is to be passed on, or was passed on to us.
+    pub(super) fn handle_relay(
+        &mut self,
+        from: Identity,
+        via: Via,
+        leg: Leg,
+        far: Identity,
+        message: &[u8],
+        now: Instant,
+    ) {
+        let kind = Kind::of_message(message).ok();
+        // One hop: whoever has a message passed on to it does not pass on what is in it.
+        if matches!(via, Via::Relay(_)) || !matches!(kind, Some(Kind::Initiation | Kind::Response | Kind::Control)) {
+            self.out.counters.unrelayed += 1;
+            return;
+        }
+        match (leg, kind) {
+            (Leg::There, _) => self.pass_on(from, via, far, message, now),
+            (Leg::Here, Some(Kind::Initiation)) => self.handle_initiation(Via::Relay(from), message, now),
+            (Leg::Here, Some(Kind::Response)) => self.handle_response(Via::Relay(from), message, now),
+            (Leg::Here, _) => {
+                self.handle_envelope(Via::Relay(from), message, now);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, from: Identity, via: Via, to: Identity, message: &[u8], now: Instant) {
+        let reachable = |peer: &&mut Peer| peer.is_relay() && to != from && !peer.channel.is_half_full();
+        let Some(peer) = self.peers.get_mut(&to).filter(reachable) else {
+            self.out.counters.unrelayed += 1;
+            return;
+        };
+        self.out.counters.relayed += 1;
+        let relayed = Control::Relay { leg: Leg::Here, far: from, message }.emit();
+        if let Via::Stream(_) = via {
+            peer.channel.push(relayed, now);
+            self.flush_channel(to, now);
+        } else {
+            self.send_datagram(to, &relayed);
+        }
+    }
+
+    /// A peer wants to know whether it is heard: the answer takes the way of the question.
+    pub(super) fn answer_check(&mut self, identity: Identity, via: Via, number: u32) {
+        self.send_via(identity, via, &Control::Checked { number }.emit());
+    }
+
+    pub(super) fn handle_checked(&mut self, identity: Identity, via: Via, number: u32, now: Instant) {
+        let way = match via {
+            Via::Datagram(_) => Way::Direct,
+            Via::Relay(relay) => Way::Relay(relay),
+            Via::Stream(_) => return,
+        };
+        if self.peers.get_mut(&identity).is_some_and(|peer| peer.ways.handle_answer(way, number, now)) {
+            self.choose_way(identity, now);
+        }
+    }
+
+    /// A neighbour looks for a way to a member.
+    pub(super) fn handle_seek(&mut self, from: Identity, whom: Identity) {
+        let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != from) else { return };
+        if peer.is_up() && peer.ways.is_direct() {
+            self.tell_reach(from, whom);
+        } else {
+            peer.ways.note_seeker(from);
+        }
+    }
+
+    /// Tells those who looked for a way to the peer that there is one.
+    pub(super) fn tell_seekers(&mut self, whom: Identity) {
+        let Some(peer) = self.peers.get_mut(&whom).filter(|peer| peer.is_up() && peer.ways.is_direct()) else { return };
+        for seeker in peer.ways.take_seekers() {
+            self.tell_reach(seeker, whom);
+        }
+    }
+
+    fn tell_reach(&mut self, to: Identity, whom: Identity) {
+        let Some(peer) = self.peers.get(&whom) else { return };
+        let round_trip = peer.ways.round_trip().or(peer.liveness.round_trip()).unwrap_or_default();
+        let reach = Reach { round_trip, datagram_bytes: self.datagram_bytes(peer), address: peer.address() };
+        self.send_datagram(to, &Control::Reach { whom, reach }.emit());
+    }
+
+    /// A neighbour says that it reaches a member.
+    pub(super) fn handle_reach(&mut self, from: Identity, whom: Identity, reach: &Reach, now: Instant) {
+        let is_relay = self.peers.get(&from).is_some_and(Peer::is_relay);
+        let Some(peer) = self.peers.get_mut(&whom).filter(|peer| is_relay && !peer.is_revoked() && whom != from) else {
+            return;
+        };
+        let hinted = reach.address.is_some_and(|address| peer.path.hint(address));
+        let is_new = peer.ways.handle_reach(from, reach, now);
+        if (hinted || is_new) && !peer.is_up() {
+            peer.calling.hurry(now);
+        }
+    }
+
+    /// A peer is lost: so is what went by way of it.
+    pub(super) fn lose_relay(&mut self, relay: Identity, now: Instant) {
+        let others = self.peers.values().filter(|peer| peer.ways.knows(relay)).map(|peer| peer.identity);
+        for other in others.collect::<Vec<_>>() {
+            if self.peers.get_mut(&other).is_some_and(|peer| peer.ways.lose_relay(relay, now)) {
+                self.touch_plan();
+            }
+        }
+    }
+
+    /// Tries the ways to a peer, looks for more, and takes the best.
+    pub(super) fn mind_ways(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_revoked()) else { return };
+        if peer.is_up() && peer.liveness.is_doubted() {
+            peer.ways.doubt(now);
+        }
+        if peer.ways.poll_seek(now) {
+            self.seek(identity);
+        }
+        while let Some((way, via, number)) = self.poll_check(identity, now) {
+            tracing::trace!(peer = %identity, ?way, number, "is this way open?");
+            if let Some(via) = via {
+                self.send_via(identity, via, &Control::Check { number }.emit());
+            }
+        }
+        self.choose_way(identity, now);
+    }
+
+    fn poll_check(&mut self, identity: Identity, now: Instant) -> Option<(Way, Option<Via>, u32)> {
+        let peer = self.peers.get_mut(&identity).filter(|peer| peer.is_up())?;
+        let (way, number) = peer.ways.poll_check(now)?;
+        let via = match way {
+            Way::Relay(relay) => Some(Via::Relay(relay)),
+            Way::Direct if peer.ways.is_direct() => peer.address().map(Via::Datagram),
+            // It may be at another of its addresses by now.
+            Way::Direct => peer.path.next(self.named.addresses()).map(Via::Datagram),
+        };
+        Some((way, via, number))
+    }
+
+    fn seek(&mut self, whom: Identity) {
+        let neighbours: Vec<Identity> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_relay() && peer.identity != whom)
+            .map(|peer| peer.identity)
+            .collect();
+        // Another part of them each time, where there are many.
+        let start =
+            usize::try_from(self.rng.number()).unwrap_or_default().checked_rem(neighbours.len()).unwrap_or_default();
+        let some = neighbours.iter().cycle().skip(start).take(neighbours.len().min(ASKED_AT_ONCE));
+        for neighbour in some {
+            self.send_datagram(*neighbour, &Control::Seek { whom }.emit());
+        }
+    }
+
+    fn choose_way(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
+        let Some(way) = peer.ways.choose(now) else { return };
+        let streams = match way {
+            Way::Relay(_) => peer.channel.suspend(),
+            Way::Direct => {
+                peer.channel.start(std::time::Duration::ZERO, now);
+                Vec::new()
+            }
+        };
+        let route = peer.route();
+        streams.into_iter().for_each(|stream| self.close_stream(stream));
+        self.out.events.push_back(Event::RouteChanged { peer: identity, route });
+        self.touch_plan();
+        self.tell_seekers(identity);
+        if let Way::Relay(_) = way {
+            // What went by way of it can no longer: one hop only.
+            self.lose_relay(identity, now);
+        }
+        self.flush_channel(identity, now);
+    }
+
+    /// The peer as the data threads see it.
+    pub(super) fn peer_plan(&self, peer: &Peer) -> PeerPlan {
+        peer.plan(self.hop(peer), self.datagram_bytes(peer))
+    }
+
+    fn hop(&self, peer: &Peer) -> Hop {
+        let relay = match peer.ways.used() {
+            Some(Way::Relay(relay)) => self.peers.get(&relay).filter(|relay| relay.is_relay()),
+            Some(Way::Direct) | None => None,
+        };
+        match (relay, peer.address()) {
+            (Some(relay), _) => Hop::Relay(relay.index),
+            (None, Some(address)) => Hop::Direct(address),
+            (None, None) => Hop::Nowhere,
+        }
+    }
+
+    /// The largest datagram that gets to the peer.
+    pub(super) fn datagram_bytes(&self, peer: &Peer) -> u16 {
+        let mtu_bytes = self.config.underlay_mtu_bytes;
+        match peer.ways.used() {
+            Some(Way::Relay(relay)) => {
+                let to_relay = self.peers.get(&relay).map_or(mtu_bytes, |relay| relay.path.datagram_bytes(mtu_bytes));
+                to_relay.saturating_sub(RELAY).min(peer.ways.relay_bytes(relay))
+            }
+            Some(Way::Direct) | None => peer.path.datagram_bytes(mtu_bytes),
+        }
+    }
+}
+
+/// Neighbours asked for a way at a time.
+const ASKED_AT_ONCE: usize = 64;
+/// What a relay adds to a data envelope.
+#[expect(clippy::cast_possible_truncation, reason = "forty")]
+const RELAY: u16 = RELAY_BYTES as u16;
+/// What surely fits a datagram with the envelope and the words for a relay around it.
+pub(super) const DATAGRAM_BYTES: usize = crate::channel::DATAGRAM_BYTES - 80;

@@ -1,0 +1,357 @@
+//! Which way a peer is sent to: straight, or by way of a neighbour that reaches it.
+//!
+//! Owns the trials of all ways to one peer, the choice between them, and when neighbours are asked whether they know one.
+//! Knows no address, no key and no other peer but by its identity.
+//!
+//! A direct way that is proven is used, whatever a relay could do. Without one, the relay with the shortest round trip is;
+//! a shorter one must be so by a third to take over. Where nothing is proven, nothing changes.
+
+use std::time::{Duration, Instant};
+
+use wire::Identity;
+
+use crate::gossip::Reach;
+use crate::trial::Trial;
+
+/// One way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// Straight to its address.
+    Direct,
+    /// By way of this neighbour.
+    Relay(Identity),
+}
+
+/// All ways to one peer.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    direct: Trial,
+    relays: Vec<Relay>,
+    /// What is sent on. None before anything was proven.
+    used: Option<Way>,
+    switched: Option<Instant>,
+    busy_until: Option<Instant>,
+    seek: Seek,
+    number: u32,
+    /// Who asked for a way to this peer when there was none.
+    seekers: Vec<Identity>,
+}
+
+#[derive(Debug)]
+struct Relay {
+    identity: Identity,
+    /// The largest datagram it can pass on.
+    datagram_bytes: u16,
+    trial: Trial,
+}
+
+/// When neighbours are asked next.
+#[derive(Debug, Clone, Copy)]
+struct Seek {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Ways {
+    /// No way is known.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            direct: Trial::new(now),
+            relays: Vec::new(),
+            used: None,
+            switched: None,
+            busy_until: None,
+            seek: Seek { next: now + SEEK_FIRST, pause: SEEK_FIRST },
+            number: 0,
+            seekers: Vec::new(),
+        }
+    }
+
+    /// A handshake went through on this way, which is therefore used. Returns whether that is another than before.
+    pub(crate) fn prove(&mut self, way: Way, now: Instant) -> bool {
+        let calm = self.calm(way, now);
+        self.add(way, u16::MAX, now);
+        if way != Way::Direct {
+            self.direct.fail(now);
+        }
+        if let Some(trial) = self.trial(way) {
+            trial.prove(calm, now);
+        }
+        let changed = self.used.replace(way) != Some(way);
+        if changed {
+            self.switched = Some(now);
+        }
+        changed
+    }
+
+    /// The peer is lost: nothing is proven any more. The relays that led to it may still do.
+    pub(crate) fn lose(&mut self, now: Instant) {
+        self.direct.fail(now);
+        self.relays.iter_mut().for_each(|relay| relay.trial.fail(now));
+        self.used = None;
+        self.seek = Seek { next: now + SEEK_FIRST, pause: SEEK_FIRST };
+    }
+
+    /// A relay is lost. Returns whether it was the way that is used.
+    pub(crate) fn lose_relay(&mut self, relay: Identity, now: Instant) -> bool {
+        self.relays.retain(|known| known.identity != relay);
+        let lost = self.used == Some(Way::Relay(relay));
+        if lost {
+            self.relays.iter_mut().for_each(|relay| relay.trial.hasten(now));
+            self.direct.hasten(now);
+            self.seek = Seek { next: now, pause: SEEK_FIRST };
+        }
+        lost
+    }
+
+    /// A neighbour says how it reaches the peer. Returns whether that is a new way.
+    pub(crate) fn handle_reach(&mut self, relay: Identity, reach: &Reach, now: Instant) -> bool {
+        self.add(Way::Relay(relay), reach.datagram_bytes, now)
+    }
+
+    /// Something authentic came this way. By a relay: there is that way, and the peer may not have a direct one.
+    pub(crate) fn handle_heard(&mut self, way: Way, now: Instant) {
+        if let Way::Relay(_) = way {
+            self.add(way, u16::MAX, now);
+            if self.used == Some(Way::Direct) {
+                self.direct.hasten(now);
+            }
+        } else if self.direct.is_failing() {
+            // It is open one way at least.
+            self.direct.hasten(now + HEARD_PAUSE);
+        }
+    }
+
+    /// There is reason to doubt the way that is used.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        if let Some(trial) = self.used.and_then(|way| self.trial(way)) {
+            trial.hasten(now + HEARD_PAUSE);
+        }
+    }
+
+    /// Frames go to the peer: a broken way is to be noticed soon.
+    pub(crate) fn handle_traffic(&mut self, now: Instant) {
+        if !self.is_busy(now) {
+            self.doubt(now);
+        }
+        self.busy_until = Some(now + BUSY_FOR);
+    }
+
+    /// An answer came this way. Returns whether it was to a question asked on it.
+    pub(crate) fn handle_answer(&mut self, way: Way, number: u32, now: Instant) -> bool {
+        let calm = self.calm(way, now);
+        let trust = if way == Way::Direct { DIRECT_TRUST } else { Duration::ZERO };
+        self.trial(way).is_some_and(|trial| trial.handle_answer(number, trust, calm, now))
+    }
+
+    /// The next question that is due, and on which way.
+    pub(crate) fn poll_check(&mut self, now: Instant) -> Option<(Way, u32)> {
+        let number = self.number.wrapping_add(1);
+        let was_proven = self.direct.is_proven();
+        if self.direct.poll_question(number, now) {
+            self.number = number;
+            if was_proven && !self.direct.is_proven() {
+                // What was known of relays is old; what they say now counts.
+                self.relays.iter_mut().for_each(|relay| relay.trial.fail(now));
+                self.seek = Seek { next: now, pause: SEEK_FIRST };
+            }
+            return Some((Way::Direct, number));
+        }
+        if self.direct.is_proven() {
+            return None;
+        }
+        let relay = self
+            .relays
+            .iter_mut()
+            .find_map(|relay| relay.trial.poll_question(number, now).then_some(relay.identity))?;
+        self.number = number;
+        Some((Way::Relay(relay), number))
+    }
+
+    /// Whether neighbours are to be asked for a way now.
+    pub(crate) fn poll_seek(&mut self, now: Instant) -> bool {
+        if self.direct.is_proven() || now < self.seek.next {
+            return false;
+        }
+        self.seek = Seek { next: now + self.seek.pause, pause: (self.seek.pause * 2).min(SEEK_MOST) };
+        true
+    }
+
+    /// Takes the best way. Returns it if that is a change; never more than one in [`DWELL`].
+    pub(crate) fn choose(&mut self, now: Instant) -> Option<Way> {
+        let wanted = self.wanted(now).filter(|wanted| Some(*wanted) != self.used)?;
+        if self.dwells_until().is_some_and(|until| now < until) {
+            return None;
+        }
+        (self.used, self.switched) = (Some(wanted), Some(now));
+        Some(wanted)
+    }
+
+    /// Notes that this neighbour wants to know when there is a direct way to the peer.
+    pub(crate) fn note_seeker(&mut self, seeker: Identity) {
+        if self.seekers.len() < SEEKERS_MOST && !self.seekers.contains(&seeker) {
+            self.seekers.push(seeker);
+        }
+    }
+
+    /// Those who want to know it.
+    pub(crate) fn take_seekers(&mut self) -> Vec<Identity> {
+        std::mem::take(&mut self.seekers)
+    }
+
+    /// What is sent on.
+    pub(crate) fn used(&self) -> Option<Way> {
+        self.used
+    }
+
+    /// Whether datagrams go by way of a relay.
+    pub(crate) fn is_relayed(&self) -> bool {
+        matches!(self.used, Some(Way::Relay(_)))
+    }
+
+    /// Whether the direct way leads there and back.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.used == Some(Way::Direct) && self.direct.is_proven()
+    }
+
+    /// The round trip of what is used.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        match self.used? {
+            Way::Direct => self.direct.round_trip(),
+            Way::Relay(identity) => self.relay(identity)?.trial.round_trip(),
+        }
+    }
+
+    /// The largest datagram a relay can pass on.
+    pub(crate) fn relay_bytes(&self, relay: Identity) -> u16 {
+        self.relay(relay).map_or(u16::MAX, |relay| relay.datagram_bytes)
+    }
+
+    /// On which way to call, the n-th time. Every way gets its turn; what is used, or may have been found a moment ago,
+    /// has the first.
+    pub(crate) fn call(&self, tries: u32) -> Way {
+        let turn = usize::try_from(tries / 2).unwrap_or_default();
+        let relay = turn.checked_rem(self.relays.len()).and_then(|turn| self.relays.get(turn));
+        let Some(relay) = relay.map(|relay| Way::Relay(relay.identity)) else { return Way::Direct };
+        let first = self.used.unwrap_or(relay);
+        let second = if first == Way::Direct { relay } else { Way::Direct };
+        if tries.is_multiple_of(2) { first } else { second }
+    }
+
+    /// Whether this neighbour is known as a relay.
+    pub(crate) fn knows(&self, relay: Identity) -> bool {
+        self.relay(relay).is_some()
+    }
+
+    /// How many relays are known.
+    pub(crate) fn relays(&self) -> usize {
+        self.relays.len()
+    }
+
+    /// When something is due; of a peer that is not up, only neighbours are asked.
+    pub(crate) fn deadline(&self, is_up: bool, now: Instant) -> Option<Instant> {
+        let seek = Some(self.seek.next).filter(|_| !self.direct.is_proven());
+        if !is_up {
+            return seek;
+        }
+        let relays = self.relays.iter().filter(|_| !self.direct.is_proven()).map(|relay| relay.trial.deadline());
+        let switch = self.wanted(now).filter(|wanted| Some(*wanted) != self.used);
+        let switch = switch.map(|_| self.dwells_until().unwrap_or(now));
+        relays.chain([self.direct.deadline()]).chain(seek).chain(switch).min()
+    }
+
+    fn wanted(&self, now: Instant) -> Option<Way> {
+        if self.direct.is_proven() {
+            return Some(Way::Direct);
+        }
+        let proven = self.relays.iter().filter(|relay| relay.trial.is_proven());
+        let Some(best) = proven.min_by_key(|relay| (relay.trial.round_trip(), relay.identity)) else {
+            return self.used;
+        };
+        let Some(Way::Relay(current)) = self.used else { return Some(Way::Relay(best.identity)) };
+        let Some(current) = self.relay(current).filter(|current| current.trial.is_proven()) else {
+            return Some(Way::Relay(best.identity));
+        };
+        let is_settled = self.switched.is_none_or(|at| now.saturating_duration_since(at) >= RELAY_DWELL);
+        let of = |relay: &Relay| relay.trial.round_trip().unwrap_or(Duration::MAX);
+        let is_better = of(best).saturating_mul(3) < of(current).saturating_mul(2);
+        Some(Way::Relay(if is_settled && is_better { best.identity } else { current.identity }))
+    }
+
+    fn dwells_until(&self) -> Option<Instant> {
+        self.used.and(self.switched).map(|switched| switched + DWELL)
+    }
+
+    fn add(&mut self, way: Way, datagram_bytes: u16, now: Instant) -> bool {
+        let Way::Relay(identity) = way else { return false };
+        if let Some(known) = self.relays.iter_mut().find(|relay| relay.identity == identity) {
+            known.datagram_bytes = if datagram_bytes == u16::MAX { known.datagram_bytes } else { datagram_bytes };
+            return false;
+        }
+        if self.relays.len() >= RELAYS_MOST {
+            // The worst goes: one that is not used, and rather one that does not lead there.
+            let used = self.used;
+            let spare = self.relays.iter().enumerate().filter(|(_, relay)| Some(Way::Relay(relay.identity)) != used);
+            let worst = spare.max_by_key(|(_, relay)| (!relay.trial.is_proven(), relay.trial.round_trip()));
+            let Some((position, _)) = worst else { return false };
+            self.relays.remove(position);
+        }
+        self.relays.push(Relay { identity, datagram_bytes, trial: Trial::new(now) });
+        true
+    }
+
+    fn relay(&self, identity: Identity) -> Option<&Relay> {
+        self.relays.iter().find(|relay| relay.identity == identity)
+    }
+
+    fn trial(&mut self, way: Way) -> Option<&mut Trial> {
+        match way {
+            Way::Direct => Some(&mut self.direct),
+            Way::Relay(identity) => {
+                self.relays.iter_mut().find(|relay| relay.identity == identity).map(|relay| &mut relay.trial)
+            }
+        }
+    }
+
+    fn is_busy(&self, now: Instant) -> bool {
+        self.busy_until.is_some_and(|until| now < until)
+    }
+
+    fn calm(&self, way: Way, now: Instant) -> Duration {
+        match way {
+            _ if self.is_busy(now) => BUSY,
+            Way::Direct => CALM,
+            Way::Relay(_) => RELAY_CALM,
+        }
+    }
+}
+
+/// At most one change of the way in this long, whatever happens.
+const DWELL: Duration = Duration::from_secs(1);
+/// A shorter relay takes over no sooner than this after the last change.
+const RELAY_DWELL: Duration = Duration::from_secs(10);
+/// For so long must a direct way be answered on, after it has failed, to be used again: longer than a link that comes and
+/// goes every two seconds stays.
+const DIRECT_TRUST: Duration = Duration::from_secs(3);
+/// How often a way that carries frames is tried: a second or two after it broke, another one is looked for.
+const BUSY: Duration = Duration::from_secs(2);
+/// How often a direct way that carries none is. Whoever probes the peer over it notices before that it is broken.
+const CALM: Duration = Duration::from_secs(300);
+/// How often a relay that carries none is: there are few.
+const RELAY_CALM: Duration = Duration::from_secs(20);
+/// How long after the last frame a way counts as busy.
+const BUSY_FOR: Duration = Duration::from_secs(5);
+/// Something has just come on the way: there is hope, but no hurry.
+const HEARD_PAUSE: Duration = Duration::from_millis(100);
+/// A peer that answers directly has done so by then.
+const SEEK_FIRST: Duration = Duration::from_secs(1);
+/// How often neighbours are asked in the end: this long a better relay may go unnoticed. One that comes to reach a peer it
+/// was asked for says so at once.
+const SEEK_MOST: Duration = Duration::from_secs(30);
+/// Enough to choose from.
+const RELAYS_MOST: usize = 4;
+/// Who else is told; the others ask again.
+const SEEKERS_MOST: usize = 64;
+
+#[cfg(test)]
+mod tests;
