@@ -77,8 +77,13 @@ default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
 
     /// Starts a detached container on the network: `options` for podman, then the command in it.
     pub fn start(&self, name: &str, options: &[&str], command: &[&str]) -> Result<Finished> {
+        self.start_on(NETWORK, name, options, command)
+    }
+
+    /// As [`Self::start`], on a network as `podman run --network` has it, with what is wanted of it.
+    pub fn start_on(&self, network: &str, name: &str, options: &[&str], command: &[&str]) -> Result<Finished> {
         let parent = format!("--cgroup-parent={}", self.cgroup);
-        let mut words = vec!["run", "--pull=never", "--detach", "--name", name, "--network", NETWORK, &parent];
+        let mut words = vec!["run", "--pull=never", "--detach", "--name", name, "--network", network, &parent];
         words.extend_from_slice(options);
         words.push(IMAGE);
         words.extend_from_slice(command);
