@@ -22,6 +22,11 @@ impl Container {
         Ok(())
     }
 
+    /// Sends one frame without an end, as fast as it can.
+    pub fn flood(&self, name: &str, frame: &[u8]) -> Result<Process> {
+        self.spawn(&format!("flood-{}", name.replace(' ', "-")), &["python3", "-c", FLOOD, &hex(frame)])
+    }
+
     /// Listens to what comes to its `eth0`.
     pub fn listen_to_frames(&self) -> Result<Listener> {
         let mut process = self.spawn(&format!("frames-{}", self.id()), &["python3", "-c", LISTEN])?;
@@ -49,6 +54,21 @@ s.bind(('eth0', 0))
 for frame in sys.argv[1:]:
     s.send(bytes.fromhex(frame))
     time.sleep(0.002)
+";
+const FLOOD: &str = "
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('eth0', 0))
+frame = bytes.fromhex(sys.argv[1])
+sent = 0
+while True:
+    try:
+        s.send(frame)
+    except OSError:
+        pass
+    sent += 1
+    if sent == 5000:
+        print('begun', flush=True)
 ";
 /// Frames that this container sends itself are not what is asked for. A tag that the kernel has taken off is told beside
 /// the frame, and is not of interest: the rest of it is.

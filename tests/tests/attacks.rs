@@ -11,7 +11,7 @@ use tests::{Cluster, Container, Host, JoinBy, Stage, Underlay, until};
 #[path = "attacks/frames.rs"]
 mod frames;
 
-use frames::{Attack, BRIDGE, Cast, Mac, Party, attacks, honest};
+use frames::{Attack, BRIDGE, Cast, Mac, Party, attacks, floods, honest};
 
 const WAIT: Duration = Duration::from_secs(15);
 
@@ -115,6 +115,40 @@ fn nothing_that_a_container_may_not_send_reaches_anybody() -> Result<()> {
     scene.near.until_reaches(scene.far.address()?)?;
     scene.attacker.until_reaches(scene.near.address()?)?;
     Ok(())
+}
+
+/// What twenty pings came to.
+fn pings(from: &Container, to: &Container) -> Result<String> {
+    let to = to.address()?.to_string();
+    let summary = from.run(&["ping", "-q", "-n", "-c", "20", "-i", "0.05", "-W", "2", &to])?.ok()?;
+    Ok(summary.lines().skip_while(|line| !line.contains("transmitted")).collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn a_flood_is_counted_and_others_go_on() -> Result<()> {
+    let scene = Scene::set()?;
+    let listener = scene.far.listen_to_frames()?;
+    let cast = scene.cast(&scene.near)?;
+    for (name, frame) in floods(&cast)? {
+        let before = scene.drops()?.get("broadcast-rate").copied().unwrap_or_default();
+        let mut flood = scene.attacker.flood(name, &frame)?;
+        flood.until_says("begun", WAIT)?;
+        // Whoever has to ask for an address first is answered too.
+        scene.near.run(&["ip", "neigh", "flush", "dev", "eth0"])?.ok()?;
+        let said = pings(&scene.near, &scene.far)?;
+        eprintln!("{name}: {said}");
+        ensure!(said.contains(" 0% packet loss"), "{name}: {said}");
+        flood.kill()?;
+        let dropped = scene.drops()?.get("broadcast-rate").copied().unwrap_or_default() - before;
+        let to_a_group = frame.first().is_some_and(|first| first & 1 == 1);
+        ensure!((dropped > 1000) == to_a_group, "{name}: {dropped} frames were dropped for their rate");
+    }
+    // What is left to it is what everybody has.
+    let (marker, frame) = honest(&cast);
+    until("the flooding container speaks again", WAIT, || {
+        scene.attacker.send_frames([&frame])?;
+        Ok(listener.has_heard(&marker)?.then_some(()))
+    })
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(super) fn text<'a>(
         let _ = writeln!(text, "set {reason} {{ type ifname; size 65535; flags dynamic; }}");
         let _ = writeln!(text, "chain drop-{reason} {{ update @{reason} {{ iifname counter }} drop\n}}");
     }
+    let _ = writeln!(text, "set groups {{ type ifname; size 65535; flags dynamic,timeout; timeout 1m; }}");
     text.push_str(CHAINS);
     text.push_str("}\n");
     let _ = writeln!(text, "table inet {table} {{");
@@ -101,7 +102,7 @@ fn elements(set: Set, port: &GuardedPort) -> Vec<String> {
 }
 
 /// Why a frame is dropped here, by the words the router uses for its own drops: each is a set with a counter for each port.
-pub(super) const REASONS: [&str; 8] = [
+pub(super) const REASONS: [&str; 9] = [
     "vlan-tag",
     "link-control",
     "source-mac",
@@ -110,10 +111,17 @@ pub(super) const REASONS: [&str; 8] = [
     "dhcp-server",
     "protocol",
     "malformed",
+    "broadcast-rate",
 ];
 
 /// Before anybody else's rules: nobody shall see a frame that its port may not send. Reserved group addresses do not pass
 /// `prerouting` unless the bridge forwards them, so `input` looks for them again.
+///
+/// What goes to a group reaches everybody, so each port has a rate for it: requests of a hundred neighbours at once pass, a loop
+/// or a flood does not use up what the host replicates for all of them.
+///
+/// Fragments of further headers could end before it shows what they carry (RFC 7112), so the transport header has to follow: its
+/// first eight bytes, with the type in them, are then in every first fragment. Later ones are worth nothing without it.
 ///
 /// A neighbour advertisement is judged by the address it is about, and so is the question whether an address is taken;
 /// both are at the same place (RFC 4861 §4.3, §4.4). An ARP probe (RFC 5227) has no sender's address.
@@ -143,6 +151,7 @@ chain without-address {
     goto drop-source-address
 }
 chain from-ipv6 {
+    frag nexthdr { 0, 43, 44, 60, 135, 139, 140 } goto drop-malformed
     icmpv6 type { nd-router-advert, nd-redirect } goto drop-router-discovery
     ip6 saddr :: goto without-address
     iifname . ether saddr . ip6 saddr != @addresses6 goto drop-source-address
@@ -154,6 +163,7 @@ chain edge {
     ether type { 8021q, 8021ad, 0x9100 } goto drop-vlan-tag
     ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 goto drop-link-control
     iifname . ether saddr != @macs goto drop-source-mac
+    ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 update @groups { iifname limit rate over 500/second burst 1000 packets } goto drop-broadcast-rate
     ether type vmap { ip : goto from-ipv4, ip6 : goto from-ipv6, arp : goto from-arp }
     goto drop-protocol
 }

@@ -58,6 +58,28 @@ pub(crate) fn attacks(cast: &Cast) -> Result<Vec<Attack>> {
     Ok(attacks)
 }
 
+/// What is allowed once, and would drown others if there were no end to it.
+pub(crate) fn floods(cast: &Cast) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let Cast { own, victim, gateway } = *cast;
+    let udp = |to_mac: Mac, to: Ipv4Addr, port: u16| {
+        let packet = PacketBuilder::ethernet2(own.mac, to_mac).ipv4(own.ipv4.octets(), to.octets(), 64).udp(5353, port);
+        written("flood", |frame, payload| Ok(packet.write(frame, payload)?))
+    };
+    let mut request = arp(1, own.mac, own.mac, own.ipv4);
+    request.splice(38..42, victim.ipv4.octets());
+    // RFC 4861 §4.3, to the group of the address that is asked for.
+    let [.., a, b, c] = victim.ipv6.octets();
+    let solicitation = [[0; 4].as_slice(), &victim.ipv6.octets(), &[1, 1], &own.mac].concat();
+    let mut neighbour = icmpv6("flood", own, own.ipv6, 135, &solicitation)?;
+    neighbour.splice(0..6, [0x33, 0x33, 0xff, a, b, c]);
+    Ok(vec![
+        ("arp requests", request),
+        ("neighbour solicitations", neighbour),
+        ("multicast names", udp([1, 0, 0x5e, 0, 0, 0xfb], Ipv4Addr::new(224, 0, 0, 251), 5353)?),
+        ("questions of names to the gateway", udp(gateway.mac, gateway.ipv4, 53)?),
+    ])
+}
+
 /// Somebody else's MAC or address.
 fn addresses(cast: &Cast) -> Result<Vec<Attack>> {
     let Cast { own, victim, gateway } = *cast;
@@ -97,6 +119,15 @@ fn neighbours(cast: &Cast) -> Result<Vec<Attack>> {
         let frame = [arp(operation, own.mac, mac, ipv4), marker(name)].concat();
         attacks.push(Attack { name, reason: "source-address", frame });
     }
+    // To one victim alone, where nobody else would notice.
+    for (name, to, ipv4) in [
+        ("arp reply for the gateway to one alone", victim.mac, gateway.ipv4),
+        ("arp reply for a neighbour to the gateway", gateway.mac, victim.ipv4),
+    ] {
+        let mut frame = [arp(2, own.mac, own.mac, ipv4), marker(name)].concat();
+        frame.splice(0..6, to);
+        attacks.push(Attack { name, reason: "source-address", frame });
+    }
     let advertisement = |about: Ipv6Addr| {
         let link_layer = [[2, 1].as_slice(), &own.mac].concat();
         [[0x20, 0, 0, 0].as_slice(), &about.octets(), &link_layer].concat()
@@ -128,7 +159,19 @@ fn routers(cast: &Cast) -> Result<Vec<Attack>> {
     let frame = icmpv6(name, own, local, 134, &router)?;
     attacks.push(Attack { name, reason: "router-discovery", frame });
     let name = "router advertisement behind options";
-    attacks.push(Attack { name, reason: "router-discovery", frame: behind_options(name, own, local, &router)? });
+    // Destination options with padding, hop-by-hop options, a routing header with nothing left, a first fragment.
+    for (name, next, header) in [
+        (name, 60, [58, 0, 1, 4, 0, 0, 0, 0]),
+        ("router advertisement behind hop-by-hop options", 0, [58, 0, 1, 4, 0, 0, 0, 0]),
+        ("router advertisement behind a routing header", 43, [58, 0, 4, 0, 0, 0, 0, 0]),
+        ("router advertisement in a first fragment", 44, [58, 0, 0, 1, 0, 0, 0, 7]),
+    ] {
+        let frame = behind(next, header, icmpv6(name, own, local, 134, &router)?);
+        attacks.push(Attack { name, reason: "router-discovery", frame });
+    }
+    let name = "router advertisement behind options in a first fragment";
+    let options = behind(60, [58, 0, 1, 4, 0, 0, 0, 0], icmpv6(name, own, local, 134, &router)?);
+    attacks.push(Attack { name, reason: "malformed", frame: behind(44, [60, 0, 0, 1, 0, 0, 0, 8], options) });
     let name = "ipv6 redirect";
     let redirect = [[0; 4].as_slice(), &local.octets(), &victim.ipv6.octets()].concat();
     attacks.push(Attack { name, reason: "router-discovery", frame: icmpv6(name, own, local, 137, &redirect)? });
@@ -160,6 +203,11 @@ fn links(cast: &Cast) -> Result<Vec<Attack>> {
     for (name, tag) in [("vlan tag", [0x81, 0, 0, 7].as_slice()), ("provider tag", &[0x88, 0xa8, 0, 7])] {
         let mut frame = inner(name);
         frame.splice(12..12, tag.iter().copied());
+        attacks.push(Attack { name, reason: "vlan-tag", frame });
+    }
+    for (name, tag) in [("priority tag", [0x81, 0, 0xe0, 0]), ("older provider tag", [0x91, 0, 0, 7])] {
+        let mut frame = inner(name);
+        frame.splice(12..12, tag);
         attacks.push(Attack { name, reason: "vlan-tag", frame });
     }
     let name = "two tags";
@@ -209,18 +257,16 @@ fn icmpv6(name: &str, own: Party, from: Ipv6Addr, kind: u8, body: &[u8]) -> Resu
     Ok(frame)
 }
 
-/// The same advertisement with a header between, where a careless rule would not look.
-fn behind_options(name: &str, own: Party, from: Ipv6Addr, body: &[u8]) -> Result<Vec<u8>> {
-    let mut frame = icmpv6(name, own, from, 134, body)?;
-    // Destination options, eight bytes of padding; the payload's length grows by as much.
-    frame.splice(54..54, [58, 0, 1, 4, 0, 0, 0, 0]);
-    if let Some(next) = frame.get_mut(20) {
-        *next = 60;
+/// The same packet with a header between, where a careless rule would not look; its length grows by as much.
+fn behind(next: u8, header: [u8; 8], mut frame: Vec<u8>) -> Vec<u8> {
+    frame.splice(54..54, header);
+    if let Some(byte) = frame.get_mut(20) {
+        *byte = next;
     }
     if let Some(length) = frame.get_mut(19) {
         *length = length.saturating_add(8);
     }
-    Ok(frame)
+    frame
 }
 
 fn link_local([a, b, c, d, e, f]: Mac) -> Ipv6Addr {
