@@ -184,10 +184,10 @@ impl Edge {
         let remove = |set, keys| Change { verb: Verb::Remove, family: Family::Bridge, set, keys };
         nftables.change(&self.table, &[remove(PORTS, keys)])?;
         self.left.retain(|name| !gone.contains(name));
-        for reason in rules::REASONS {
-            let there = nftables.elements(Family::Bridge, &self.table, reason)?.into_iter().map(|element| element.key);
+        for set in rules::REASONS.into_iter().chain([rules::GROUPS]) {
+            let there = nftables.elements(Family::Bridge, &self.table, set)?.into_iter().map(|element| element.key);
             let keys = there.filter(|key| !self.is_known(&name_of(key))).collect();
-            nftables.change(&self.table, &[remove(reason, keys)])?;
+            nftables.change(&self.table, &[remove(set, keys)])?;
         }
         Ok(())
     }

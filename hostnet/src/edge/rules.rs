@@ -40,7 +40,7 @@ pub(super) fn text<'a>(
         let _ = writeln!(text, "set {reason} {{ type ifname; size 65535; flags dynamic; }}");
         let _ = writeln!(text, "chain drop-{reason} {{ update @{reason} {{ iifname counter }} drop\n}}");
     }
-    let _ = writeln!(text, "set groups {{ type ifname; size 65535; flags dynamic,timeout; timeout 1m; }}");
+    let _ = writeln!(text, "set {GROUPS} {{ type ifname; size 65535; flags dynamic,timeout; timeout 1m; }}");
     text.push_str(CHAINS);
     text.push_str("}\n");
     let _ = writeln!(text, "table inet {table} {{");
@@ -113,6 +113,9 @@ pub(super) const REASONS: [&str; 9] = [
     "malformed",
     "broadcast-rate",
 ];
+
+/// Which ports have sent to groups, and how fast.
+pub(super) const GROUPS: &str = "groups";
 
 /// Before anybody else's rules: nobody shall see a frame that its port may not send. Reserved group addresses do not pass
 /// `prerouting` unless the bridge forwards them, so `input` looks for them again.
