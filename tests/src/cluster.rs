@@ -29,6 +29,11 @@ impl Cluster {
         Ok(Self { routers: vec![Router::start(first, &[])?] })
     }
 
+    /// A cluster whose first router was founded before; others may join.
+    pub fn of_one(first: &Host) -> Result<Self> {
+        Ok(Self { routers: vec![Router::start(first, &[])?] })
+    }
+
     /// Forms a cluster; `init` are more words for `raddle init` (a pool).
     pub fn form_by(stage: &Stage, join: JoinBy, init: &[&str]) -> Result<Self> {
         let (first, others) = stage.hosts().split_first().context("a cluster needs a host")?;

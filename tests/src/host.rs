@@ -65,6 +65,12 @@ impl Host {
         &self.place.stage
     }
 
+    /// The host's root directory as the machine sees it: a way to its sockets and files without entering it.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.place.holder))
+    }
+
     /// The machine's process id of the host's holder: what `nsenter` is pointed at.
     pub(crate) fn holder(&self) -> u32 {
         self.place.holder

@@ -140,6 +140,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Cuts the underlay between two groups of hosts, silently and both ways. Inside each of them nothing changes.
+    pub fn part(&self, left: &[Host], right: &[Host]) -> Result<()> {
+        let names = |hosts: &[Host]| hosts.iter().map(Host::name).collect::<Vec<_>>().join(", ");
+        let (left, right) = (names(left), names(right));
+        let rules = format!(
+            "table bridge stage {{ chain forward {{ type filter hook forward priority 0; \
+             iifname {{ {left} }} oifname {{ {right} }} drop; iifname {{ {right} }} oifname {{ {left} }} drop; }}; }}"
+        );
+        self.switch.run_with(&["nft", "-f", "-"], rules.as_bytes())?.ok()?;
+        Ok(())
+    }
+
     /// Mends every cut.
     pub fn mend(&self) -> Result<()> {
         self.switch.run(&["nft", "delete", "table", "bridge", "stage"])?.ok()?;
