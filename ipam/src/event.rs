@@ -104,6 +104,24 @@ pub enum Alarm {
         /// Whose the name is.
         winner: PeerLabel,
     },
+    /// A peer's store has gone back to an earlier state.
+    #[error(
+        "the store of {peer} is older than what it said before: it was restored from a copy and has forgotten what it \
+         promised; run 'raddle revoke {peer}', then join it again with an empty --data-dir"
+    )]
+    RolledBack {
+        /// Whose.
+        peer: PeerLabel,
+    },
+    /// This router's store has.
+    #[error(
+        "this router's store was restored from a copy: other routers know what it has forgotten, so it gives no address \
+         any more; run 'raddle revoke {name}' on another router, then 'raddle join' here with an empty --data-dir"
+    )]
+    RolledBackHere {
+        /// This router.
+        name: PeerLabel,
+    },
     /// Somebody asks to revoke this router.
     #[error("{asker} asks the others to revoke this router")]
     RevocationAsked {
@@ -112,7 +130,7 @@ pub enum Alarm {
         /// What it is called.
         name: Option<PeerName>,
     },
-    /// The store cannot be written: no address is given until the router restarts.
-    #[error("the store cannot be written; no address is given any more")]
+    /// The store cannot be written: no address is given until it can be.
+    #[error("the store cannot be written; no address is given until it can be")]
     ReadOnly,
 }

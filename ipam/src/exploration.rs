@@ -24,8 +24,10 @@ pub(crate) struct Plan {
     pub(crate) rules: Rules,
     /// The block changes hands at most so often.
     pub(crate) epochs: u64,
-    /// Who may revoke whom; once.
+    /// Who may revoke whom.
     pub(crate) revocations: &'static [(usize, usize)],
+    /// How often, all together.
+    pub(crate) times: u8,
     /// What becomes of a router whose database is lost, and how often that happens.
     pub(crate) loss: Loss,
     /// How often a router may be killed and started again on its disk.
@@ -91,7 +93,7 @@ struct World {
     /// Keys that identities were made of so far.
     keys: u8,
     crashes: u8,
-    revoking: bool,
+    revoking: u8,
 }
 
 /// One state of one router, and what is asked of it again and again.
@@ -195,7 +197,7 @@ impl Explorer {
             }
             cores.push(self.settle(ipam, host).0);
         }
-        World { cores, sent: Vec::new(), keys: hosts, crashes: 0, revoking: false }
+        World { cores, sent: Vec::new(), keys: hosts, crashes: 0, revoking: 0 }
     }
 
     fn config(&self, key: u8) -> Config {
@@ -233,7 +235,7 @@ impl Explorer {
                 steps.push(Step::Deliver(u16::try_from(number).unwrap()));
             }
         }
-        if !world.revoking {
+        if world.revoking < self.plan.times {
             steps.extend(self.revocations(world, host));
         }
         if world.crashes < self.plan.crashes {
@@ -266,7 +268,7 @@ impl Explorer {
         let mut after = world.clone();
         after.cores[host] = core;
         after.crashes += u8::from(step == Step::Crash);
-        after.revoking |= matches!(step, Step::Revoke(_));
+        after.revoking += u8::from(matches!(step, Step::Revoke(_)));
         for number in sent.iter() {
             let (word, bit) = (usize::from(number / 64), number % 64);
             after.sent.resize(after.sent.len().max(word + 1), 0);
@@ -362,7 +364,12 @@ impl Explorer {
             Message::RevokeCommit { .. } | Message::Entries(_) => {
                 parcels.push(Parcel { from: courier(), to: None, bytes })
             }
-            Message::Digest(_) | Message::Compare(_) | Message::Want(_) | Message::WantRange(_) | Message::Part(_) => {}
+            Message::Digest(_)
+            | Message::Compare(_)
+            | Message::Want(_)
+            | Message::WantRange(_)
+            | Message::Part(_)
+            | Message::LogHead(_) => {}
             Message::SpaceRequest(_)
             | Message::SpaceDeny { .. }
             | Message::MovePrepare(_)

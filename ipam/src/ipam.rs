@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::message::{EntryBody, Message};
+use wire::message::{EntryBody, LogHead, Message};
 use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 
 use crate::config::Config;
@@ -33,6 +33,7 @@ mod releases;
 mod reserving;
 mod restore;
 mod revocations;
+mod rollback;
 mod transfers;
 mod waiting;
 
@@ -56,6 +57,8 @@ pub struct Ipam {
     waiting: Waiting,
     outbox: Outbox,
     parts: Parts,
+    /// How far the others' logs had come, by their own word.
+    heads: BTreeMap<Identity, LogHead>,
     course: Course,
 }
 
@@ -82,6 +85,9 @@ pub enum Health {
     Working,
     /// The store cannot be written: leases run on, none is given (invariant I10).
     ReadOnly,
+    /// The store is older than what other routers have of this one: it was restored from a copy, and what it promised since
+    /// is forgotten here. None is given (invariant I3).
+    RolledBack,
     /// Members revoked this router.
     Revoked,
 }
@@ -232,7 +238,7 @@ impl Ipam {
     pub fn poll_timeout(&self) -> Option<(Instant, Wakeup)> {
         let claims = self.waiting.claims.values().map(|pending| pending.deadline);
         let quests = self.waiting.quests.values().filter_map(|quest| Some(quest.waiting?.1));
-        let asks = self.revocations.asking.values().filter_map(|asking| Some(asking.request?.1));
+        let asks = self.revocations.requests.iter().map(|request| request.until);
         let claims = claims.chain(self.waiting.claims.values().filter_map(|pending| pending.naming.until()));
         let claims = claims.chain(self.waiting.invitations.values().map(|(_, until)| *until));
         let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
@@ -412,9 +418,10 @@ impl Ipam {
             }
             Message::MoveCancel { name } => drop(self.waiting.expected.remove(&name.into())),
             Message::MoveInvited { attempt, outcome, .. } => self.end_invitation(from, attempt, outcome),
-            Message::RevokeAsk { ask, records } => self.handle_ask(from, ask, records, now),
+            Message::RevokeAsk { ask, records, commits } => self.handle_ask(from, ask, records, commits, now),
             Message::RevokePromise { promise, records } => self.handle_promise(promise, records, now),
             Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, now),
+            Message::LogHead(head) => self.handle_log_head(from, &head),
             Message::Part(part) => {
                 if let Some(whole) = self.parts.take(from, part) {
                     self.react(from, whole, now);

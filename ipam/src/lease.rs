@@ -156,6 +156,19 @@ impl Lease {
     }
 }
 
+/// Routers in a sentence: the first few by name.
+fn told(what: &str, routers: &[PeerLabel]) -> String {
+    let named: Vec<_> = routers.iter().take(NAMED).map(ToString::to_string).collect();
+    match routers.len() {
+        0 => String::new(),
+        many if many > NAMED => format!("{what}{} and {} more", named.join(", "), many - NAMED),
+        _ => format!("{what}{}", named.join(", ")),
+    }
+}
+
+/// Routers that one sentence names.
+const NAMED: usize = 5;
+
 /// Why a claim got no address. Nothing has changed in any case, and the request may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
@@ -248,21 +261,30 @@ pub enum ClaimError {
         why: FrozenWhy,
     },
     /// No slot is free, and nobody who could be asked has any to give.
-    #[error("no address is left in network {network}: {asked} routers were asked, {unreachable} could not be")]
+    #[error(
+        "no address is left here{}{}",
+        told("; asked without success: ", asked),
+        told("; no answer from: ", unreachable)
+    )]
     Exhausted {
         /// The network.
         network: NetworkId,
-        /// Routers that were asked.
-        asked: usize,
-        /// Routers that could not be asked or did not answer.
-        unreachable: usize,
+        /// Routers that were asked and have nothing to give.
+        asked: Vec<PeerLabel>,
+        /// Routers that could not be asked or did not answer: there may be room with them.
+        unreachable: Vec<PeerLabel>,
     },
     /// The container was released, or asked for something else, while its claim waited.
     #[error("the claim was withdrawn while it waited")]
     Withdrawn,
     /// The store cannot be written.
-    #[error("the store cannot be written: no address is given until the router is restarted with a store that works")]
+    #[error("the store cannot be written: no address is given until it can be")]
     ReadOnly,
+    /// This router's store was restored from a copy.
+    #[error(
+        "this router's store was restored from a copy: what it promised since is forgotten here, so it gives no address"
+    )]
+    RolledBackHere,
     /// This router was revoked.
     #[error("this router was revoked; it must join again as a new one")]
     RevokedHere,

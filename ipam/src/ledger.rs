@@ -133,8 +133,7 @@ impl Ledger {
             return Outcome::Equivocation(range);
         }
         let given_twice = self.carved_from(&body.range, &body.previous);
-        let link = Link { owner: body.owner, epoch: body.epoch, hash, source: Source::Signed(record.clone()) };
-        self.append(body.range, link);
+        self.append(body.range, Link::signed(record.clone()));
         match given_twice {
             Some(child) => {
                 self.quarantine.insert(child);
@@ -310,6 +309,11 @@ impl Ledger {
 }
 
 impl Link {
+    fn signed(record: Record) -> Self {
+        let (owner, epoch, hash) = (record.body.owner, record.body.epoch, hash_of_record(&record));
+        Self { owner, epoch, hash, source: Source::Signed(record) }
+    }
+
     pub(crate) fn record(&self) -> Option<&Record> {
         match &self.source {
             Source::Signed(record) => Some(record),

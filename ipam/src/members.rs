@@ -48,6 +48,14 @@ impl Members {
         }
     }
 
+    /// Takes over who was admitted and who is connected.
+    pub(crate) fn introduce(&mut self, others: &Self) {
+        for (identity, name) in &others.names {
+            let _ = self.admit(*identity, name.clone());
+        }
+        self.connected.clone_from(&others.connected);
+    }
+
     pub(crate) fn connect(&mut self, identity: Identity) {
         self.connected.insert(identity);
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use wire::Identity;
 
 use crate::event::Event;
-use crate::store::{Table, Write};
+use crate::store::{Table, Write, log_number};
 
 /// Whom bytes are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,8 @@ pub(crate) struct Outbox {
     writing: Option<(Vec<Write>, Vec<Item>)>,
     transmits: VecDeque<(To, Vec<u8>)>,
     events: VecDeque<Event>,
+    /// Batches that the store holds.
+    log: u64,
     /// The store has failed: nothing is written any more, and nothing decided that would have to be.
     closed: bool,
 }
@@ -49,6 +51,7 @@ impl Outbox {
     pub(crate) fn new(stored: &[Write]) -> Self {
         let mut outbox = Self::default();
         outbox.remember(stored);
+        outbox.log = stored.iter().find_map(log_number).unwrap_or(0);
         outbox
     }
 
@@ -84,7 +87,8 @@ impl Outbox {
         if self.writing.is_some() || self.gathering.is_empty() {
             return None;
         }
-        let batch = std::mem::take(&mut self.gathering);
+        let mut batch = std::mem::take(&mut self.gathering);
+        batch.push(Write::log(self.log + 1));
         self.writing = Some((batch.clone(), std::mem::take(&mut self.waiting)));
         Some(batch)
     }
@@ -92,6 +96,7 @@ impl Outbox {
     /// The batch handed out last is durable: lets go of what waited for it.
     pub(crate) fn handle_stored(&mut self) {
         let Some((batch, items)) = self.writing.take() else { return };
+        self.log += 1;
         self.remember(&batch);
         for item in items {
             match item {
@@ -121,6 +126,11 @@ impl Outbox {
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// How many batches the store holds: it never falls, unless the store itself went back.
+    pub(crate) fn log(&self) -> u64 {
+        self.log
     }
 
     /// What the store holds.

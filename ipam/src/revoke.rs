@@ -44,9 +44,24 @@ pub enum RevokeError {
         /// Who has not promised.
         missing: Vec<PeerLabel>,
     },
+    /// Another router asks for the same, and more: what it hears decides.
+    #[error(
+        "{asker} asks to revoke {} too; the revocation completes when its question is answered: see there who did not \
+         answer",
+        join(victims)
+    )]
+    AskedElsewhere {
+        /// Who is to be revoked.
+        victims: Vec<PeerLabel>,
+        /// Who asks.
+        asker: PeerLabel,
+    },
     /// The store cannot be written.
     #[error("the store cannot be written")]
     ReadOnly,
+    /// This router's store was restored from a copy.
+    #[error("this router's store was restored from a copy; ask another one")]
+    RolledBackHere,
     /// This router was revoked.
     #[error("this router was revoked itself")]
     RevokedHere,
@@ -65,8 +80,20 @@ pub(crate) struct Revocations {
     pub(crate) promises: BTreeMap<Hash, (Ask, Promise)>,
     /// Asked by this router.
     pub(crate) asking: BTreeMap<Hash, Asking>,
-    /// Proven, but some record they name is not here yet.
+    /// Who waits for an answer.
+    pub(crate) requests: Vec<Request>,
+    /// Revocations that a later one, or the question for one, names as earlier: they hold whoever asked for them.
+    pub(crate) vouched: BTreeSet<Hash>,
+    /// Proven, but some record or earlier revocation they name is not here yet.
     pub(crate) incomplete: BTreeMap<Hash, Commit>,
+}
+
+/// Somebody waits for some identities to be revoked, by whichever question.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) victims: Vec<Identity>,
+    pub(crate) until: Instant,
 }
 
 /// A revocation this router asked for.
@@ -76,8 +103,6 @@ pub(crate) struct Asking {
     pub(crate) promises: BTreeMap<Identity, Promise>,
     /// What the promises name: nobody takes these any more until the commit does.
     pub(crate) records: BTreeMap<Hash, Record>,
-    /// Who waits for an answer, and how long.
-    pub(crate) request: Option<(RequestId, Instant)>,
 }
 
 /// Revocations whose records are still on the way: more at once is nobody's honest work.

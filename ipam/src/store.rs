@@ -5,6 +5,8 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | meta | `identity` | the identity the store belongs to |
+//! | meta | `log` | how many batches were written |
+//! | meta | `rolled-back` | that others know of later ones |
 //! | members | identity | its name, if known |
 //! | records | network, start, length, epoch, hash | a record in force |
 //! | evidence | hash | a record that contradicts one in force |
@@ -99,6 +101,10 @@ const STORE_VERSION: u8 = 1;
 
 /// The row of [`Table::Meta`] that says whose store it is.
 const IDENTITY_KEY: &[u8] = b"identity";
+/// How many batches were written.
+const LOG_KEY: &[u8] = b"log";
+/// That this store was found to be older than what others have of its router.
+const ROLLED_BACK_KEY: &[u8] = b"rolled-back";
 
 impl Write {
     fn put<T: Serialize>(table: Table, key: Vec<u8>, value: &T) -> Self {
@@ -111,6 +117,20 @@ impl Write {
 
     pub(crate) fn identity(identity: Identity) -> Self {
         Self::put(Table::Meta, IDENTITY_KEY.to_vec(), &identity)
+    }
+
+    pub(crate) fn log(number: u64) -> Self {
+        Self::put(Table::Meta, LOG_KEY.to_vec(), &number)
+    }
+
+    pub(crate) fn rolled_back() -> Self {
+        Self::put(Table::Meta, ROLLED_BACK_KEY.to_vec(), &())
+    }
+
+    /// Whether the row only counts: two stores that differ in nothing else hold the same.
+    #[cfg(test)]
+    pub(crate) fn is_counter(table: Table, key: &[u8]) -> bool {
+        table == Table::Meta && key == LOG_KEY
     }
 
     pub(crate) fn member(identity: Identity, name: Option<&PeerName>) -> Self {
@@ -258,6 +278,7 @@ impl StoredLease {
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) identity: Option<Identity>,
+    pub(crate) rolled_back: bool,
     pub(crate) members: Vec<(Identity, Option<PeerName>)>,
     pub(crate) records: Vec<Record>,
     pub(crate) evidence: Vec<Record>,
@@ -285,7 +306,8 @@ impl Contents {
         let Some(value) = &row.value else { return Some(()) };
         match row.table {
             Table::Meta if row.key == IDENTITY_KEY => self.identity = Some(value_of(value)?),
-            // Rows that a newer router may have added.
+            Table::Meta if row.key == ROLLED_BACK_KEY => self.rolled_back = true,
+            // Rows that a newer router may have added, and the log's number, which is the outbox's.
             Table::Meta => {}
             Table::Members => self.members.push(value_of(value)?),
             Table::Records => self.records.push(value_of(value)?),
@@ -302,6 +324,11 @@ impl Contents {
         }
         Some(())
     }
+}
+
+/// The log's number, if this is its row.
+pub(crate) fn log_number(row: &Write) -> Option<u64> {
+    (row.table == Table::Meta && row.key == LOG_KEY).then(|| value_of(row.value.as_deref()?)).flatten()
 }
 
 fn value_of<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

@@ -104,6 +104,8 @@ struct Traffic {
 struct Deadlines {
     token: Option<Instant>,
     resolve: Instant,
+    /// When a store that was full is tried again.
+    recover: Option<Instant>,
 }
 
 impl Control {
@@ -119,7 +121,7 @@ impl Control {
             next_request: 0,
             joining: BTreeMap::new(),
             connected: BTreeSet::new(),
-            deadlines: Deadlines { token: None, resolve: now },
+            deadlines: Deadlines { token: None, resolve: now, recover: None },
             forwarding_changed: true,
             arrivals: Arrivals::default(),
             traffic: BTreeMap::new(),
@@ -160,7 +162,13 @@ impl Control {
     fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let cores = [self.mesh.poll_timeout(now), self.ipam.poll_timeout().map(|(at, _)| at)];
         let announcements = self.parts.announcements.poll_timeout();
-        let own = [self.deadlines.token, Some(self.deadlines.resolve), self.arrivals.poll_timeout(), announcements];
+        let own = [
+            self.deadlines.token,
+            self.deadlines.recover,
+            Some(self.deadlines.resolve),
+            self.arrivals.poll_timeout(),
+            announcements,
+        ];
         let edge = Some(self.parts.guarding.poll_timeout());
         cores.into_iter().chain(own).chain([edge]).flatten().min()
     }
@@ -176,6 +184,9 @@ impl Control {
         self.parts.announcements.handle_timeout(now);
         if due(self.deadlines.token) {
             self.tokens_changed(now);
+        }
+        if due(self.deadlines.recover) {
+            self.recover_store(now);
         }
         if self.arrivals.handle_timeout(now) {
             self.forwarding_changed = true;

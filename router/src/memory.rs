@@ -82,6 +82,15 @@ pub(crate) fn ledger_change(write: ipam::Write) -> Change {
     Change { table: Table::Ledger(write.table as u8), key: write.key, value: write.value }
 }
 
+/// The ledger's rows of a store.
+pub(crate) fn ledger_rows(all: Vec<Change>) -> Vec<ipam::Write> {
+    let row = |Change { table, key, value }| match table {
+        Table::Ledger(number) => ledger_row(number, key, value.unwrap_or_default()),
+        Table::Meta | Table::Members | Table::Tokens => None,
+    };
+    all.into_iter().filter_map(row).collect()
+}
+
 /// Rows of tables that this version does not know are a newer version's, and stay where they are.
 fn ledger_row(number: u8, key: Vec<u8>, value: Vec<u8>) -> Option<ipam::Write> {
     let table = ipam::Table::ALL.into_iter().find(|table| *table as u8 == number)?;

@@ -2,6 +2,7 @@
 //!
 //! Owns what is on disk and when it is safe there. Knows nothing of what the bytes mean.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
@@ -50,7 +51,11 @@ impl Table {
 
 /// The open store. Only one process can have it.
 pub(crate) struct Storage {
-    database: Database,
+    path: PathBuf,
+    /// None while it is being opened again.
+    database: Option<Database>,
+    /// Whether a write failed for want of space: that passes, other failures of a disk may not.
+    full: Cell<bool>,
 }
 
 impl Storage {
@@ -67,7 +72,7 @@ impl Storage {
     fn with(path: &Path, opened: Result<Database, redb::DatabaseError>) -> Result<Self, StorageError> {
         let path = path.to_owned();
         match opened {
-            Ok(database) => Ok(Self { database }),
+            Ok(database) => Ok(Self { path, database: Some(database), full: Cell::new(false) }),
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(StorageError::InUse { path }),
             Err(source) => Err(StorageError::Open { path, source: Box::new(source.into()) }),
         }
@@ -78,11 +83,14 @@ impl Storage {
         if changes.is_empty() {
             return Ok(());
         }
-        self.try_commit(changes).map_err(|source| StorageError::Commit { source: Box::new(source) })
+        self.try_commit(changes).map_err(|source| {
+            self.full.set(self.full.get() || is_for_want_of_space(&source));
+            StorageError::Commit { source: Box::new(source) }
+        })
     }
 
     fn try_commit(&self, changes: &[Change]) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database()?.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         // A killed router starts again without walking the whole file.
         transaction.set_quick_repair(true);
@@ -100,13 +108,36 @@ impl Storage {
         Ok(())
     }
 
+    /// Whether writes fail because the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    /// Opens the file anew: after a failed write nothing that was read before is to be relied on. Returns what it holds, once
+    /// a write has shown that it takes writes again.
+    pub(crate) fn reopen(&mut self) -> Result<Vec<Change>, StorageError> {
+        // The lock must be let go of first.
+        self.database = None;
+        *self = Self::open(&self.path)?;
+        self.full.set(true);
+        let all = self.load()?;
+        let proof = all.iter().find(|change| change.table == Table::Meta).cloned();
+        self.commit(&proof.into_iter().collect::<Vec<_>>())?;
+        self.full.set(false);
+        Ok(all)
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseAlreadyOpen)
+    }
+
     /// Everything that is in the store, in key order.
     pub(crate) fn load(&self) -> Result<Vec<Change>, StorageError> {
         self.try_load().map_err(|source| StorageError::Load { source: Box::new(source) })
     }
 
     fn try_load(&self) -> Result<Vec<Change>, redb::Error> {
-        let transaction = self.database.begin_read()?;
+        let transaction = self.database()?.begin_read()?;
         let table = match transaction.open_table(STATE) {
             Ok(table) => table,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -122,6 +153,11 @@ impl Storage {
         }
         Ok(all)
     }
+}
+
+fn is_for_want_of_space(error: &redb::Error) -> bool {
+    let full = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded];
+    matches!(error, redb::Error::Io(source) if full.contains(&source.kind()))
 }
 
 /// Why the store did not do it.

@@ -10,16 +10,22 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Epoch, Hash, Identity, NetworkId, Slot};
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
+mod log;
 mod name;
 mod part;
+mod space;
 
+pub use log::{LogBody, LogHead};
 pub use name::{Invited, Name, NameVerdict};
 pub use part::Part;
+pub use space::{Need, SpaceRequest};
 
 /// The version of [`Message`] this crate writes.
 pub const MESSAGE_VERSION: u8 = 1;
 /// The version of [`EntryBody`] this crate writes.
 pub const ENTRY_VERSION: u8 = 2;
+/// The version of [`LogBody`] this crate writes.
+pub const LOG_VERSION: u8 = 1;
 /// The version of [`Ask`], [`PromiseBody`] and [`Commit`] this crate writes.
 pub const REVOCATION_VERSION: u8 = 1;
 /// The largest message that travels in one piece: the 1 MiB that an envelope on a stream may have holds it.
@@ -105,6 +111,8 @@ pub enum Message {
         ask: Ask,
         /// What the asker holds of the victims' records.
         records: Vec<Record>,
+        /// The revocations that it names as earlier.
+        commits: Vec<Commit>,
     },
     /// Promises it.
     RevokePromise {
@@ -170,6 +178,8 @@ pub enum Message {
     },
     /// A piece of a message that is too long for one.
     Part(Part),
+    /// How far its author's log had come: its author's word, or the proof that it had come further.
+    LogHead(LogHead),
 }
 
 /// What one side holds in one bucket of its digest.
@@ -179,26 +189,6 @@ pub struct Bucket {
     pub number: u8,
     /// The items' hashes, ascending.
     pub hashes: Vec<Hash>,
-}
-
-/// A request for address space.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpaceRequest {
-    /// The pool.
-    pub network: NetworkId,
-    /// How many blocks the asker knows to be its own: an owner who knows of more repeats its gift instead of giving again.
-    pub have: u32,
-    /// How much it needs it.
-    pub need: Need,
-}
-
-/// How much a block is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Need {
-    /// To keep one ahead.
-    Spare,
-    /// A container waits for an address.
-    Waiting,
 }
 
 /// Names one move: what repeats it is harmless, because the epoch is the one the move ends.
@@ -436,6 +426,7 @@ impl Message {
             | Self::SpaceRequest(_)
             | Self::SpaceGrant { .. }
             | Self::SpaceDeny { .. }
+            | Self::LogHead(_)
             | Self::MoveReady { .. }
             | Self::MoveAbort { .. }
             | Self::RevokeAsk { .. }

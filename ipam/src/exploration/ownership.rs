@@ -11,6 +11,7 @@ fn plan() -> Plan {
         rules: Rules::default(),
         epochs: 2,
         revocations: EVERYBODY,
+        times: 1,
         loss: Loss::Never,
         crashes: 0,
         workload: None,
@@ -88,4 +89,12 @@ fn h_with_crashes_gives_no_duplicate() {
 #[test]
 fn d_everybodys_promise_gives_no_duplicate_where_a_majority_does() {
     assert_none(&explore(Plan { hosts: 4, epochs: 1, revocations: &[(1, 0)], ..plan() }), 8);
+}
+
+/// Two operators, on two hosts, about the same router or about two.
+#[test]
+fn i_two_revocations_at_once_give_no_duplicate() {
+    for revocations in [&[(0, 2), (1, 2)], &[(0, 2), (1, 3)], &[(1, 0), (2, 3)], &[(1, 0), (2, 1)]] {
+        assert_none(&explore(Plan { hosts: 4, epochs: 1, revocations, times: 2, limit: 15_000, ..plan() }), 5);
+    }
 }

@@ -96,6 +96,7 @@ impl Ipam {
         match self.course.health {
             Health::Working => {}
             Health::ReadOnly => return Err(ClaimError::ReadOnly),
+            Health::RolledBack => return Err(ClaimError::RolledBackHere),
             Health::Revoked => return Err(ClaimError::RevokedHere),
         }
         let Attachment { network, container_id, ifname } = &claim.attachment;

@@ -12,14 +12,14 @@ impl Ipam {
     /// A number for everything that decides how this router goes on. The clock stands still in an exploration.
     pub(crate) fn fingerprint(&self) -> (u64, u64) {
         let mut first = DefaultHasher::new();
-        for row in self.outbox.durable() {
+        for row in self.outbox.durable().filter(|(table, key, _)| !crate::Write::is_counter(*table, key)) {
             row.hash(&mut first);
         }
         let mut second = DefaultHasher::new();
         let waiting = &self.waiting;
         (&self.leases, &self.spaces, &waiting.claims, &waiting.restored, self.course.health).hash(&mut second);
         for (network, quest) in &waiting.quests {
-            (network, &quest.asked, quest.waiting, quest.hint, quest.silent).hash(&mut second);
+            (network, &quest.asked, quest.waiting, quest.hint, &quest.silent).hash(&mut second);
         }
         waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
         (&waiting.unanswered, &waiting.pledges, waiting.attempts, &waiting.expected).hash(&mut second);
@@ -27,6 +27,7 @@ impl Ipam {
             (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>())
                 .hash(&mut second);
         }
+        self.revocations.vouched.hash(&mut second);
         self.revocations.incomplete.keys().for_each(|hash| hash.hash(&mut second));
         self.parking.hashes().for_each(|hash| hash.hash(&mut second));
         let holdings: Vec<_> =

@@ -217,8 +217,7 @@ impl Ipam {
         let mut silent = Vec::new();
         for (network, quest) in &mut self.waiting.quests {
             if quest.waiting.is_some_and(|(asked, until)| which(asked, until)) {
-                quest.waiting = None;
-                quest.silent += 1;
+                quest.silent.extend(quest.waiting.take().map(|(asked, _)| asked));
                 silent.push(*network);
             }
         }
@@ -228,11 +227,13 @@ impl Ipam {
     }
 
     pub(super) fn exhausted(&self, network: NetworkId) -> ClaimError {
-        let (asked, silent) =
-            self.waiting.quests.get(&network).map_or((0, 0), |quest| (quest.asked.len(), quest.silent));
+        let quest = self.waiting.quests.get(&network).cloned().unwrap_or_default();
         let others = self.members.current().filter(|member| *member != self.config.identity);
-        let apart = others.filter(|member| !self.members.is_connected(member)).count();
-        ClaimError::Exhausted { network, asked: asked.saturating_sub(silent), unreachable: apart + silent }
+        let apart = others.filter(|member| !self.members.is_connected(member) || quest.silent.contains(member));
+        let label = |member| self.members.label(member);
+        let unreachable: Vec<_> = apart.map(label).collect();
+        let answered = quest.asked.iter().filter(|asked| !quest.silent.contains(asked)).copied();
+        ClaimError::Exhausted { network, asked: answered.map(label).collect(), unreachable }
     }
 
     /// The blocks an identity owns, as this host knows.

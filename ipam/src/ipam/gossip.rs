@@ -54,6 +54,7 @@ impl Ipam {
     pub(super) fn send_digest(&mut self, to: Identity) {
         let digest = self.digest();
         self.send(To::Peer(to), &Message::Digest(digest));
+        self.send_log_head(to);
     }
 
     /// There was more than one turn could carry: what is left of the difference follows at once.
@@ -151,6 +152,9 @@ impl Ipam {
     pub(super) fn learn_entries(&mut self, entries: &[Entry], now: Instant) {
         for entry in entries {
             let author = entry.body.author;
+            if author == self.config.identity && self.is_unremembered(entry) && is_authentic(entry) {
+                self.become_rolled_back();
+            }
             let may_speak = self.members.is_admitted(&author) && author != self.config.identity;
             if may_speak
                 && self.directory.entry(&hash_of_entry(entry)).is_none()

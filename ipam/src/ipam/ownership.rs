@@ -79,7 +79,13 @@ impl Ipam {
         if self.ledger.is_quarantined(&record.body.range) {
             return Taken::Nothing;
         }
-        match self.ledger.apply(record) {
+        let outcome = self.ledger.apply(record);
+        let takes_effect = matches!(outcome, Outcome::Applied | Outcome::Equivocation(_));
+        if takes_effect && record.body.author == self.config.identity {
+            // Written here, and not remembered here.
+            self.become_rolled_back();
+        }
+        match outcome {
             Outcome::Applied => {
                 self.note_applied(record, now);
                 Taken::InForce

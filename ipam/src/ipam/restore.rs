@@ -183,6 +183,7 @@ impl Ipam {
             waiting: Waiting::default(),
             outbox: Outbox::new(stored),
             parts: Parts::default(),
+            heads: BTreeMap::new(),
             course: Course {
                 health: Health::Working,
                 started: now,
@@ -201,13 +202,18 @@ impl Ipam {
         for (member, name) in contents.members {
             let _ = self.members.admit(member, name);
         }
+        if contents.rolled_back {
+            self.course.health = self.course.health.max(Health::RolledBack);
+        }
         for (victim, members) in contents.refused {
             self.members.refuse(victim, members);
         }
-        self.fill_ledger(contents.records, contents.commits);
+        let mut permitted = self.fill_ledger(contents.records, contents.commits);
         for record in &contents.evidence {
             self.ledger.restore_evidence(record);
         }
+        permitted.retain(|hash| self.ledger.holds(hash));
+        self.members.revoke(&BTreeSet::new(), &permitted);
         for entry in &contents.entries {
             let _ = self.directory.merge(entry);
         }
@@ -226,13 +232,20 @@ impl Ipam {
     }
 
     /// Replays the ledger: every record has a higher epoch than what it extends, and so has every inheritance.
-    fn fill_ledger(&mut self, mut records: Vec<wire::Record>, commits: Vec<(u64, wire::message::Commit)>) {
+    fn fill_ledger(
+        &mut self,
+        mut records: Vec<wire::Record>,
+        commits: Vec<(u64, wire::message::Commit)>,
+    ) -> BTreeSet<wire::Hash> {
+        let mut permitted = BTreeSet::new();
         records.sort_by_cached_key(|record| (record.body.epoch, hash_of_record(record)));
         for (_, commit) in commits {
             records.retain(|record| self.ledger.apply(record) == crate::ledger::Outcome::Gap);
             let Some(decision) = prove(&commit, self.config.rules) else { continue };
             self.ledger.inherit(&decision.victims, &decision.members);
-            self.members.revoke(&decision.victims, &decision.records);
+            self.members.revoke(&decision.victims, &BTreeSet::new());
+            self.revocations.vouched.extend(commit.ask.earlier.iter().copied());
+            permitted.extend(decision.records);
             self.revocations.commits.insert(hash_of_commit(&commit), commit);
             if decision.victims.contains(&self.config.identity) {
                 self.course.health = Health::Revoked;
@@ -241,6 +254,7 @@ impl Ipam {
         for record in &records {
             self.ledger.apply(record);
         }
+        permitted
     }
 
     /// Finds the slots that are this host's, and the leases whose slots are not.
@@ -282,6 +296,24 @@ impl Ipam {
         for pending in pending.into_values() {
             self.answer(&pending.requests, &Err(crate::ClaimError::ReadOnly));
         }
+    }
+
+    /// The store can be written again, and holds these rows: goes on from there.
+    ///
+    /// # Errors
+    /// [`RestoreError`]: what it holds is not this router's. Nothing is changed.
+    pub fn resume(&mut self, stored: &[Write], now: Instant) -> Result<(), RestoreError> {
+        let mut fresh = Self::new(Config::clone(&self.config), stored, now)?;
+        fresh.members.introduce(&self.members);
+        fresh.heads = std::mem::take(&mut self.heads);
+        *self = fresh;
+        self.outbox.event(crate::event::Event::TableChanged);
+        // What was heard meanwhile was not kept.
+        let peers: Vec<_> = self.members.connected().collect();
+        for peer in peers {
+            self.handle_peer_up(peer, now);
+        }
+        Ok(())
     }
 
     pub(super) fn snapshot_for(&self, identity: Identity) -> Vec<u8> {

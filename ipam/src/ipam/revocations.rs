@@ -17,7 +17,7 @@ use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
 use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::revoke::{
-    Asking, Decision, INCOMPLETE_MAX, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove,
+    Asking, Decision, INCOMPLETE_MAX, Request, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove,
 };
 use crate::seal::{is_signed_by, sign};
 use crate::store::Write;
@@ -31,7 +31,11 @@ impl Ipam {
             Ok(fresh) if fresh.is_empty() => {
                 self.outbox.event(Event::RevokeDone { request, result: Ok(victims.to_vec()) });
             }
-            Ok(fresh) => self.begin_revocation(request, fresh, now),
+            Ok(fresh) => {
+                let until = now + self.config.answer;
+                self.revocations.requests.push(Request { id: request, victims: fresh.clone(), until });
+                self.begin_question(fresh, now);
+            }
         }
         self.announce_table();
     }
@@ -40,6 +44,7 @@ impl Ipam {
         match self.course.health {
             Health::Working => {}
             Health::ReadOnly => return Err(RevokeError::ReadOnly),
+            Health::RolledBack => return Err(RevokeError::RolledBackHere),
             Health::Revoked => return Err(RevokeError::RevokedHere),
         }
         if victims.contains(&self.config.identity) {
@@ -52,7 +57,8 @@ impl Ipam {
         Ok(fresh.into_iter().collect())
     }
 
-    fn begin_revocation(&mut self, request: RequestId, victims: Vec<Identity>, now: Instant) {
+    /// Asks everybody who has a say.
+    fn begin_question(&mut self, victims: Vec<Identity>, now: Instant) {
         let known: Vec<Hash> = sorted(self.records_of(&victims).iter().map(hash_of_record));
         let ask = Ask {
             members: self.electors(&victims),
@@ -68,8 +74,7 @@ impl Ipam {
             .retain(|_, asking| !asking.ask.victims.iter().all(|victim| ask.victims.contains(victim)));
         let promise = self.promise(&ask, &[]);
         let promises = BTreeMap::from([(self.config.identity, promise)]);
-        let request = Some((request, now + self.config.answer));
-        self.revocations.asking.insert(question, Asking { ask, promises, records: BTreeMap::new(), request });
+        self.revocations.asking.insert(question, Asking { ask, promises, records: BTreeMap::new() });
         let connected: Vec<_> = self.members.connected().collect();
         for peer in connected {
             self.repeat_asks(peer);
@@ -125,12 +130,20 @@ impl Ipam {
         let asks: Vec<Ask> = open.map(|asking| asking.ask.clone()).filter(|ask| !ask.victims.contains(&peer)).collect();
         for ask in asks {
             let records = self.records_of(&ask.victims);
-            self.send(To::Peer(peer), &Message::RevokeAsk { ask, records });
+            let commits = ask.earlier.iter().filter_map(|hash| self.revocations.commits.get(hash)).cloned().collect();
+            self.send(To::Peer(peer), &Message::RevokeAsk { ask, records, commits });
         }
     }
 
     /// Member: promises, unless it is to be revoked itself.
-    pub(super) fn handle_ask(&mut self, from: Identity, ask: Ask, records: Vec<Record>, now: Instant) {
+    pub(super) fn handle_ask(
+        &mut self,
+        from: Identity,
+        ask: Ask,
+        records: Vec<Record>,
+        commits: Vec<Commit>,
+        now: Instant,
+    ) {
         let me = self.config.identity;
         if ask.asker != from || self.course.health != Health::Working {
             return;
@@ -139,7 +152,18 @@ impl Ipam {
             let name = self.members.label(from).name;
             return self.alarm(Alarm::RevocationAsked { asker: from, name });
         }
-        if ask.victims.is_empty() || ask.victims.iter().any(|victim| self.members.is_revoked(victim)) {
+        // Whom this router has promised to refuse revokes nobody.
+        if ask.victims.is_empty() || self.members.is_refused(&from) {
+            return;
+        }
+        self.revocations.vouched.extend(ask.earlier.iter().copied());
+        for commit in commits {
+            self.handle_commit(commit, &[], now);
+        }
+        if self.tell_unheard_commits(from, &ask) || ask.victims.iter().any(|victim| self.members.is_revoked(victim)) {
+            return;
+        }
+        if self.give_way(from, &ask, now) == GiveWay::Never {
             return;
         }
         let known = self.revocations.promises.get(&hash_of_ask(&ask)).map(|(_, promise)| promise.clone());
@@ -204,35 +228,87 @@ impl Ipam {
         let Some(asking) = self.revocations.asking.remove(&question) else { return };
         let commit = Commit { ask: asking.ask, promises: asking.promises.into_values().collect() };
         let records: Vec<_> = asking.records.into_values().collect();
-        let victims = commit.ask.victims.clone();
         self.handle_commit(commit.clone(), &records, now);
         let message = self.commit_message(commit);
         self.send(To::AllPeers, &message);
-        if let Some((request, _)) = asking.request {
-            self.outbox.event(Event::RevokeDone { request, result: Ok(victims) });
-        }
     }
 
     /// Asker: says who has not promised. The question stays open.
     pub(super) fn time_out_asks(&mut self, now: Instant) {
-        let mut late = Vec::new();
-        for asking in self.revocations.asking.values_mut() {
-            if let Some((request, _)) = asking.request.take_if(|(_, until)| *until <= now) {
-                late.push((
-                    request,
-                    asking.ask.victims.clone(),
-                    missing(&asking.ask, asking.promises.values(), self.config.rules),
-                ));
+        let late: Vec<_> = self.revocations.requests.extract_if(.., |request| request.until <= now).collect();
+        for Request { id, victims, .. } in late {
+            let error = self.why_not_revoked(&victims);
+            self.outbox.event(Event::RevokeDone { request: id, result: Err(error) });
+        }
+    }
+
+    fn why_not_revoked(&self, victims: &[Identity]) -> RevokeError {
+        let label = |identity: &Identity| self.members.label(*identity);
+        let named = victims.iter().map(label).collect();
+        let covers = |ask: &Ask| victims.iter().all(|victim| ask.victims.contains(victim));
+        if let Some(asking) = self.revocations.asking.values().find(|asking| covers(&asking.ask)) {
+            let missing = missing(&asking.ask, asking.promises.values(), self.config.rules);
+            // Two operators' questions became one: what is missing is missing for both.
+            let victims = asking.ask.victims.iter().map(label).collect();
+            return RevokeError::Blocked { victims, missing: missing.iter().map(label).collect() };
+        }
+        let others = self.revocations.promises.values().map(|(ask, _)| ask);
+        match others.filter(|ask| ask.asker != self.config.identity).find(|ask| covers(ask)) {
+            Some(ask) => RevokeError::AskedElsewhere { victims: named, asker: label(&ask.asker) },
+            None => RevokeError::Blocked { victims: named, missing: Vec::new() },
+        }
+    }
+
+    /// Answers whoever waited for identities that are revoked by now, and asks anew where a question is out of date.
+    fn follow_up(&mut self, now: Instant) {
+        let members = &self.members;
+        let is_done = |request: &mut Request| request.victims.iter().all(|victim| members.is_revoked(victim));
+        let done: Vec<_> = self.revocations.requests.extract_if(.., is_done).collect();
+        for Request { id, victims, .. } in done {
+            self.outbox.event(Event::RevokeDone { request: id, result: Ok(victims) });
+        }
+        let held: Vec<Hash> = self.revocations.commits.keys().copied().collect();
+        let outdated: Vec<_> = self.revocations.asking.extract_if(.., |_, asking| asking.ask.earlier != held).collect();
+        for (_, asking) in outdated {
+            let left: Vec<_> =
+                asking.ask.victims.into_iter().filter(|victim| !self.members.is_revoked(victim)).collect();
+            if !left.is_empty() {
+                self.begin_question(left, now);
             }
         }
-        for (request, victims, missing) in late {
-            let label = |identity: &Identity| self.members.label(*identity);
-            let error = RevokeError::Blocked {
-                victims: victims.iter().map(label).collect(),
-                missing: missing.iter().map(label).collect(),
-            };
-            self.outbox.event(Event::RevokeDone { request, result: Err(error) });
+        self.retry_commits(now);
+    }
+
+    /// Member: a question that does not know of every revocation is not answered but told. Returns whether it was.
+    fn tell_unheard_commits(&mut self, asker: Identity, ask: &Ask) -> bool {
+        let unheard = self.revocations.commits.iter().filter(|(hash, _)| !ask.earlier.contains(hash));
+        let unheard: Vec<_> = unheard.map(|(_, commit)| commit.clone()).collect();
+        for commit in &unheard {
+            let message = self.commit_message(commit.clone());
+            self.send(To::Peer(asker), &message);
         }
+        !unheard.is_empty()
+    }
+
+    /// Asker: two questions at a time become one, the widest; of two alike, the lower identity's. Nobody commits a question
+    /// that it has given up, so revocations happen one after the other.
+    fn give_way(&mut self, other: Identity, ask: &Ask, now: Instant) -> GiveWay {
+        let theirs: BTreeSet<_> = ask.victims.iter().copied().collect();
+        let mut union = theirs.clone();
+        for asking in self.revocations.asking.values() {
+            let ours: BTreeSet<_> = asking.ask.victims.iter().copied().collect();
+            let first = ours == theirs && self.config.identity < other;
+            if first || ours != theirs && ours.is_superset(&theirs) {
+                return GiveWay::Never;
+            }
+            union.extend(ours);
+        }
+        if union != theirs {
+            self.begin_question(union.into_iter().collect(), now);
+            return GiveWay::Never;
+        }
+        self.revocations.asking.clear();
+        GiveWay::Gladly
     }
 
     /// Everybody: carries out a revocation that is proven.
@@ -242,9 +318,19 @@ impl Ipam {
             return;
         }
         let Some(decision) = prove(&commit, self.config.rules) else { return };
-        if self.concerns_us(&decision) {
-            self.carry_out(hash, commit, &decision, records, now);
+        if !self.concerns_us(&decision) {
+            return;
         }
+        // What somebody decided whom this router refuses counts only where others knew of it before they refused it too.
+        let refused = self.members.is_refused(&commit.ask.asker) && !decision.victims.contains(&self.config.identity);
+        if refused && !self.revocations.vouched.contains(&hash) {
+            return;
+        }
+        self.revocations.vouched.extend(commit.ask.earlier.iter().copied());
+        if commit.ask.earlier.iter().any(|earlier| !self.revocations.commits.contains_key(earlier)) {
+            return self.wait_for_what_is_missing(hash, commit);
+        }
+        self.carry_out(hash, commit, &decision, records, now);
     }
 
     /// Nobody is made to accept a revocation behind its back, for a forged question may leave members out: this router is a
@@ -266,48 +352,49 @@ impl Ipam {
         let mut ledger = self.ledger.clone();
         let gone =
             ledger.retain(|hash, record| !is_about(record, &decision.victims) || decision.records.contains(hash));
-        let mut fresh = Vec::new();
         let mut todo = named;
         todo.sort_by_key(|record| record.body.epoch);
         for record in todo {
-            if matches!(ledger.apply(record), crate::ledger::Outcome::Applied | crate::ledger::Outcome::Equivocation(_))
-            {
-                fresh.push(record.clone());
-            }
+            ledger.apply(record);
         }
         if !decision.records.iter().all(|hash| ledger.holds(hash)) {
-            if self.revocations.incomplete.len() < INCOMPLETE_MAX {
-                self.revocations.incomplete.insert(hash, commit);
-            }
-            return;
+            return self.wait_for_what_is_missing(hash, commit);
         }
         self.revocations.incomplete.remove(&hash);
+        let settled = ledger.settle(&decision.victims);
+        let gone: Vec<_> = gone.into_iter().chain(settled).collect();
         let inherited = ledger.inherit(&decision.victims, &decision.members);
         self.ledger = ledger;
-        self.members.revoke(&decision.victims, &decision.records);
+        let permitted = decision.records.iter().filter(|hash| self.ledger.holds(hash)).copied().collect();
+        self.members.revoke(&decision.victims, &permitted);
         for record in &gone {
             self.outbox.write(Write::record_gone(record));
             self.outbox.write(Write::evidence_gone(record));
         }
-        for record in &fresh {
-            let evidence = self.ledger.is_evidence(&hash_of_record(record));
-            self.outbox.write(if evidence { Write::evidence(record) } else { Write::record(record) });
+        let kept: Vec<_> = permitted.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        for record in &kept {
+            if self.ledger.is_evidence(&hash_of_record(record)) {
+                self.outbox.write(Write::evidence(record));
+            } else {
+                self.outbox.write(Write::record(record));
+                self.outbox.write(Write::evidence_gone(record));
+            }
         }
         let order = u64::try_from(self.revocations.commits.len()).unwrap_or(u64::MAX);
         self.outbox.write(Write::commit(hash, order, &commit));
         self.revocations.commits.insert(hash, commit);
-        self.after_commit(decision, &gone, &fresh, &inherited, now);
+        self.after_commit(decision, &gone, &kept, &inherited, now);
     }
 
     fn after_commit(
         &mut self,
         decision: &Decision,
         gone: &[Record],
-        fresh: &[Record],
+        kept: &[Record],
         inherited: &[wire::Range],
         now: Instant,
     ) {
-        let changed: Vec<_> = gone.iter().chain(fresh).map(|record| record.body.range).collect();
+        let changed: Vec<_> = gone.iter().chain(kept).map(|record| record.body.range).collect();
         let identities: Vec<_> = decision.victims.iter().copied().collect();
         self.outbox.event(Event::Revoked { identities: identities.clone() });
         if decision.victims.contains(&self.config.identity) {
@@ -319,6 +406,13 @@ impl Ipam {
         }
         self.follow(&changed, Gain::Inherited, now);
         self.follow(inherited, Gain::Inherited, now);
+        self.follow_up(now);
+    }
+
+    fn wait_for_what_is_missing(&mut self, hash: Hash, commit: Commit) {
+        if self.revocations.incomplete.len() < INCOMPLETE_MAX {
+            self.revocations.incomplete.insert(hash, commit);
+        }
     }
 
     /// Keeps the victims' addresses that this host inherits for the workloads that had them.
@@ -381,6 +475,13 @@ impl Ipam {
             commit.ask.known.iter().chain(beyond).filter_map(|hash| self.ledger.record(hash)).cloned().collect();
         Message::RevokeCommit { commit, records }
     }
+}
+
+/// Whether a question of this router's makes room for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GiveWay {
+    Gladly,
+    Never,
 }
 
 fn is_about(record: &Record, victims: &BTreeSet<Identity>) -> bool {

@@ -104,5 +104,5 @@ pub(super) struct Quest {
     pub(super) asked: Vec<Identity>,
     pub(super) waiting: Option<(Identity, Instant)>,
     pub(super) hint: Option<Identity>,
-    pub(super) silent: usize,
+    pub(super) silent: Vec<Identity>,
 }

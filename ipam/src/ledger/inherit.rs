@@ -54,6 +54,49 @@ impl Ledger {
         for record in &dropped {
             self.evidence.remove(&super::hash_of_record(record));
         }
+        let mut links = self.take_links();
+        // Whatever a link extends has a lower epoch.
+        links.sort_by_key(|(_, link)| link.epoch);
+        let gone = links.into_iter().filter_map(|(range, link)| self.put_back(range, link, &keep));
+        let gone: Vec<_> = gone.collect();
+        gone.into_iter().chain(dropped).collect()
+    }
+
+    /// Ends the quarantine of what the victims gave away twice: of records that contradict one another, the one with the
+    /// lowest hash counts. Whoever knows of the revocation holds them all, so everybody chooses alike. Returns those that do
+    /// not count, and what rested on them.
+    pub(crate) fn settle(&mut self, victims: &BTreeSet<Identity>) -> Vec<Record> {
+        if self.quarantine.is_empty() {
+            return Vec::new();
+        }
+        let evidence: Vec<_> = std::mem::take(&mut self.evidence).into_values().collect();
+        let (theirs, others): (Vec<_>, Vec<_>) =
+            evidence.into_iter().partition(|record| victims.contains(&record.body.author));
+        self.quarantine.clear();
+        let mut links = self.take_links();
+        links.extend(theirs.into_iter().map(|record| (record.body.range, Link::signed(record))));
+        links.sort_by_key(|(_, link)| (link.epoch, link.hash));
+        let mut gone = Vec::new();
+        for (range, link) in links {
+            let Source::Signed(record) = &link.source else {
+                gone.extend(self.put_back(range, link, &|_, _| true));
+                continue;
+            };
+            let before = victims.contains(&record.body.author).then(|| self.quarantine.clone());
+            let outcome = self.apply(record);
+            let mut counts = matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Equivocation(_));
+            if let Some(before) = before {
+                self.quarantine = before;
+                counts &= self.evidence.remove(&link.hash).is_none();
+            }
+            gone.extend((!counts).then(|| record.clone()));
+        }
+        others.iter().for_each(|record| self.restore_evidence(record));
+        gone
+    }
+
+    /// Takes every link out but the first ones.
+    fn take_links(&mut self) -> Vec<(Range, Link)> {
         let mut links: Vec<(Range, Link)> = Vec::new();
         for (range, chain) in &mut self.chains {
             let fixed = chain.iter().take_while(|link| link.source == Source::Genesis).count();
@@ -61,11 +104,7 @@ impl Ledger {
         }
         self.chains.retain(|_, chain| !chain.is_empty());
         self.hashes.clear();
-        // Whatever a link extends has a lower epoch.
-        links.sort_by_key(|(_, link)| link.epoch);
-        let gone = links.into_iter().filter_map(|(range, link)| self.put_back(range, link, &keep));
-        let gone: Vec<_> = gone.collect();
-        gone.into_iter().chain(dropped).collect()
+        links
     }
 
     /// Puts a link back if it is to be kept and still extends something; otherwise returns its record.

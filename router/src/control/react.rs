@@ -3,7 +3,7 @@
 //! Decides every cross-effect between mesh and ledger, on one page. Owns nothing.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hostnet::veth::Port;
 use ipam::To;
@@ -71,11 +71,37 @@ impl Control {
         match self.parts.storage.commit(&changes) {
             Ok(()) => self.ipam.handle_stored(now),
             Err(error) => {
-                tracing::error!(%error, "the store failed: no address is given until the router is restarted");
                 self.ipam.handle_store_failed(now);
+                if self.parts.storage.is_full() {
+                    tracing::error!(%error, "the disk is full: no address is given until there is space again");
+                    self.deadlines.recover = Some(now + RECOVER);
+                } else {
+                    tracing::error!(%error, "the store failed: no address is given until the router is restarted");
+                }
             }
         }
         true
+    }
+
+    /// Looks whether a disk that was full has space again, and goes on from what it holds.
+    pub(super) fn recover_store(&mut self, now: Instant) {
+        let rows = self.parts.storage.reopen().map(crate::memory::ledger_rows);
+        let resumed = rows.map(|rows| self.ipam.resume(&rows, now));
+        match resumed {
+            Ok(Ok(())) => {
+                tracing::info!("the disk has space again: addresses are given");
+                self.deadlines.recover = None;
+                self.alarms.remove(&ipam::Alarm::ReadOnly.to_string());
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the store is not what it was: no address is given until the router is restarted");
+                self.deadlines.recover = None;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the disk is still full");
+                self.deadlines.recover = Some(now + RECOVER);
+            }
+        }
     }
 
     /// Carries out what the ledger says. Returns whether it said anything.
@@ -246,6 +272,8 @@ impl Control {
     }
 }
 
+/// Space that was made is used within ten seconds.
+const RECOVER: Duration = Duration::from_secs(3);
 /// Different alarms shown at a time; the log has all.
 const ALARMS: usize = 32;
 

@@ -10,7 +10,7 @@ use control_api::{
     Answer, ApiError, Collected, CollectedAttachment, Done, ErrorKind, GcRequest, Lease, LeaseRequest, OwnerKind,
     Prefixed, Reply, Request, Revoked, TokenCreated,
 };
-use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, Place, RequestId, RevokeError};
+use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, PeerLabel, Place, RequestId, RevokeError};
 use tokio::sync::oneshot;
 use wire::message::Handover;
 use wire::{Identity, Network, NetworkId};
@@ -207,6 +207,7 @@ impl Control {
         match self.ipam.health() {
             ipam::Health::Working => Ok(Answer::Done(Done {})),
             ipam::Health::ReadOnly => Err(read_only()),
+            ipam::Health::RolledBack => Err(rolled_back()),
             ipam::Health::Revoked => Err(ApiError::new(ErrorKind::NotReady, "this router was revoked by the others")
                 .with_remedy("empty its data directory and run 'raddle join' again")),
         }
@@ -344,14 +345,10 @@ impl Control {
                 Some(format!("bring {holder} back, or, if it is gone for good: raddle revoke {holder}")),
             ),
             ClaimError::Frozen { .. } => (ErrorKind::TryAgain, Some("see 'raddle status' for the alarm".to_owned())),
-            ClaimError::Exhausted { .. } => (
-                ErrorKind::Exhausted,
-                Some(
-                    "remove containers or revoke routers that are gone; 'raddle leases' shows who has what".to_owned(),
-                ),
-            ),
+            ClaimError::Exhausted { unreachable, .. } => (ErrorKind::Exhausted, Some(room(unreachable))),
             ClaimError::Withdrawn => (ErrorKind::TryAgain, None),
             ClaimError::ReadOnly => return read_only(),
+            ClaimError::RolledBackHere => return rolled_back(),
             ClaimError::RevokedHere => {
                 (ErrorKind::NotReady, Some("empty its data directory and run 'raddle join' again".to_owned()))
             }
@@ -424,16 +421,37 @@ fn unknown_network(name: &str) -> ApiError {
 
 fn read_only() -> ApiError {
     ApiError::new(ErrorKind::ReadOnly, "the store cannot be written, so no address is given")
-        .with_remedy("free space on the disk of the data directory, then restart the router")
+        .with_remedy(
+            "free space on the disk of the data directory, and it goes on by itself; if the disk failed otherwise, restart the \
+             router on one that works",
+        )
+}
+
+fn rolled_back() -> ApiError {
+    ApiError::new(ErrorKind::NotReady, "this router's store was restored from a copy, so it gives no address")
+        .with_remedy(
+            "run 'raddle revoke' with its name on another router, empty its data directory and run 'raddle join' again",
+        )
+}
+
+/// How a pool gets room again.
+fn room(unreachable: &[PeerLabel]) -> String {
+    match unreachable {
+        [] => "remove containers; 'raddle leases' shows who has what".to_owned(),
+        [first, ..] => format!(
+            "remove containers, or bring back the routers that do not answer; those that are gone for good: raddle revoke \
+             {first}"
+        ),
+    }
 }
 
 fn revoke_error(error: &RevokeError) -> ApiError {
     let kind = match error {
         RevokeError::Unknown { .. } => ErrorKind::Unknown,
         RevokeError::Itself => ErrorKind::Invalid,
-        RevokeError::Blocked { .. } => ErrorKind::TryAgain,
+        RevokeError::Blocked { .. } | RevokeError::AskedElsewhere { .. } => ErrorKind::TryAgain,
         RevokeError::ReadOnly => ErrorKind::ReadOnly,
-        RevokeError::RevokedHere => ErrorKind::NotReady,
+        RevokeError::RevokedHere | RevokeError::RolledBackHere => ErrorKind::NotReady,
     };
     ApiError::new(kind, error.to_string())
 }

@@ -43,12 +43,12 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
         peers: PeerCounts { connected: count(connected), known: count(peers.len()) },
         store: match control.ipam.health() {
             ipam::Health::ReadOnly => StoreState::ReadOnly,
-            ipam::Health::Working | ipam::Health::Revoked => StoreState::Ok,
+            ipam::Health::Working | ipam::Health::RolledBack | ipam::Health::Revoked => StoreState::Ok,
         },
         health: match control.ipam.health() {
             ipam::Health::Working if warnings.is_empty() => Health::Ok,
             ipam::Health::Working => Health::Degraded,
-            ipam::Health::ReadOnly | ipam::Health::Revoked => Health::Failing,
+            ipam::Health::ReadOnly | ipam::Health::RolledBack | ipam::Health::Revoked => Health::Failing,
         },
         warnings,
         drops: control
@@ -79,6 +79,11 @@ fn warnings(control: &Control) -> Vec<String> {
     match control.ipam.health() {
         ipam::Health::Working => {}
         ipam::Health::ReadOnly => warnings.push("the store cannot be written: no address is given".to_owned()),
+        ipam::Health::RolledBack => warnings.push(format!(
+            "this router's store was restored from a copy: no address is given; run 'raddle revoke {}' on another router, \
+             empty its data directory and run 'raddle join' again",
+            control.about.name,
+        )),
         ipam::Health::Revoked => {
             warnings.push("this router was revoked: empty its data directory and run 'raddle join' again".to_owned());
         }

@@ -10,8 +10,8 @@ use wire::{
     envelope::{Course, Frames, Header, Kind},
     frame::Protocol,
     message::{
-        Ask, Bucket, Commit, Entry, EntryBody, EntryState, Handover, Invited, Message, MoveKey, MovePrepare,
-        MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, SpaceRequest, Wish,
+        Ask, Bucket, Commit, Entry, EntryBody, EntryState, Handover, Invited, LogBody, LogHead, Message, MoveKey,
+        MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, SpaceRequest, Wish,
     },
 };
 
@@ -26,7 +26,12 @@ pub(crate) fn seeds() -> Result<Vec<Seed>> {
         ("record", String::from("block"), encode(RECORD_VERSION, &record(64, 64))),
         ("record", String::from("slot"), encode(RECORD_VERSION, &record(77, 1))),
     ];
-    seeds.extend(messages().into_iter().map(|(name, message)| ("message", String::from(name), message.emit())));
+    seeds.extend(
+        messages()
+            .into_iter()
+            .chain(more_messages())
+            .map(|(name, message)| ("message", String::from(name), message.emit())),
+    );
     seeds.extend(envelopes());
     seeds.extend(streams()?);
     seeds.extend(mesh::formats::all().into_iter().map(|(target, name, bytes)| (target, String::from(name), bytes)));
@@ -94,7 +99,6 @@ fn messages() -> Vec<(&'static str, Message)> {
     let container_id = String::from("c0ffee");
     vec![
         ("records", Message::Records(records.clone())),
-        ("part", Message::Part(Part { message: 1, number: 2, last: true, bytes: vec![7; 9] })),
         (
             "entries",
             Message::Entries(vec![entry(EntryState::Active), entry(EntryState::Held), entry(EntryState::Ended)]),
@@ -109,7 +113,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("move-prepare", Message::MovePrepare(prepare)),
         ("move-offer", Message::MoveOffer { key, lease: Some(lease.clone()) }),
         ("move-ready", Message::MoveReady { key }),
-        ("move-commit", Message::MoveCommit { key, records: records.clone(), lease: Some(lease) }),
+        ("move-commit", Message::MoveCommit { key, records, lease: Some(lease) }),
         ("move-abort", Message::MoveAbort { key }),
         ("refused-active", refusal(MoveRefusal::Active { container_id: container_id.clone() })),
         ("refused-taken", refusal(MoveRefusal::Taken { workload: String::from("db"), container_id })),
@@ -123,9 +127,20 @@ fn messages() -> Vec<(&'static str, Message)> {
             Message::MoveInvited { name: name.clone(), attempt: 7, outcome }
         }),
         ("move-cancel", Message::MoveCancel { name }),
-        ("revoke-ask", Message::RevokeAsk { ask: ask(), records: records.clone() }),
+    ]
+}
+
+fn more_messages() -> Vec<(&'static str, Message)> {
+    let records = vec![record(64, 64), record(77, 1)];
+    let commit = Commit { ask: ask(), promises: vec![promise()] };
+    let head = LogHead { body: LogBody { author: id(3), number: 9 }, signature: Signature([5; 64]) };
+    let commits = vec![commit.clone()];
+    vec![
+        ("revoke-ask", Message::RevokeAsk { ask: ask(), records: records.clone(), commits }),
         ("revoke-promise", Message::RevokePromise { promise: promise(), records: records.clone() }),
-        ("revoke-commit", Message::RevokeCommit { commit: Commit { ask: ask(), promises: vec![promise()] }, records }),
+        ("revoke-commit", Message::RevokeCommit { commit, records }),
+        ("part", Message::Part(Part { message: 1, number: 2, last: true, bytes: vec![7; 9] })),
+        ("log-head", Message::LogHead(head)),
     ]
 }
 

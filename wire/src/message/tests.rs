@@ -128,12 +128,22 @@ fn verdict() -> impl Strategy<Value = NameVerdict> {
     ]
 }
 
+fn about_the_rest() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        (identity(), any::<u64>(), signature()).prop_map(|(author, number, signature)| {
+            Message::LogHead(LogHead { body: LogBody { author, number }, signature })
+        }),
+        (any::<u64>(), any::<u32>(), any::<bool>(), vec(any::<u8>(), 0..9))
+            .prop_map(|(message, number, last, bytes)| { Message::Part(Part { message, number, last, bytes }) }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let records = || vec(record(), 0..4);
     let network = || any::<u32>().prop_map(NetworkId);
     let need = prop_oneof![Just(Need::Spare), Just(Need::Waiting)];
     let wish = prop_oneof![Just(Wish::Workload), Just(Wish::Address)];
-    let commit = (ask(), vec(promise(), 0..3)).prop_map(|(ask, promises)| Commit { ask, promises });
+    let commit = || (ask(), vec(promise(), 0..3)).prop_map(|(ask, promises)| Commit { ask, promises });
     prop_oneof![
         records().prop_map(Message::Records),
         vec(entry(), 0..3).prop_map(Message::Entries),
@@ -161,9 +171,13 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         move_key().prop_map(|key| Message::MoveAbort { key }),
         (move_key(), refusal()).prop_map(|(key, reason)| Message::MoveRefused { key, reason }),
-        (ask(), records()).prop_map(|(ask, records)| Message::RevokeAsk { ask, records }),
+        (ask(), records(), vec(commit(), 0..2)).prop_map(|(ask, records, commits)| Message::RevokeAsk {
+            ask,
+            records,
+            commits
+        }),
         (promise(), records()).prop_map(|(promise, records)| Message::RevokePromise { promise, records }),
-        (commit, records()).prop_map(|(commit, records)| Message::RevokeCommit { commit, records }),
+        (commit(), records()).prop_map(|(commit, records)| Message::RevokeCommit { commit, records }),
         (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameAsk { name, attempt }),
         (name(), any::<u64>(), verdict()).prop_map(|(name, attempt, verdict)| Message::NameAnswer {
             name,
@@ -183,8 +197,7 @@ fn message() -> impl Strategy<Value = Message> {
             attempt,
             outcome
         }),
-        (any::<u64>(), any::<u32>(), any::<bool>(), vec(any::<u8>(), 0..9))
-            .prop_map(|(message, number, last, bytes)| { Message::Part(Part { message, number, last, bytes }) }),
+        about_the_rest(),
     ]
 }
 

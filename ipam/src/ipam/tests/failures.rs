@@ -1,7 +1,9 @@
 //! Disks that fail, crash at the wrong moment, or are somebody else's.
 
+use std::time::Duration;
+
 use crate::stage::{Stage, attachment, claim, genesis, identity, rows, signing_key};
-use crate::{ClaimError, Config, Health, Ipam, RestoreError, found};
+use crate::{Alarm, ClaimError, Config, Event, Health, Ipam, RestoreError, found};
 
 #[test]
 fn a_store_of_another_identity_is_refused() {
@@ -59,6 +61,76 @@ fn a_router_that_cannot_write_still_follows_the_others() {
     }
     assert_eq!(stage.hosts[0].ipam.directory().count(), 14);
     assert_eq!(stage.hosts[0].ipam.poll_store(), None);
-    let alarms = stage.hosts[0].events.iter().filter(|event| matches!(event, crate::Event::Alarm(_))).count();
+    let alarms = stage.hosts[0].events.iter().filter(|event| matches!(event, Event::Alarm(_))).count();
     assert_eq!(alarms, 1);
+}
+
+#[test]
+fn a_store_that_takes_writes_again_is_gone_on_with() {
+    let mut stage = Stage::new(2, 24, 16);
+    let before = stage.claim(1, claim("kept", Some("web"))).unwrap();
+    let asked = stage.begin(1, claim("lost", None));
+    assert!(stage.hosts[1].ipam.poll_store().is_some());
+    stage.hosts[1].ipam.handle_store_failed(stage.now);
+    stage.settle();
+    assert_eq!(stage.answer(1, asked), Some(Err(ClaimError::ReadOnly)));
+    // What others do meanwhile is heard, and not kept.
+    stage.claim(0, claim("other", Some("db"))).unwrap();
+    let rows = rows(&stage.hosts[1].disk);
+    stage.hosts[1].ipam.resume(&rows, stage.now).unwrap();
+    stage.settle();
+    assert_eq!(stage.hosts[1].ipam.health(), Health::Working);
+    let (now, kept) = (stage.now, attachment("kept"));
+    assert_eq!(stage.hosts[1].ipam.lease_of(&kept).map(|lease| lease.slot), Some(before.slot));
+    assert!(stage.claim(1, claim("next", None)).is_ok());
+    assert_eq!(stage.hosts[1].ipam.directory().count(), 2);
+    assert!(!stage.hosts[1].ipam.is_frozen(wire::NetworkId::DEFAULT, before.slot, now));
+}
+
+/// In place, so that nothing of the disk shows it: the others do.
+#[test]
+fn a_store_that_was_restored_from_a_copy_is_found_out_at_the_first_contact() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(1, claim("before", None)).unwrap();
+    let copy = stage.hosts[1].disk.clone();
+    // Nothing of this one is in any record or line.
+    stage.claim(1, claim("after", None)).unwrap();
+    stage.pass(Duration::from_secs(60));
+    stage.isolate(1);
+    stage.hosts[1].disk = copy;
+    stage.restart(1);
+    stage.link(0, 1);
+    stage.settle();
+    let has = |stage: &Stage, host: usize, is_it: fn(&Alarm) -> bool| {
+        stage.hosts[host].events.iter().any(|event| matches!(event, Event::Alarm(alarm) if is_it(alarm)))
+    };
+    assert!(has(&stage, 0, |alarm| matches!(alarm, Alarm::RolledBack { .. })));
+    assert!(has(&stage, 1, |alarm| matches!(alarm, Alarm::RolledBackHere { .. })));
+    assert_eq!(stage.claim(1, claim("late", None)), Err(ClaimError::RolledBackHere));
+    stage.restart(1);
+    assert_eq!(stage.hosts[1].ipam.health(), Health::RolledBack);
+    stage.link(0, 2);
+    assert!(stage.claim(0, claim("other", None)).is_ok() && stage.claim(2, claim("other", None)).is_ok());
+}
+
+#[test]
+fn a_gift_that_a_restored_store_has_forgotten_is_not_made_again() {
+    let mut stage = Stage::new(3, 24, 16);
+    let copy = stage.hosts[1].disk.clone();
+    let address = Some("10.32.0.9".parse().unwrap());
+    let moved = stage.claim(2, crate::Claim { address, ..claim("moved", None) }).unwrap();
+    // Whoever heard how far the log had come has gone, and the log has long come as far again.
+    stage.isolate(1);
+    stage.hosts[1].disk = copy;
+    stage.restart(1);
+    for number in 0..9 {
+        stage.claim(1, claim(&number.to_string(), None)).unwrap();
+        stage.release(1, &number.to_string());
+        stage.pass(Duration::from_secs(200));
+    }
+    stage.restart(0);
+    stage.link(0, 1);
+    stage.settle();
+    assert_eq!(stage.hosts[1].ipam.health(), Health::RolledBack);
+    assert_eq!(stage.owner(1, moved.slot.0), stage.id(2));
 }

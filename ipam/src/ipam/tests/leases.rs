@@ -65,7 +65,9 @@ fn a_freed_slot_rests_and_goes_to_the_back_of_the_queue() {
     for number in 0..13 {
         stage.claim(0, claim(&number.to_string(), None)).unwrap();
     }
-    assert!(matches!(stage.claim(0, claim("late", None)), Err(ClaimError::Exhausted { asked: 0, unreachable: 0, .. })));
+    assert!(
+        matches!(stage.claim(0, claim("late", None)), Err(ClaimError::Exhausted { asked, unreachable, .. }) if asked.is_empty() && unreachable.is_empty())
+    );
     assert!(stage.release(0, "5"));
     assert!(stage.release(0, "1"));
     stage.pass(Duration::from_secs(119));

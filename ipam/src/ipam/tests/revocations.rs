@@ -196,3 +196,119 @@ fn what_is_inherited_rests_before_it_is_given() {
     let resting: u64 = [0, 2].iter().map(|host| stage.hosts[*host].ipam.space().resting).sum();
     assert_eq!(resting, 14);
 }
+
+fn ask_to_revoke(stage: &mut Stage, host: usize, victims: &[usize]) -> RequestId {
+    let asked = stage.request();
+    let victims: Vec<_> = victims.iter().map(|victim| stage.id(*victim)).collect();
+    stage.hosts[host].ipam.revoke(asked, &victims, stage.now);
+    asked
+}
+
+fn assert_equal_tables(stage: &Stage, hosts: &[usize]) {
+    for host in hosts {
+        assert_eq!(stage.hosts[*host].ipam.table(), stage.hosts[hosts[0]].ipam.table(), "host {host}");
+    }
+}
+
+#[test]
+fn two_operators_revoke_one_router_at_once() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.isolate(1);
+    let asked = [(0, ask_to_revoke(&mut stage, 0, &[1])), (2, ask_to_revoke(&mut stage, 2, &[1]))];
+    stage.settle();
+    for (host, asked) in asked {
+        assert_eq!(done(&stage, host, asked), Some(Ok(())), "host {host}");
+    }
+    assert_equal_tables(&stage, &[0, 2, 3]);
+    let commits = stage.hosts.iter().map(|host| host.ipam.revocations.commits.len());
+    assert_eq!(commits.collect::<Vec<_>>(), [1, 0, 1, 1]);
+}
+
+/// Each alone would wait for the other's victim; together they are done.
+#[test]
+fn two_operators_revoke_two_routers_at_once() {
+    let mut stage = Stage::new(5, 24, 16);
+    stage.isolate(3);
+    stage.isolate(4);
+    let asked = [(0, ask_to_revoke(&mut stage, 0, &[3])), (1, ask_to_revoke(&mut stage, 1, &[4]))];
+    stage.settle();
+    for (host, asked) in asked {
+        assert_eq!(done(&stage, host, asked), Some(Ok(())), "host {host}");
+    }
+    assert_equal_tables(&stage, &[0, 1, 2]);
+    for host in 0..3 {
+        stage.restart(host);
+    }
+    stage.settle();
+    assert_equal_tables(&stage, &[0, 1, 2]);
+}
+
+#[test]
+fn a_second_question_that_waits_for_the_same_router_names_it_to_both() {
+    let mut stage = Stage::new(5, 24, 16);
+    for silent in [2, 3, 4] {
+        stage.isolate(silent);
+    }
+    let asked = [(0, ask_to_revoke(&mut stage, 0, &[3])), (1, ask_to_revoke(&mut stage, 1, &[4]))];
+    stage.pass(Duration::from_secs(9));
+    for (host, asked) in asked {
+        let Some(Err(error)) = done(&stage, host, asked) else { panic!("host {host}") };
+        let error = error.to_string();
+        assert!(error.contains("host2 did not answer") || error.contains("asks to revoke"), "{error}");
+    }
+    stage.link(0, 2);
+    stage.link(1, 2);
+    stage.settle();
+    assert_equal_tables(&stage, &[0, 1, 2]);
+    assert!(stage.hosts[2].ipam.members().filter(|(_, _, revoked)| *revoked).count() == 2);
+}
+
+#[test]
+fn a_joiner_that_comes_during_a_revocation_keeps_its_sponsors_promise() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.isolate(1);
+    stage.isolate(3);
+    // Host 3 is silent, so the revocation of host 1 stays open.
+    assert_eq!(revoke(&mut stage, 0, &[1]), None);
+    stage.add(4);
+    stage.link(1, 4);
+    let late = stage.claim(1, crate::Claim { address: Some("10.32.0.100".parse().unwrap()), ..claim("late", None) });
+    assert!(late.is_err(), "{late:?}");
+    stage.cut(1, 4);
+    stage.link(0, 3);
+    stage.settle();
+    assert_equal_tables(&stage, &[0, 2, 3, 4]);
+    assert!(stage.hosts[4].ipam.members().any(|(_, _, revoked)| revoked));
+}
+
+/// The operator's way out of a quarantine: who gave a range away twice is revoked, and one of the two has it.
+#[test]
+fn revoking_who_gave_a_block_away_twice_ends_its_quarantine() {
+    let mut stage = Stage::new(4, 24, 16);
+    let block = wire::Range { network: wire::NetworkId::DEFAULT, start: wire::Slot(0), length: 16 };
+    let head = stage.hosts[0].ipam.ledger.head(&block).unwrap();
+    for taker in [2, 3] {
+        let (range, owner, author) = (block, stage.id(taker), stage.id(1));
+        let body = wire::RecordBody { range, owner, epoch: head.epoch.next(), author, previous: head.hash };
+        let signature = crate::seal::sign(&crate::stage::signing_key(1), wire::RECORD_VERSION, &body);
+        let given = wire::message::Message::Records(vec![wire::Record { body, signature }]);
+        stage.hosts[taker].ipam.handle_message(author, &given.emit(), stage.now);
+        stage.settle();
+    }
+    stage.pass(Duration::from_secs(30));
+    let frozen = |stage: &Stage, host: usize| {
+        stage.hosts[host].ipam.is_frozen(wire::NetworkId::DEFAULT, wire::Slot(5), stage.now)
+    };
+    assert!([0, 2, 3].iter().all(|host| frozen(&stage, *host)));
+    stage.isolate(1);
+    assert_eq!(revoke(&mut stage, 0, &[1]), Some(Ok(())));
+    for again in [false, true] {
+        if again {
+            [0, 2, 3].into_iter().for_each(|host| stage.restart(host));
+        }
+        stage.pass(Duration::from_secs(30));
+        assert_equal_tables(&stage, &[0, 2, 3]);
+        assert!([0, 2, 3].iter().all(|host| !frozen(&stage, *host)), "{again}");
+        assert!([2, 3].contains(&(0..4).find(|host| stage.id(*host) == stage.owner(0, 5)).unwrap()));
+    }
+}

@@ -1,0 +1,70 @@
+//! A store that went back in time: restored from a copy, in place, so that its stamp does not show it.
+//!
+//! Decides when a router has to believe that it has forgotten what it promised. Its own signature is the only proof that
+//! counts: a number of its log that it has not reached, or a record or line of its own that it does not hold.
+//!
+//! ```text
+//!   A, restored                      B
+//!     ── Digest, LogHead(A, 40) ─────▶   had LogHead(A, 57): alarm
+//!     ◀──────────── LogHead(A, 57) ──
+//!   gives nothing any more; the way back is a new identity (invariant I3)
+//! ```
+
+use wire::Identity;
+use wire::message::{Entry, LOG_VERSION, LogBody, LogHead, Message};
+
+use super::{Health, Ipam};
+use crate::event::Alarm;
+use crate::outbox::To;
+use crate::seal::{is_signed_by, sign};
+use crate::store::Write;
+
+impl Ipam {
+    /// Says how far this router's log has come. What is being written does not count yet.
+    pub(super) fn send_log_head(&mut self, to: Identity) {
+        let body = LogBody { author: self.config.identity, number: self.outbox.log() };
+        let signature = sign(&self.config.signing_key, LOG_VERSION, &body);
+        self.send(To::Peer(to), &Message::LogHead(LogHead { body, signature }));
+    }
+
+    pub(super) fn handle_log_head(&mut self, from: Identity, head: &LogHead) {
+        let LogBody { author, number } = head.body;
+        let mine = author == self.config.identity;
+        if !mine && author != from || !is_signed_by(author, LOG_VERSION, &head.body, &head.signature) {
+            return;
+        }
+        if mine {
+            if number > self.outbox.log() {
+                self.become_rolled_back();
+            }
+            return;
+        }
+        match self.heads.get(&author).cloned() {
+            Some(known) if known.body.number > number => {
+                let peer = self.members.label(author);
+                self.alarm(Alarm::RolledBack { peer });
+                self.send(To::Peer(author), &Message::LogHead(known));
+            }
+            Some(_) | None => {
+                self.heads.insert(author, head.clone());
+            }
+        }
+    }
+
+    /// Whether a line is this router's own and newer than what it remembers to have said.
+    pub(super) fn is_unremembered(&self, entry: &Entry) -> bool {
+        let key = crate::directory::key_of(&entry.body);
+        entry.body.version >= self.directory.next_version_of(&key, self.config.identity)
+    }
+
+    /// What this router promised since its store was copied is not known here: it gives nothing any more.
+    pub(super) fn become_rolled_back(&mut self) {
+        if self.course.health >= Health::RolledBack {
+            return;
+        }
+        self.course.health = Health::RolledBack;
+        self.outbox.write(Write::rolled_back());
+        let name = self.members.label(self.config.identity);
+        self.alarm(Alarm::RolledBackHere { name });
+    }
+}
