@@ -149,6 +149,40 @@ fn a_copy_of_what_still_runs_is_refused_and_disturbs_nobody() -> Result<()> {
 }
 
 #[test]
+fn what_was_written_down_outlives_its_host() -> Result<()> {
+    let mut hosts = Hosts::new()?;
+    let counter = hosts.start_counter("counter", 1)?;
+    let archive = hosts.stage.directory().join("counter.tar");
+    hosts.podman(1)?.checkpoint("counter", &archive)?;
+
+    // Routers that come and go between the two halves of the move are nothing to it.
+    hosts.cluster.router_mut(2)?.kill()?;
+    let (_, refusal) = hosts.podman(2)?.restore(&archive)?.refused()?;
+    ensure!(refusal.contains("no router answers"), "{refusal}");
+    hosts.podman(2)?.remove("counter")?;
+    hosts.cluster.router_mut(2)?.start_again()?;
+    hosts.cluster.until_whole()?;
+
+    // The old host dies: it alone could have given the address away, until it is given up for good.
+    hosts.cluster.router_mut(1)?.kill()?;
+    let (_, refusal) = hosts.podman(2)?.restore(&archive)?.refused()?;
+    ensure!(refusal.contains("raddle revoke host1"), "{refusal}");
+    hosts.podman(2)?.remove("counter")?;
+    hosts.cluster.router(2)?.raddle(&["revoke", "host1"])?.ok()?;
+    until("the address is free to come", WAIT, || {
+        let restored = hosts.podman(2)?.restore(&archive)?;
+        if !restored.is_ok() {
+            hosts.podman(2)?.remove("counter")?;
+        }
+        restored.ok().map(Some)
+    })?;
+    hosts.until_counts(&counter, now_ms()?)?;
+    let moved = hosts.podman(2)?.address("counter")?;
+    ensure!(moved == (counter.address, counter.mac), "it has become {moved:?}");
+    Ok(())
+}
+
+#[test]
 fn the_demo_without_criu_says_why_and_moves_cold() -> Result<()> {
     let mut demo = Command::new("timeout");
     demo.args(["--signal=INT", "120"])

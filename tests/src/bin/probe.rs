@@ -122,7 +122,7 @@ fn follow(to: SocketAddr) -> Result<()> {
     let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
     stream.set_nodelay(true)?;
     // A process that moves must be back within this; TCP itself would wait for ever.
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     in_sequence(&stream, |number| {
         writeln!(&stream, "{number}")?;
         tell(&format!("{} ok {number}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis()))
