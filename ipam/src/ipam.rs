@@ -156,7 +156,7 @@ impl Ipam {
             return;
         }
         self.members.connect(identity);
-        self.send_digest(identity);
+        self.send_summary(identity);
         self.repeat_asks(identity);
         self.resume_claims(now);
     }

@@ -84,6 +84,9 @@ pub enum Delivery {
     Reliable,
     /// A datagram if it fits one: may be lost, doubled or late.
     Lossy,
+    /// Both, if it fits a datagram: what is to arrive surely and, most of the time, without waiting for a retransmission. It
+    /// may come twice.
+    Swift,
 }
 
 /// What happened, or is wanted.

@@ -229,11 +229,13 @@ impl Mesh {
             return Err(SendError::NotConnected { peer: to });
         };
         let most = if peer.ways.is_relayed() { relays::DATAGRAM_BYTES } else { crate::channel::DATAGRAM_BYTES };
-        if delivery == Delivery::Lossy && message.len() <= most {
-            self.send_datagram(to, &message);
-        } else {
-            peer.channel.push(message, now);
+        let fits = message.len() <= most;
+        if delivery != Delivery::Lossy || !fits {
+            peer.channel.push(message.clone(), now);
             self.flush_channel(to, now);
+        }
+        if delivery != Delivery::Reliable && fits {
+            self.send_datagram(to, &message);
         }
         Ok(())
     }

@@ -35,6 +35,18 @@ impl Router {
         Ok(router)
     }
 
+    /// The same, without waiting: for many that start at once.
+    pub fn launch(host: &Host, words: &[&str]) -> Result<Self> {
+        let flags: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        Ok(Self { host: host.clone(), process: launch(host, &flags)?, flags })
+    }
+
+    /// Starts it again the way it was started, without waiting.
+    pub fn launch_again(&mut self) -> Result<()> {
+        self.process = launch(&self.host, &self.flags)?;
+        Ok(())
+    }
+
     /// Kills it with SIGKILL: no farewell, no flush.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
@@ -46,7 +58,8 @@ impl Router {
         self.until_ready()
     }
 
-    fn until_ready(&mut self) -> Result<()> {
+    /// Waits until it answers `raddle status`.
+    pub fn until_ready(&mut self) -> Result<()> {
         until(&format!("the router on {} answers", self.host.name()), READY, || {
             if !self.process.is_running()? {
                 bail!("it ended: {}", self.process.output()?);

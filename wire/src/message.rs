@@ -404,7 +404,7 @@ impl Message {
 
     fn is_within_limits(&self) -> bool {
         match self {
-            Self::Digest(buckets) => buckets.len() == DIGEST_BUCKETS,
+            Self::Digest(buckets) => buckets.len() == DIGEST_BUCKETS || buckets.len() == 1,
             Self::Compare(buckets) => buckets.len() <= DIGEST_BUCKETS,
             Self::Part(part) => part.bytes.len() <= PART_BYTES,
             Self::Entries(entries) => entries.iter().all(Entry::is_within_limits),

@@ -3,10 +3,11 @@
 //! Decides what two routers compare and what they send each other. Knows nothing of what the items mean.
 //!
 //! ```text
-//!   A ── Digest: one number a bucket ──▶ B
-//!     ◀── Compare: B's hashes where they differ ──
-//!     ── what B lacks; Want: what A lacks ──▶
-//!     ◀── what A lacks ──
+//!   A ── Digest: one number for everything ──▶ B
+//!     ◀── Digest: one number a bucket, if that one differs ──
+//!     ── Compare: A's hashes where they differ ──▶
+//!     ◀── what A lacks; Want: what B lacks ──
+//!     ── what B lacks ──▶
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,8 @@ use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::store::Write;
 
+/// Peers compared with in a round: nine bytes each, and what two heard differently is known to most a round later.
+const PEERS_A_ROUND: usize = 3;
 /// Records in one message: some 200 KiB, far below the limit of a message.
 const RECORDS_A_MESSAGE: usize = 1000;
 /// Directory lines in one message: at their longest some 400 KiB.
@@ -33,22 +36,28 @@ const ITEMS_A_TURN: usize = 4000;
 const TURNS_A_ROUND: u32 = 64;
 
 impl Ipam {
-    /// Compares with one other, whichever it is: what a round costs does not grow with the peers.
+    /// Compares with a few others, whichever they are: what a round costs does not grow with the peers.
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
         self.course.turns = 0;
         self.settle_names(now);
         self.meet_all_expected(now);
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
-        let which = self.course.dice.below(peers.len());
-        if let Some(peer) = peers.get(which) {
-            self.send_digest(*peer);
+        let first = self.course.dice.below(peers.len());
+        for peer in peers.iter().cycle().skip(first).take(PEERS_A_ROUND.min(peers.len())) {
+            self.send_summary(*peer);
         }
     }
 
     /// When a router that starts now compares first: seeded, so that not all of them do at once.
     pub(super) fn first_gossip(seed: u64, gossip: Duration, now: Instant) -> Instant {
         now + gossip.mul_f64(f64::from(u8::try_from(seed % 100).unwrap_or(0)) / 100.0)
+    }
+
+    /// Asks whether anything differs: nine bytes, where most of the time nothing does.
+    pub(super) fn send_summary(&mut self, to: Identity) {
+        let summary = summary_of(&self.digest());
+        self.send(To::Peer(to), &Message::Digest(vec![summary]));
     }
 
     pub(super) fn send_digest(&mut self, to: Identity) {
@@ -67,6 +76,12 @@ impl Ipam {
 
     pub(super) fn handle_digest(&mut self, from: Identity, theirs: &[u64]) {
         let ours = self.digest();
+        if let [summary] = theirs {
+            if *summary != summary_of(&ours) {
+                self.send_digest(from);
+            }
+            return;
+        }
         let mut held: BTreeMap<usize, Vec<Hash>> = BTreeMap::new();
         for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
             if ours != theirs {
@@ -197,6 +212,10 @@ impl Ipam {
         records.sort_by_cached_key(|record| (record.body.epoch, hash_of_record(record)));
         records
     }
+}
+
+fn summary_of(digest: &[u64]) -> u64 {
+    digest.iter().fold(0, |sum: u64, bucket| sum.rotate_left(1) ^ bucket)
 }
 
 fn bucket_of(hash: &Hash) -> usize {

@@ -474,3 +474,19 @@ fn after_any_trouble_all_are_connected_again() {
         );
     }
 }
+
+#[test]
+fn what_is_swift_comes_without_a_stream_and_surely_with_one() {
+    let mut sim = pair();
+    let (to, now) = (sim.identity(1), sim.now);
+    sim.mesh(0).send(to, Topic(9), b"twice", Delivery::Swift, now).unwrap();
+    sim.mesh(0).send(to, Topic(9), &[7; 5000], Delivery::Swift, now).unwrap();
+    sim.run(SECOND);
+    let lengths: Vec<usize> = sim.messages(1).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [5, 5, 5000]);
+    sim.weather.loss = 1.0;
+    let now = sim.now;
+    sim.mesh(0).send(to, Topic(9), b"once", Delivery::Swift, now).unwrap();
+    sim.run(SECOND / 10);
+    assert_eq!(sim.messages(1).last().unwrap(), b"once");
+}

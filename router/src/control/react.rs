@@ -115,15 +115,17 @@ impl Control {
         while let Some((to, bytes)) = self.ipam.poll_transmit() {
             any = true;
             match to {
-                To::Peer(peer) => self.tell(peer, &bytes, now),
-                To::AllPeers => self.connected.clone().into_iter().for_each(|peer| self.tell(peer, &bytes, now)),
+                To::Peer(peer) => self.tell(peer, &bytes, Delivery::Reliable, now),
+                To::AllPeers => {
+                    self.connected.clone().into_iter().for_each(|peer| self.tell(peer, &bytes, Delivery::Swift, now));
+                }
             }
         }
         any
     }
 
-    fn tell(&mut self, peer: Identity, message: &[u8], now: Instant) {
-        if let Err(error) = self.mesh.send(peer, Topic::LEDGER, message, Delivery::Reliable, now) {
+    fn tell(&mut self, peer: Identity, message: &[u8], delivery: Delivery, now: Instant) {
+        if let Err(error) = self.mesh.send(peer, Topic::LEDGER, message, delivery, now) {
             // What was lost is asked for again, or found by the next exchange of digests.
             tracing::debug!(peer = %self.ipam.label(peer), %error, "a message of the ledger's was not sent");
         }
