@@ -40,6 +40,11 @@ pub(crate) fn check(check: &Check) -> Result<(), Fault> {
     Err(Fault::new(Code::Changed, missing.join("; ")))
 }
 
+/// Reads what a CHECK would compare.
+pub(crate) fn read(check: &Check) -> Result<(), Fault> {
+    Promised::of(&check.previous, &check.target.ifname).map(|_| ())
+}
+
 /// As an IPAM plugin: is the address still the attachment's?
 pub(crate) fn verify(target: &Target) -> Result<(), Fault> {
     let lease = router::call(&target.place, router::ADD_WITHIN, |client| client.check(target.attachment()));

@@ -46,7 +46,7 @@ impl Delegate {
 
     /// Has it decide. What it took for a decision that is of no use it gives back.
     pub(crate) fn add(&self) -> Result<Decided, Fault> {
-        self.run("ADD").and_then(|result| self.decided(&result)).inspect_err(|_| self.undo())
+        self.run("ADD").and_then(|result| decided(&self.name, &result)).inspect_err(|_| self.undo())
     }
 
     /// Passes a verb on that prints nothing.
@@ -95,22 +95,28 @@ impl Delegate {
             None => fault,
         }
     }
+}
 
-    fn decided(&self, result: &Value) -> Result<Decided, Fault> {
-        let wrong = |what: String| Fault::new(Code::Config, format!("the IPAM plugin {} {what}", self.name));
-        let list = |key: &str| result.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let address = |ip: &Value| {
-            let text = ip.get("address").and_then(Value::as_str);
-            text.and_then(parse_address).ok_or_else(|| wrong(format!("gives {ip} for an address")))
-        };
-        let addresses = list("ips").iter().map(address).collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            return Err(wrong("gives no address".to_owned()));
-        }
-        let routes = list("routes").iter().map(wanted_route).collect::<Result<Vec<_>, _>>()?;
-        let dns = result.get("dns").filter(|dns| dns.as_object().is_some_and(|dns| !dns.is_empty()));
-        Ok(Decided { addresses, routes, dns: dns.cloned() })
+/// What a plugin's answer says it has decided.
+fn decided(name: &str, result: &Value) -> Result<Decided, Fault> {
+    let wrong = |what: String| Fault::new(Code::Config, format!("the IPAM plugin {name} {what}"));
+    let list = |key: &str| result.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let address = |ip: &Value| {
+        let text = ip.get("address").and_then(Value::as_str);
+        text.and_then(parse_address).ok_or_else(|| wrong(format!("gives {ip} for an address")))
+    };
+    let addresses = list("ips").iter().map(address).collect::<Result<Vec<_>, _>>()?;
+    if addresses.is_empty() {
+        return Err(wrong("gives no address".to_owned()));
     }
+    let routes = list("routes").iter().map(wanted_route).collect::<Result<Vec<_>, _>>()?;
+    let dns = result.get("dns").filter(|dns| dns.as_object().is_some_and(|dns| !dns.is_empty()));
+    Ok(Decided { addresses, routes, dns: dns.cloned() })
+}
+
+/// Reads another plugin's result as if it had decided the addresses.
+pub(crate) fn read(result: &Value) -> Result<(), Fault> {
+    decided("any", result).map(|_| ())
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //!
 //! The corpus in `tests/corpus` is also the memory of the formats: what a version has written once must be written so for
 //! as long as the version's number stands. `RADDLE_WRITE_CORPUS=1` writes the seeds anew when a format is added.
+//! `RADDLE_FUZZ=cni-call:600` spends that many seconds on mutations of one target.
 
+#[path = "fuzz/calls.rs"]
+mod calls;
 #[path = "fuzz/routers.rs"]
 mod routers;
 #[path = "fuzz/seeds.rs"]
@@ -10,7 +13,11 @@ mod seeds;
 #[path = "fuzz/targets.rs"]
 mod targets;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -81,7 +88,7 @@ fn every_decoder_takes_mutations_of_the_corpus() -> Result<()> {
         let files = files(target)?;
         for (at, (path, bytes)) in files.iter().enumerate() {
             for round in 0..MUTATIONS {
-                let mut dice = Dice::new(round.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ at as u64);
+                let mut dice = Dice::new(mix(round) ^ at as u64);
                 let mut mutant = bytes.clone();
                 for _ in 0..=dice.below(3) {
                     dice.mutate(&mut mutant, &files);
@@ -96,6 +103,35 @@ fn every_decoder_takes_mutations_of_the_corpus() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The mutations of all files of a target in turn, for as long as somebody wants to wait.
+#[test]
+fn one_decoder_takes_mutations_for_as_long_as_is_asked() -> Result<()> {
+    let asked = std::env::var("RADDLE_FUZZ").unwrap_or_else(|_| String::from("cni-call:2"));
+    let (wanted, seconds) = asked.split_once(':').context("RADDLE_FUZZ=TARGET:SECONDS")?;
+    let (_, decode) =
+        targets().find(|(target, _)| *target == wanted).with_context(|| format!("no target {wanted:?}"))?;
+    let (files, until) = (files(wanted)?, Instant::now() + Duration::from_secs(seconds.parse()?));
+    let mut round = 0;
+    while Instant::now() < until {
+        for (path, bytes) in &files {
+            let mut dice = Dice::new(mix(round));
+            let mut mutant = bytes.clone();
+            for _ in 0..=dice.below(8) {
+                dice.mutate(&mut mutant, &files);
+            }
+            let caught = std::panic::catch_unwind(|| decode.take(&mutant));
+            ensure!(caught.is_ok(), "{wanted} falls over a mutation ({round}) of {}: {mutant:02x?}", path.display());
+            round += 1;
+        }
+    }
+    eprintln!("{wanted}: {round} mutations");
+    Ok(())
+}
+
+fn mix(round: u64) -> u64 {
+    round.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Seeded, so that what fails once fails again.

@@ -16,7 +16,7 @@ use wire::{
 };
 
 /// (target, file, bytes)
-type Seed = (&'static str, String, Vec<u8>);
+pub(crate) type Seed = (&'static str, String, Vec<u8>);
 
 /// All of them. The values are arbitrary and fixed.
 pub(crate) fn seeds() -> Result<Vec<Seed>> {
@@ -33,6 +33,7 @@ pub(crate) fn seeds() -> Result<Vec<Seed>> {
             .map(|(name, message)| ("message", String::from(name), message.emit())),
     );
     seeds.extend(envelopes());
+    seeds.extend(crate::calls::cni_calls());
     seeds.extend(streams()?);
     seeds.extend(mesh::formats::all().into_iter().map(|(target, name, bytes)| (target, String::from(name), bytes)));
     seeds.extend(conversations()?);

@@ -1,5 +1,7 @@
 //! The decoders, each as a function that takes any bytes and holds what it reads to a law.
 
+use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
 use serde::{Serialize, de::DeserializeOwned};
 use wire::{
     CERTIFICATE_VERSION, Certificate, GENESIS_VERSION, Genesis, RECORD_VERSION, Record,
@@ -40,9 +42,10 @@ pub(crate) fn targets() -> impl Iterator<Item = (&'static str, Target)> {
 
 type Whole = fn(&[u8]);
 
-const WHOLE: [(&str, Whole); 11] = [
+const WHOLE: [(&str, Whole); 12] = [
     ("certificate", |bytes| value::<Certificate>(CERTIFICATE_VERSION, bytes)),
     ("chunk", chunk),
+    ("cni-call", cni_call),
     ("envelope", envelope),
     ("frame", frame),
     ("genesis", |bytes| value::<Genesis>(GENESIS_VERSION, bytes)),
@@ -123,6 +126,24 @@ fn frame(bytes: &[u8]) {
     if let Some(frame) = Frame::parse(bytes) {
         assert_eq!(frame.bytes(), bytes);
         let _ = (frame.source(), frame.destination(), frame.content());
+    }
+}
+
+/// A runtime's environment, one variable a line, an empty line, and what it writes to stdin. A refusal is one of the documented,
+/// and says something.
+fn cni_call(bytes: &[u8]) {
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap_or(bytes.len());
+    let stdin = bytes.get(end + 2..).unwrap_or_default();
+    let variables: Vec<_> = bytes.get(..end).unwrap_or_default().split(|byte| *byte == b'\n').collect();
+    let lookup = |name: &str| {
+        let value = variables.iter().find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        value.map(|value| OsString::from_vec(value.to_vec()))
+    };
+    if let Err(document) = cni_plugin::read(&lookup, stdin) {
+        let code = document["code"].as_u64().unwrap_or_default();
+        assert!((1..=7).contains(&code), "{document}");
+        assert!(document["msg"].as_str().is_some_and(|message| !message.is_empty()), "{document}");
+        assert!(document.to_string().len() < 4096 + 6 * bytes.len(), "a refusal longer than what is refused");
     }
 }
 
