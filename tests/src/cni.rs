@@ -159,9 +159,19 @@ impl Container {
 
     /// As [`Self::start`], with any plugin and with the plugin's refusal as a value; after it the namespace is gone again.
     pub fn try_start(host: &Host, plugin: Plugin, id: &str, workload: Option<&str>) -> Result<Result<Self, Answer>> {
+        let arguments = workload.map_or_else(String::new, |name| format!("IgnoreUnknown=1;RADDLE_WORKLOAD={name}"));
+        Self::try_start_with(host, plugin, id, arguments)
+    }
+
+    /// As [`Self::try_start`], with an address that it must be.
+    pub fn try_start_at(host: &Host, id: &str, workload: &str, address: &str) -> Result<Result<Self, Answer>> {
+        let arguments = format!("IgnoreUnknown=1;RADDLE_WORKLOAD={workload};IP={address}");
+        Self::try_start_with(host, Plugin::Raddle, id, arguments)
+    }
+
+    fn try_start_with(host: &Host, plugin: Plugin, id: &str, arguments: String) -> Result<Result<Self, Answer>> {
         host.run(&["ip", "netns", "add", id])?.ok()?;
         host.run(&["ip", "netns", "exec", id, "ip", "link", "set", "lo", "up"])?.ok()?;
-        let arguments = workload.map_or_else(String::new, |name| format!("IgnoreUnknown=1;RADDLE_WORKLOAD={name}"));
         let mut container = Self { host: host.clone(), plugin, id: id.to_owned(), arguments, result: Value::Null };
         match container.verb("ADD", &json!({}))? {
             Answer::Done(result) => {
@@ -173,6 +183,27 @@ impl Container {
                 Ok(Err(refusal))
             }
         }
+    }
+
+    /// Starts another container of this one's workload, which takes the address although this one still runs.
+    pub fn taken_over_on(&self, host: &Host, id: &str) -> Result<Self> {
+        host.run(&["ip", "netns", "add", id])?.ok()?;
+        let arguments = format!("{};RADDLE_TAKE_OVER=1", self.arguments);
+        let new = Self { host: host.clone(), id: id.to_owned(), arguments, ..self.clone() };
+        let result = new.verb("ADD", &json!({}))?.done()?;
+        Ok(Self { result, ..new })
+    }
+
+    /// Makes this container's namespace visible on another host, under the same path.
+    pub fn lend_to(&self, host: &Host) -> Result<()> {
+        host.borrow_file(&self.host, &self.netns())
+    }
+
+    /// Attaches this container, which [`Self::lend_to`] has shown to the other host, there.
+    pub fn attach_on(&self, host: &Host) -> Result<Self> {
+        let there = Self { host: host.clone(), ..self.clone() };
+        let result = there.verb("ADD", &json!({}))?.done()?;
+        Ok(Self { result, ..there })
     }
 
     /// Runs a verb about this container.

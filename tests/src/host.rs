@@ -106,6 +106,23 @@ impl Host {
         Process::start(self, name, environment, words)
     }
 
+    /// Mounts a file of another host's, which may be a namespace, under the same path here.
+    pub(crate) fn borrow_file(&self, owner: &Self, path: &str) -> Result<()> {
+        // The file is opened where the machine sees both hosts, and mounted where only this one is seen.
+        let inner = self.enter();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 9<\"$0\""]).arg(format!("/proc/{}/root{path}", owner.holder()));
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.args([
+            "sh",
+            "-c",
+            "mkdir -p \"${0%/*}\" && touch \"$0\" && mount --no-canonicalize --bind /proc/self/fd/9 \"$0\"",
+            path,
+        ]);
+        run(command, b"")?.ok()?;
+        Ok(())
+    }
+
     /// True while the host has a network interface of that name.
     pub fn has_link(&self, name: &str) -> Result<bool> {
         Ok(self.run(&["ip", "link", "show", name])?.is_ok())

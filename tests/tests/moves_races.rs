@@ -1,28 +1,31 @@
 //! Several hosts want the same workload, or the same address, at the same instant: one of them gets it, and the others hear
 //! which.
-//!
-//! `RADDLE_RACES=1000` runs more rounds than the usual hundred.
 
 use std::{sync::Barrier, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tests::{Answer, Cluster, Container, Plugin, Stage, Underlay};
+use tests::{Answer, Cluster, Container, Host, Plugin, Stage, Underlay, rounds};
 
 /// What came of one host's attempt.
 type Outcome = Result<Result<Container, Answer>>;
 
 /// All hosts of the stage start a container of this workload at once.
 fn race(stage: &Stage, round: usize, workload: &str) -> Vec<Outcome> {
+    race_with(stage, &|host| Container::try_start(host, Plugin::Raddle, &format!("racer-{round}"), Some(workload)))
+}
+
+/// All hosts of the stage start something at once.
+fn race_with(stage: &Stage, start: &(impl Fn(&Host) -> Outcome + Sync)) -> Vec<Outcome> {
     let barrier = Barrier::new(stage.hosts().len());
     thread::scope(|scope| {
-        let start = |host| {
+        let begin = |host| {
             let barrier = &barrier;
             scope.spawn(move || {
                 barrier.wait();
-                Container::try_start(host, Plugin::Raddle, &format!("racer-{round}"), Some(workload))
+                start(host)
             })
         };
-        let racers: Vec<_> = stage.hosts().iter().map(start).collect();
+        let racers: Vec<_> = stage.hosts().iter().map(begin).collect();
         let panicked = |_| Err(anyhow::anyhow!("a racer panicked"));
         racers.into_iter().map(|racer| racer.join().unwrap_or_else(panicked)).collect()
     })
@@ -48,7 +51,7 @@ fn winner(outcomes: Vec<Outcome>, what: &str) -> Result<Container> {
 /// One hundred workloads that nobody has had before, wanted on all three hosts at once.
 #[test]
 fn a_new_workload_that_all_hosts_start_at_once_starts_on_one() -> Result<()> {
-    let rounds = std::env::var("RADDLE_RACES").map_or(Ok(100), |text| text.parse())?;
+    let rounds = rounds(100, 1000);
     let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
     let _cluster = Cluster::form_by(&stage, tests::JoinBy::Token, &["--pool", "10.32.0.0/16"])?;
     let mut wins = [0_usize; 3];
@@ -71,6 +74,36 @@ fn a_new_workload_that_all_hosts_start_at_once_starts_on_one() -> Result<()> {
     ensure!(wins.iter().all(|won| won * 10 >= rounds), "one host always wins: {wins:?}");
     for host in stage.hosts() {
         ensure!(host.container_links()?.is_empty(), "{}: a refused ADD left something", host.name());
+    }
+    Ok(())
+}
+
+/// An address that nobody has, wanted on all three hosts at once for three workloads.
+#[test]
+fn an_address_that_all_hosts_want_at_once_goes_to_one() -> Result<()> {
+    let rounds = rounds(20, 1000);
+    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+    let _cluster = Cluster::form_by(&stage, tests::JoinBy::Token, &["--pool", "10.32.0.0/16"])?;
+    for round in 0..rounds {
+        // Of the first host's block, of the others', and of the pool that nobody has a block of yet.
+        let address = format!("10.32.{}.{}", round / 200, 2 + round % 200);
+        let outcomes = race_with(&stage, &|host| {
+            let workload = format!("{}-{round}", host.name());
+            Container::try_start_at(host, &format!("racer-{round}"), &workload, &address)
+        });
+        let (mut won, mut refusals) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            match outcome? {
+                Ok(container) => won.push(container),
+                Err(answer) => refusals.push(answer.failed()?),
+            }
+        }
+        let Ok([winner]) = <[Container; 1]>::try_from(won) else { bail!("{address}: not one winner: {refusals:?}") };
+        let name = winner.host().name();
+        for (code, message) in refusals {
+            ensure!([11, 102].contains(&code) && message.contains(name), "{name} won, but code {code}: {message}");
+        }
+        winner.stop()?;
     }
     Ok(())
 }

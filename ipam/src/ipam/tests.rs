@@ -3,6 +3,7 @@
 mod crashes;
 mod failures;
 mod gossip;
+mod interrupted;
 mod leases;
 mod moves;
 mod names;
