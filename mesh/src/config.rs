@@ -15,7 +15,7 @@ pub struct Config {
     pub suites: Vec<Suite>,
     /// How many data queues this router sends from.
     pub queues: u8,
-    /// The MTU of the underlay; a path may be told otherwise by `set_path_mtu`.
+    /// The largest packet that this host's end of the underlay takes: no path is tried with more.
     pub underlay_mtu_bytes: u16,
     /// When sessions are renewed and given up.
     pub session: SessionTimes,

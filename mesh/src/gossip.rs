@@ -9,6 +9,7 @@
 //! Check    5 │ number, 4 │ more                           Relay    7 │ leg │ far end, 32 │ a handshake message or envelope
 //! Checked  6 │ number, 4 │ more                           Seek     8 │ whom, 32 │ more
 //! Reach    9 │ whom, 32 │ round trip in µs, 4 │ largest datagram, 2 │ where, 1 + 16 + 2, may be missing │ more
+//! Sounding 10│ number, 4 │ bytes, 2 │ padding             Sounded  11│ number, 4 │ bytes, 2 │ more
 //! ```
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::Identity;
+use wire::envelope::OVERHEAD_BYTES;
 
 use crate::admission::Member;
 use crate::event::Topic;
@@ -44,6 +46,10 @@ pub(crate) enum Control<'a> {
     Seek { whom: Identity },
     /// I do, directly.
     Reach { whom: Identity, reach: Reach },
+    /// Does a datagram of so many bytes come through? With 0 bytes: does a small one?
+    Sounding { number: u32, bytes: u16 },
+    /// It does.
+    Sounded { number: u32, bytes: u16 },
 }
 
 /// Where a relayed message is.
@@ -77,6 +83,12 @@ impl<'a> Control<'a> {
             Self::Relay { leg, far, message } => [&[7, *leg as u8][..], &far.0, message].concat(),
             Self::Seek { whom } => [&[8][..], &whom.0].concat(),
             Self::Reach { whom, reach } => [&[9][..], &whom.0, &reach.emit()].concat(),
+            Self::Sounding { number, bytes } => {
+                let mut message = sounding(10, *number, *bytes);
+                message.resize(message.len().max(usize::from(*bytes).saturating_sub(OVERHEAD_BYTES)), 0);
+                message
+            }
+            Self::Sounded { number, bytes } => sounding(11, *number, *bytes),
         }
     }
 
@@ -105,6 +117,12 @@ impl<'a> Control<'a> {
             9 => {
                 let (&whom, rest) = rest.split_first_chunk()?;
                 Some(Self::Reach { whom: Identity(whom), reach: Reach::parse(rest)? })
+            }
+            10 | 11 => {
+                let (number, rest) = rest.split_first_chunk()?;
+                let (bytes, _) = rest.split_first_chunk()?;
+                let (number, bytes) = (u32::from_be_bytes(*number), u16::from_be_bytes(*bytes));
+                Some(if kind == 10 { Self::Sounding { number, bytes } } else { Self::Sounded { number, bytes } })
             }
             _ => None,
         }
@@ -151,6 +169,10 @@ impl Reach {
         let round_trip = Duration::from_micros(u32::from_be_bytes(*micros).into());
         Some(Self { round_trip, datagram_bytes: u16::from_be_bytes(*datagram_bytes), address })
     }
+}
+
+fn sounding(kind: u8, number: u32, bytes: u16) -> Vec<u8> {
+    [&[kind][..], &number.to_be_bytes(), &bytes.to_be_bytes()].concat()
 }
 
 /// A message of topic [`Topic::MEMBERS`].

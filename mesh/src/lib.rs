@@ -25,6 +25,7 @@ mod mesh;
 mod named;
 mod noise;
 mod path;
+mod path_mtu;
 mod peer;
 mod peers;
 pub mod plan;

@@ -167,11 +167,12 @@ impl Mesh {
     }
 
     /// The data threads exchanged this much with a peer since they last said so: what is sealed under keys wears them, what
-    /// was opened is a sign of life, and what is not answered a reason to ask.
+    /// was opened is a sign of life, what is not answered a reason to ask, and a path that is used is worth sounding.
     pub fn handle_traffic(&mut self, peer: PeerIndex, sent_bytes: u64, received_bytes: u64, now: Instant) {
         let Some(identity) = self.identity_of(peer) else { return };
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
         peer.sessions.use_up(now);
+        peer.path.mtu.handle_sent(sent_bytes);
         if received_bytes > 0 {
             peer.liveness.handle_heard(now);
         } else if sent_bytes > 0 {
@@ -240,14 +241,6 @@ impl Mesh {
         Ok(())
     }
 
-    /// Says what the path to a peer carries: the largest IP packet in bytes; `None` = what the configuration says.
-    pub fn set_path_mtu(&mut self, peer: Identity, mtu_bytes: Option<u16>) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.path.measure(mtu_bytes);
-            self.touch_plan();
-        }
-    }
-
     /// Says where this router listens from now on, and tells all members.
     pub fn set_addresses(&mut self, addresses: Addresses, now: Instant) {
         self.me.version.1 = self.me.version.1.saturating_add(1);
@@ -287,6 +280,12 @@ impl Mesh {
             self.out.stale = Staleness::Fresh;
         }
         Arc::clone(&self.out.plan)
+    }
+
+    /// The largest datagram that every path carries which is in use and whose size is known.
+    #[must_use]
+    pub fn smallest_path(&self) -> Option<u16> {
+        self.peers.values().filter(|peer| peer.is_up()).filter_map(|peer| peer.path.mtu.settled()).min()
     }
 
     /// All peers, as an operator sees them.

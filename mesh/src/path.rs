@@ -3,11 +3,14 @@
 //! Owns the order in which addresses are tried. Knows no session: its owner says which datagrams were authentic.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use wire::Addresses;
 
+use crate::path_mtu::PathMtu;
+
 /// The addresses of one peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Path {
     /// Where the newest authentic datagram came from.
     endpoint: Option<SocketAddr>,
@@ -17,11 +20,15 @@ pub(crate) struct Path {
     seen: Option<SocketAddr>,
     /// Which candidate is next.
     turn: usize,
-    /// The MTU, if somebody measured it.
-    mtu_bytes: Option<u16>,
+    /// How large its datagrams may be.
+    pub(crate) mtu: PathMtu,
 }
 
 impl Path {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { endpoint: None, listed: Addresses::new(), seen: None, turn: 0, mtu: PathMtu::new(now) }
+    }
+
     /// Follows the peer. Returns whether that was a change.
     pub(crate) fn follow(&mut self, address: SocketAddr) -> bool {
         self.endpoint.replace(address) != Some(address)
@@ -41,11 +48,6 @@ impl Path {
     /// Begins again with the best address.
     pub(crate) fn restart(&mut self) {
         self.turn = 0;
-    }
-
-    /// Notes what the path carries, headers of IP and UDP included; `None` = ask the configuration again.
-    pub(crate) fn measure(&mut self, mtu_bytes: Option<u16>) {
-        self.mtu_bytes = mtu_bytes;
     }
 
     /// Where the peer is.
@@ -76,10 +78,8 @@ impl Path {
     }
 
     /// The largest UDP payload on the path.
-    pub(crate) fn datagram_bytes(&self, underlay_mtu_bytes: u16) -> u16 {
-        let headers =
-            if self.endpoint.is_some_and(|endpoint| endpoint.is_ipv6()) { IPV6_UDP_BYTES } else { IPV4_UDP_BYTES };
-        self.mtu_bytes.unwrap_or(underlay_mtu_bytes).saturating_sub(headers)
+    pub(crate) fn datagram_bytes(&self) -> u16 {
+        self.mtu.datagram_bytes(self.endpoint)
     }
 
     /// Whether the peer is somewhere it does not know of: behind a NAT, or on its way.
@@ -120,11 +120,6 @@ pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
 fn is_callable(address: SocketAddr) -> bool {
     !(address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0)
 }
-
-/// IPv4 header without options, and UDP's.
-const IPV4_UDP_BYTES: u16 = 20 + 8;
-/// IPv6 header, and UDP's.
-const IPV6_UDP_BYTES: u16 = 40 + 8;
 
 #[cfg(test)]
 mod tests;

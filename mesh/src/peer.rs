@@ -66,7 +66,7 @@ impl Peer {
             identity,
             index,
             noise_public,
-            path: Path::default(),
+            path: Path::new(now),
             ways: Ways::new(now),
             sessions: Sessions::default(),
             calling: Calling::default(),
@@ -131,15 +131,16 @@ impl Peer {
     /// When something is due, and nothing before.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let call = if self.wants_call(now) { Some(self.calling.deadline().unwrap_or(now)) } else { None };
-        let (mut renew, mut listen) = (None, None);
+        let (mut renew, mut listen, mut sound) = (None, None, None);
         if self.is_up() {
+            sound = if self.path.mtu.is_about(self.sounded()) { self.path.mtu.deadline() } else { Some(now) };
             renew = self.sessions.current().map(|session| session.life.renew).filter(|renew| *renew > now);
             listen = [self.liveness.deadline(now), self.keep_open()].into_iter().flatten().min();
         }
         let expiry = self.sessions.deadline();
         let audience = self.audience_end();
         let ways = if self.is_revoked() { None } else { self.ways.deadline(self.is_up(), now) };
-        [call, renew, listen, expiry, audience, ways, self.channel.deadline()].into_iter().flatten().min()
+        [call, renew, listen, expiry, audience, ways, sound, self.channel.deadline()].into_iter().flatten().min()
     }
 
     /// The peer as the data threads see it, sent to this way.
@@ -151,6 +152,11 @@ impl Peer {
             send: self.sessions.carrying().filter(|_| self.is_up()).map(|session| session.data.clone()),
             receive: if self.is_revoked() { Vec::new() } else { self.sessions.data() },
         }
+    }
+
+    /// The path whose size is sounded: the direct one, while it is used.
+    pub(crate) fn sounded(&self) -> Option<SocketAddr> {
+        self.path.endpoint().filter(|_| self.is_up() && !self.ways.is_relayed())
     }
 
     /// What an operator sees.

@@ -113,6 +113,8 @@ fn membership() -> Vec<Example> {
         ("seek", Control::Seek { whom: Identity([4; 32]) }),
         ("reach", Control::Reach { whom: Identity([4; 32]), reach: reach(Some(seen_at)) }),
         ("reach-hidden", Control::Reach { whom: Identity([4; 32]), reach: reach(None) }),
+        ("sounding", Control::Sounding { number: 5, bytes: 100 }),
+        ("sounded", Control::Sounded { number: 5, bytes: 1472 }),
     ];
     let control = control.map(|(name, control)| ("mesh-control", name, control.emit()));
     let others = [

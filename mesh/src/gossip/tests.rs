@@ -22,6 +22,8 @@ proptest! {
             Control::Seek { whom: Identity([topic; 32]) },
             Control::Reach { whom: Identity([topic; 32]), reach: Reach { address: None, ..reach } },
             Control::Reach { whom: Identity([topic; 32]), reach },
+            Control::Sounding { number, bytes: u16::from(topic) * 40 },
+            Control::Sounded { number, bytes: u16::from(topic) * 40 },
         ];
         for control in all {
             let bytes = control.emit();

@@ -171,6 +171,13 @@ impl Mesh {
                 let payload = payload.to_vec();
                 self.out.events.push_back(Event::Message { from: identity, topic, payload });
             }
+            Some(Control::Sounding { number, bytes }) => {
+                // What came by another way says nothing about this one.
+                if let Via::Datagram(_) = via {
+                    self.send_via(identity, via, &Control::Sounded { number, bytes }.emit());
+                }
+            }
+            Some(Control::Sounded { number, bytes }) => self.handle_sounded(identity, number, bytes, now),
             // Its carrier is what it is about, and the owner of the stream has seen to that.
             Some(Control::Bind) => {}
             Some(Control::Check { number }) => self.answer_check(identity, via, number),
@@ -183,6 +190,13 @@ impl Mesh {
                 self.out.counters.malformed += 1;
             }
         }
+    }
+
+    /// A sounding came through, or its companion.
+    fn handle_sounded(&mut self, identity: Identity, number: u32, bytes: u16, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        peer.path.mtu.handle_answer(number, bytes, now);
+        self.touch_plan();
     }
 
     /// Sends a control message as a datagram, if there is a session.

@@ -11,6 +11,7 @@ use wire::envelope::{Kind, RELAY_BYTES};
 use super::Mesh;
 use crate::event::{Carrier, Event, Via};
 use crate::gossip::{Control, Leg, Reach};
+use crate::path_mtu::BASE_BYTES;
 use crate::peer::Peer;
 use crate::plan::{Hop, PeerPlan};
 use crate::ways::Way;
@@ -250,13 +251,12 @@ impl Mesh {
 
     /// The largest datagram that gets to the peer.
     pub(super) fn datagram_bytes(&self, peer: &Peer) -> u16 {
-        let mtu_bytes = self.config.underlay_mtu_bytes;
         match peer.ways.used() {
             Some(Way::Relay(relay)) => {
-                let to_relay = self.peers.get(&relay).map_or(mtu_bytes, |relay| relay.path.datagram_bytes(mtu_bytes));
+                let to_relay = self.peers.get(&relay).map_or(BASE_BYTES, |relay| relay.path.datagram_bytes());
                 to_relay.saturating_sub(RELAY).min(peer.ways.relay_bytes(relay))
             }
-            Some(Way::Direct) | None => peer.path.datagram_bytes(mtu_bytes),
+            Some(Way::Direct) | None => peer.path.datagram_bytes(),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Instant;
 use wire::Identity;
 
 use super::Mesh;
-use crate::event::{DownReason, Event, Target};
+use crate::event::{DownReason, Event, Target, Via};
 use crate::gossip::Control;
 use crate::liveness::Verdict;
+use crate::path_mtu::Sounding;
 use crate::peer::Peer;
 
 impl Mesh {
@@ -34,6 +35,7 @@ impl Mesh {
         }
         self.ask(identity, now);
         self.mind_ways(identity, now);
+        self.sound(identity, now);
         self.dial(identity, now);
         self.flush_channel(identity, now);
     }
@@ -52,6 +54,23 @@ impl Mesh {
         if let Some(number) = peer.liveness.poll_question(now) {
             let ping = Control::Ping { number, roster: self.roster.digest() }.emit();
             self.send_datagram(identity, &ping);
+        }
+    }
+
+    /// Sends the sounding that is due, and its companion.
+    fn sound(&mut self, identity: Identity, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let known = |peer: &Peer| (peer.path.datagram_bytes(), peer.path.mtu.settled());
+        let before = known(peer);
+        let endpoint = peer.sounded();
+        peer.path.mtu.follow(endpoint, self.config.underlay_mtu_bytes, now);
+        let sounding = peer.path.mtu.poll_sounding(peer.liveness.round_trip(), now);
+        if known(peer) != before {
+            self.touch_plan();
+        }
+        if let (Some(Sounding { number, bytes }), Some(address)) = (sounding, endpoint) {
+            self.send_via(identity, Via::Datagram(address), &Control::Sounding { number, bytes }.emit());
+            self.send_via(identity, Via::Datagram(address), &Control::Sounding { number, bytes: 0 }.emit());
         }
     }
 

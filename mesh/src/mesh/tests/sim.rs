@@ -19,11 +19,19 @@ pub(super) struct Weather {
     pub(super) jitter: Duration,
     /// No stream can be opened.
     pub(super) no_streams: bool,
+    /// The largest datagram that passes. Larger ones are lost without a word.
+    pub(super) carries: usize,
 }
 
 impl Default for Weather {
     fn default() -> Self {
-        Self { loss: 0.0, delay: Duration::from_millis(1), jitter: Duration::ZERO, no_streams: false }
+        Self {
+            loss: 0.0,
+            delay: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+            no_streams: false,
+            carries: usize::MAX,
+        }
     }
 }
 
@@ -280,7 +288,7 @@ impl Sim {
                     tap.push((from, to, bytes.clone()));
                 }
                 let lost = f64::from(self.rng.number()) / f64::from(u32::MAX) < self.weather.loss;
-                if !lost && !self.is_cut(at, to) {
+                if !lost && bytes.len() <= self.weather.carries && !self.is_cut(at, to) {
                     let delay = self.weather.delay + self.rng.up_to(self.weather.jitter);
                     self.post(Parcel::Datagram { from, to, bytes }, delay);
                 }
