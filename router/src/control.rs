@@ -13,6 +13,7 @@
 mod announcements;
 mod forwarding;
 mod guarding;
+mod inner_mtu;
 mod inputs;
 mod keeping;
 mod react;
@@ -36,6 +37,7 @@ use wire::{ClusterId, Identity, Network, PeerName};
 
 pub(crate) use announcements::Announcements;
 pub(crate) use guarding::Guarding;
+pub(crate) use inner_mtu::InnerMtu;
 pub(crate) use inputs::Inputs;
 pub(crate) use targets::{TARGETS, Targets};
 pub(crate) use tokens::Tokens;
@@ -76,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) targets: Targets,
     pub(crate) announcements: Announcements,
     pub(crate) guarding: Guarding,
+    pub(crate) inner_mtu: InnerMtu,
     pub(crate) resolved: mpsc::Sender<Vec<SocketAddr>>,
 }
 
@@ -88,7 +91,6 @@ pub(crate) struct About {
     pub(crate) listen: SocketAddr,
     pub(crate) bridge: String,
     pub(crate) tap: String,
-    pub(crate) inner_mtu_bytes: u32,
     pub(crate) spool: PathBuf,
     pub(crate) started: Instant,
 }

@@ -21,7 +21,7 @@ use wire::{Genesis, Network, NetworkId, Slot};
 
 use crate::api::ControlSocket;
 use crate::config::Config;
-use crate::control::{About, Announcements, Control, Guarding, Inputs, Parts, Targets, Tokens};
+use crate::control::{About, Announcements, Control, Guarding, InnerMtu, Inputs, Parts, Targets, Tokens};
 use crate::data::{self, DataConfig};
 use crate::datadir::{DataDir, SecretFile};
 use crate::found::{Keys, stretch};
@@ -95,7 +95,7 @@ fn bind(config: &Config) -> anyhow::Result<Sockets> {
 /// The bridge and the tap.
 struct Edge {
     taps: Vec<tap::TapQueue>,
-    inner_mtu_bytes: u16,
+    inner_mtu: InnerMtu,
 }
 
 impl Edge {
@@ -113,8 +113,8 @@ impl Edge {
                 );
             }
         }
-        let inner_mtu_bytes = config.mtu_bytes.unwrap_or_else(|| wire::chunk::inner_mtu(underlay.datagram_bytes()));
-        let mtu_bytes = u32::from(inner_mtu_bytes);
+        let inner_mtu = InnerMtu::new(config.mtu_bytes, wire::chunk::inner_mtu(underlay.datagram_bytes()));
+        let mtu_bytes = inner_mtu.bytes();
         // The tap first: a router that runs on this bridge already has it, and keeps its bridge as it is.
         let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
         let tap = tap::open(&config.tap, queues)?;
@@ -123,7 +123,7 @@ impl Edge {
         bridge::ensure(&wanted)?;
         bridge::enslave_tap(&config.bridge, &config.tap, mtu_bytes)?;
         bridge::set_mtu(&config.bridge, mtu_bytes)?;
-        Ok(Self { taps: tap.queues, inner_mtu_bytes })
+        Ok(Self { taps: tap.queues, inner_mtu })
     }
 }
 
@@ -189,6 +189,7 @@ impl Start<'_> {
             targets: Targets::new(memory.targets, config.peers.clone()),
             announcements: Announcements::new(Announcer::open(&config.bridge)?),
             guarding: Guarding::new(hostnet::edge::Edge::new(&config.bridge, group.local.port()), now),
+            inner_mtu: edge.inner_mtu,
             resolved: resolving,
         };
         let about = About {
@@ -199,7 +200,6 @@ impl Start<'_> {
             listen: group.local,
             bridge: config.bridge.clone(),
             tap: config.tap.clone(),
-            inner_mtu_bytes: u32::from(edge.inner_mtu_bytes),
             spool: data_dir.spool_path(),
             started: now,
         };

@@ -59,6 +59,7 @@ impl Control {
         if !std::mem::take(&mut self.forwarding_changed) {
             return;
         }
+        self.follow_paths();
         let plan = self.mesh.plan();
         let indices: BTreeMap<Identity, PeerIndex> =
             (0u32..).zip(&plan.peers).map(|(index, peer)| (peer.identity, PeerIndex(index))).collect();

@@ -307,7 +307,7 @@ impl Control {
             gateway: network.address(wire::Slot::GATEWAY),
             gateway6: network.address6(wire::Slot::GATEWAY),
             mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
-            mtu_bytes: self.about.inner_mtu_bytes,
+            mtu_bytes: self.parts.inner_mtu.bytes(),
             bridge: self.about.bridge.clone(),
             host_interface: lease.place.host_interface.clone(),
             epoch: lease.epoch.0,

@@ -1,0 +1,25 @@
+use super::*;
+
+#[test]
+fn it_is_what_the_smallest_path_and_the_own_end_leave() {
+    let mut mtu = InnerMtu::new(None, 8914);
+    assert_eq!(mtu.bytes(), 8914);
+    for (path, expected) in [(None, 8914), (Some(8972), 8914), (Some(1472), 1414), (Some(1200), 1280), (None, 8914)] {
+        let before = mtu.bytes();
+        assert_eq!(mtu.follow(path), before != expected);
+        assert_eq!(mtu.bytes(), expected);
+    }
+}
+
+#[test]
+fn a_larger_path_than_the_own_end_changes_nothing() {
+    let mut mtu = InnerMtu::new(None, 1414);
+    assert!(!mtu.follow(Some(8972)));
+}
+
+#[test]
+fn a_fixed_one_follows_nothing() {
+    let mut mtu = InnerMtu::new(Some(1300), 1414);
+    assert!(!mtu.follow(Some(1200)) && !mtu.follow(None));
+    assert_eq!(mtu.bytes(), 1300);
+}
