@@ -1,0 +1,35 @@
+//! How large datagrams may be, found out between whole meshes.
+
+use super::*;
+
+#[test]
+fn what_a_path_carries_is_found_out_and_shows_in_the_plan() {
+    let large = Config { underlay_mtu_bytes: 9000, ..Config::default() };
+    let mut sim = Sim::new(1, &[]);
+    sim.weather.carries = 1472;
+    for number in [0, 1] {
+        sim.add(1, number, &[0, 1], large.clone());
+    }
+    let shown = |sim: &mut Sim| {
+        let now = sim.now;
+        let mesh = sim.mesh(0);
+        (mesh.plan().peers[0].datagram_bytes, mesh.peers(now)[0].mtu_bytes, mesh.smallest_path())
+    };
+    sim.run_while(SECOND, |sim| !sim.all_up());
+    assert_eq!(shown(&mut sim), (1200, 1228, None));
+    sim.run(20 * SECOND);
+    assert_eq!(shown(&mut sim), (1472, 1500, Some(1472)));
+    sim.weather.carries = 8972;
+    sim.run(20 * SECOND);
+    assert_eq!(shown(&mut sim), (8972, 9000, Some(8972)));
+    // A middle that becomes narrow matters to who sends.
+    sim.weather.carries = 1400;
+    sim.run(20 * SECOND);
+    assert_eq!(shown(&mut sim).0, 8972);
+    for _ in 0..20 {
+        let now = sim.now;
+        sim.mesh(0).handle_traffic(PeerIndex(0), 1_000_000, 1, now);
+        sim.run(SECOND);
+    }
+    assert_eq!(shown(&mut sim), (1392, 1420, Some(1392)));
+}
