@@ -28,6 +28,10 @@ pub(crate) struct Stage {
     pub(crate) now: Instant,
     pub(crate) links: BTreeSet<(usize, usize)>,
     next_request: u64,
+    /// Which of all batches, counted from now, its router does not survive, and whether it is written first.
+    pub(crate) fatal: Option<(usize, bool)>,
+    /// Batches of all hosts.
+    pub(crate) batches: usize,
 }
 
 #[expect(clippy::disallowed_methods, reason = "some instant has to be the first; nothing depends on which")]
@@ -97,7 +101,7 @@ impl Stage {
 
     pub(crate) fn with(hosts: u8, prefix: u8, block_slots: u32, tune: impl Fn(&mut Config)) -> Self {
         let now = epoch();
-        let mut stage = Self { hosts: Vec::new(), now, links: BTreeSet::new(), next_request: 0 };
+        let mut stage = Self { hosts: Vec::new(), now, links: BTreeSet::new(), next_request: 0, fatal: None, batches: 0 };
         for number in 0..hosts {
             let mut config = Config::new(signing_key(number), genesis(prefix, block_slots));
             tune(&mut config);
@@ -189,6 +193,14 @@ impl Stage {
     fn step(&mut self, host: usize) -> bool {
         let mut busy = false;
         if let Some(batch) = self.hosts[host].ipam.poll_store() {
+            self.batches += 1;
+            if let Some((_, written)) = self.fatal.take_if(|(number, _)| *number == self.batches) {
+                if written {
+                    apply(&mut self.hosts[host].disk, &batch);
+                }
+                self.restart(host);
+                return true;
+            }
             apply(&mut self.hosts[host].disk, &batch);
             self.hosts[host].batches += 1;
             self.hosts[host].ipam.handle_stored(self.now);

@@ -1,10 +1,13 @@
-//! The ledger in real routers: killed at any moment, parted, and with ten thousand records. What is claimed here of
+//! The ledger in real routers: killed at any moment, parted, with a full disk, restored from a copy, and
+//! with ten thousand records. What is claimed here of
 //! addresses is what their users were told, not what a router believes.
 
 #[path = "ledger/client.rs"]
 mod client;
 #[path = "sim/dice.rs"]
 mod dice;
+#[path = "ledger/disks.rs"]
+mod disks;
 #[path = "ledger/kills.rs"]
 mod kills;
 #[path = "ledger/partition.rs"]

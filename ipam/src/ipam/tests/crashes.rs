@@ -116,6 +116,65 @@ fn acknowledged(stage: &Stage, host: usize, released: &[String]) -> Vec<(String,
     granted.filter(|(container, _)| !released.contains(container)).collect()
 }
 
+/// Gives, holds, moves and gives back, with a gift of space on the way; what is not answered is asked again, as a runtime does.
+fn story(fatal: Option<(usize, bool)>) -> Result<usize, TestCaseError> {
+    let mut stage = Stage::with(3, 24, 8, |config| config.low_water_percent = 50);
+    (stage.fatal, stage.batches) = (fatal, 0);
+    let mut released = Vec::new();
+    let mut tell = |stage: &mut Stage, host: usize, container: &str, workload: Option<&str>| {
+        for _ in 0..4 {
+            let request = stage.begin(host, claim(container, workload));
+            stage.settle();
+            if stage.answer(host, request).is_none() {
+                stage.pass(Duration::from_secs(5));
+            }
+            if stage.answer(host, request).is_some_and(|answer| answer.is_ok()) {
+                return true;
+            }
+            stage.pass(Duration::from_secs(11));
+        }
+        false
+    };
+    for (host, workload) in [(1, "a"), (2, "a"), (0, "a"), (1, "a"), (2, "b"), (1, "b")] {
+        let container = format!("{workload}-{host}-{}", released.len());
+        prop_assert!(tell(&mut stage, host, &container, Some(workload)), "{:?}: {}", fatal, container);
+        for number in 0..3 {
+            tell(&mut stage, host, &format!("{container}-{number}"), None);
+        }
+        check(&stage)?;
+        let asked = stage.request();
+        stage.hosts[host].ipam.release(asked, &crate::stage::attachment(&container), stage.now);
+        stage.settle();
+        // A release that died with its router is in the spool.
+        let again = stage.request();
+        stage.hosts[host].ipam.release(again, &crate::stage::attachment(&container), stage.now);
+        stage.settle();
+        released.push(container);
+    }
+    stage.pass(Duration::from_secs(30));
+    check(&stage)?;
+    for host in 0..3 {
+        for (container, slot) in acknowledged(&stage, host, &released) {
+            let lease = stage.hosts[host].ipam.lease_of(&crate::stage::attachment(&container));
+            prop_assert!(lease.is_some_and(|lease| lease.slot == slot), "{:?}: {} {:?}", fatal, container, slot);
+        }
+        prop_assert_eq!(stage.hosts[host].ipam.table(), stage.hosts[0].ipam.table());
+    }
+    Ok(stage.batches)
+}
+
+/// Every durable step there is, before it and after it.
+#[test]
+fn a_router_may_die_at_every_durable_step() {
+    let steps = story(None).unwrap();
+    assert!(steps > 40, "{steps} steps only");
+    for number in 1..=steps {
+        for written in [false, true] {
+            story(Some((number, written))).unwrap_or_else(|error| panic!("step {number}, written: {written}: {error}"));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

@@ -1,0 +1,138 @@
+//! Disks that are full, and disks that went back in time.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Seek as _, Write as _},
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use control_api::{ClientError, ErrorKind, Health, LeaseState, StoreState};
+use tests::{Cluster, Container, Stage, Underlay, peer, until};
+
+use crate::client::Asker;
+
+const DATA: &str = "/var/lib/raddle";
+
+/// The addresses of containers that run on the asker's host.
+fn active(asker: &Asker, owner: &str) -> Result<BTreeMap<String, Ipv4Addr>> {
+    let leases = asker.leases()?.into_iter().filter(|lease| lease.state == LeaseState::Active && lease.owner == owner);
+    Ok(leases.filter_map(|lease| Some((lease.container_id?, lease.address))).collect())
+}
+
+#[test]
+fn a_full_disk_gives_no_address_and_is_gone_on_with_when_there_is_space() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
+    let second = stage.host(2)?;
+    second.run(&["mkdir", "-p", DATA])?.ok()?;
+    second.run(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", DATA])?.ok()?;
+    let mut cluster = Cluster::form(&stage)?;
+    let (one, two) = (Container::start(stage.host(1)?, "one", None)?, Container::start(second, "two", None)?);
+    one.until_reaches(two.address()?)?;
+    let asker = Asker::of(second);
+    let mut given = BTreeMap::from([(String::from("before"), asker.allocate("before", None)?)]);
+
+    second.run(&["sh", "-c", &format!("cat /dev/zero > {DATA}/rubbish || true")])?.ok()?;
+    let (mut number, mut took) = (0, Duration::ZERO);
+    let refusal = loop {
+        number += 1;
+        let (name, begun) = (format!("during-{number}"), Instant::now());
+        match asker.allocate(&name, None) {
+            Ok(address) => drop(given.insert(name, address)),
+            Err(ClientError::Refused(refusal)) => {
+                took = took.max(begun.elapsed());
+                break refusal;
+            }
+            Err(other) => bail!("{other}"),
+        }
+        ensure!(number < 60, "a full disk takes everything");
+    };
+    ensure!(refusal.code == ErrorKind::ReadOnly, "{refusal:?}");
+    ensure!(refusal.remedy.as_deref().unwrap_or_default().contains("free space"), "{refusal:?}");
+    let status = asker.status()?;
+    ensure!((status.store, status.health) == (StoreState::ReadOnly, Health::Failing), "{status:?}");
+    // Traffic goes on.
+    one.run(&["ping", "-c", "5", "-i", "0.1", "-W", "1", &two.address()?.to_string()])?.ok()?;
+
+    second.run(&["rm", &format!("{DATA}/rubbish")])?.ok()?;
+    let freed = Instant::now();
+    let after = until("addresses are given again", Duration::from_secs(30), || Ok(Some(asker.allocate("after", None)?)))?;
+    let back = freed.elapsed();
+    given.insert(String::from("after"), after);
+    let status = asker.status()?;
+    ensure!((status.store, status.health) == (StoreState::Ok, Health::Ok), "{status:?}");
+    cluster.router_mut(2)?.kill()?;
+    cluster.router_mut(2)?.start_again()?;
+    let kept = active(&asker, "host2")?;
+    ensure!(given.iter().all(|(name, address)| kept.get(name) == Some(address)), "{given:?} {kept:?}");
+    one.until_reaches(two.address()?)?;
+    writeln!(std::io::stdout(), "{number} claims until refused, in {took:?}; given again {back:?} after there was space")?;
+    Ok(())
+}
+
+#[test]
+fn a_store_restored_in_place_is_found_out_and_nobody_else_is_harmed() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+    let mut cluster = Cluster::form(&stage)?;
+    let (first, second, third) = (Asker::of(stage.host(1)?), Asker::of(stage.host(2)?), Asker::of(stage.host(3)?));
+    let path = stage.host(2)?.root().join(format!("{DATA}/ledger.redb").trim_start_matches('/'));
+    second.allocate("before", None)?;
+    second.allocate("moving", Some("web"))?;
+
+    cluster.router_mut(2)?.kill()?;
+    let copy = fs::read(&path)?;
+    cluster.router_mut(2)?.start_again()?;
+    cluster.until_whole()?;
+    // Forgotten by the copy: an address that went to another host, and one that nobody else ever heard of.
+    second.release("moving")?;
+    let moved = first.allocate("moved", Some("web"))?;
+    second.allocate("after", None)?;
+    let restored = Instant::now();
+    cluster.router_mut(2)?.kill()?;
+    let mut store = fs::OpenOptions::new().write(true).open(&path)?;
+    store.rewind()?;
+    store.set_len(0)?;
+    store.write_all(&copy)?;
+    store.sync_all()?;
+    drop(store);
+    cluster.router_mut(2)?.start_again()?;
+
+    until("the restored router gives nothing", ROUND, || match second.allocate("late", None) {
+        Err(ClientError::Refused(refusal)) if refusal.code == ErrorKind::NotReady => {
+            ensure!(refusal.remedy.as_deref().unwrap_or_default().contains("raddle revoke"), "{refusal:?}");
+            Ok(Some(()))
+        }
+        other => bail!("{other:?}"),
+    })?;
+    let found = restored.elapsed();
+    let status = second.status()?;
+    ensure!(status.health == Health::Failing && status.warnings.join(" ").contains("restored from a copy"), "{status:?}");
+    for number in [1, 3] {
+        cluster.router(number)?.until_logs(&["host2", "restored from a copy", "raddle revoke host2"])?;
+    }
+    ensure!(active(&first, "host1")?.get("moved") == Some(&moved), "the address that moved was taken back");
+    first.allocate("other", None)?;
+    third.allocate("other", None)?;
+    joins_anew(&stage, &mut cluster)?;
+    writeln!(std::io::stdout(), "found out {found:?} after it was stopped to be restored")?;
+    Ok(())
+}
+
+/// The way back that was named.
+fn joins_anew(stage: &Stage, cluster: &mut Cluster) -> Result<()> {
+    let second = stage.host(2)?;
+    cluster.router(1)?.raddle(&["revoke", "host2"])?.ok()?;
+    cluster.router_mut(2)?.kill()?;
+    second.run(&["rm", "-r", DATA])?.ok()?;
+    let token = cluster.router(1)?.token(&[])?;
+    second.raddle(&["join", &token, &peer(stage.host(1)?)])?.ok()?;
+    cluster.router_mut(2)?.start_again()?;
+    cluster.until_whole()?;
+    Asker::of(second).allocate("fresh", None).context("after joining anew")?;
+    Ok(())
+}
+
+/// A round of anti-entropy, with time for the sessions before it.
+const ROUND: Duration = Duration::from_secs(30);
