@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) times: u8,
     /// What becomes of a router whose database is lost, and how often that happens.
     pub(crate) loss: Loss,
+    /// Whether slots that came home are taken back into their blocks, at any moment.
+    pub(crate) merges: bool,
     /// How often a router may be killed and started again on its disk.
     pub(crate) crashes: u8,
     /// The workload that all hosts claim; none = each its own.
@@ -73,6 +75,7 @@ enum Step {
     Deliver(u16),
     Revoke(u16),
     Admit(u8),
+    Merge,
     Crash,
     Lose,
 }
@@ -238,6 +241,9 @@ impl Explorer {
         if world.revoking < self.plan.times {
             steps.extend(self.revocations(world, host));
         }
+        if self.plan.merges && newest < self.plan.epochs {
+            steps.push(Step::Merge);
+        }
         if world.crashes < self.plan.crashes {
             steps.push(Step::Crash);
         }
@@ -297,6 +303,7 @@ impl Explorer {
                 ipam.admit(identity(other), None, now);
                 ipam.handle_peer_up(identity(other), now);
             }
+            Step::Merge => ipam.merge_homes_at_once(now),
             Step::Crash => {
                 let mut restored = Ipam::new(self.config(key), &ipam.stored_rows(), now).unwrap();
                 for other in ipam.connected_peers() {
@@ -449,7 +456,9 @@ impl Explorer {
                 format!("host {host} hears {text}")
             }
             Step::Revoke(number) => format!("host {host} revokes {:?}", self.victims[usize::from(number)]),
-            Step::Claim | Step::Release | Step::Admit(_) | Step::Crash | Step::Lose => format!("host {host}: {step:?}"),
+            Step::Claim | Step::Release | Step::Admit(_) | Step::Merge | Step::Crash | Step::Lose => {
+                format!("host {host}: {step:?}")
+            }
         }
     }
 }

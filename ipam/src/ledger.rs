@@ -18,6 +18,7 @@ use wire::{Epoch, Genesis, Hash, Identity, NetworkId, RECORD_VERSION, Range, Rec
 
 use crate::seal::hash_of;
 
+mod homecoming;
 mod inherit;
 mod parking;
 
@@ -77,6 +78,8 @@ pub(crate) struct Ledger {
     hashes: BTreeMap<Hash, Range>,
     evidence: BTreeMap<Hash, Record>,
     quarantine: BTreeSet<Range>,
+    /// Links of slots that ended: they came home to their block.
+    home: BTreeSet<Hash>,
 }
 
 /// The kinds of range there are.
@@ -105,6 +108,7 @@ impl Ledger {
             hashes: BTreeMap::new(),
             evidence: BTreeMap::new(),
             quarantine: BTreeSet::new(),
+            home: BTreeSet::new(),
         };
         for (network, slots) in ledger.pools.clone() {
             let range = Range { network, start: Slot(0), length: slots };
@@ -122,6 +126,9 @@ impl Ledger {
         }
         if !matches!(self.shape(&body.range), Some(Shape::Block | Shape::Single)) && !self.is_pool_block(&body.range) {
             return Outcome::Refused;
+        }
+        if let Some(home) = &body.home {
+            return self.apply_homecoming(record, hash, home);
         }
         let Some((parent, position)) = self.extends(&body.range, &body.previous) else { return Outcome::Gap };
         let Some(before) = self.chains.get(&parent).and_then(|chain| chain.get(position)) else { return Outcome::Gap };
@@ -157,7 +164,7 @@ impl Ledger {
 
     /// The newest link of a range that has records of its own.
     pub(crate) fn head(&self, range: &Range) -> Option<Holding> {
-        let link = self.chains.get(range)?.last()?;
+        let link = self.chains.get(range)?.last().filter(|link| !self.home.contains(&link.hash))?;
         Some(Holding { range: *range, owner: link.owner, epoch: link.epoch, hash: link.hash })
     }
 
@@ -210,7 +217,11 @@ impl Ledger {
     pub(crate) fn history(&self, range: &Range) -> Vec<Record> {
         let block = self.block_of(range.network, range.start);
         let mut ranges = vec![block];
-        if *range != block {
+        // A record by which slots came home rests on all that was carved out before.
+        let is_home = |link: &Link| link.record().is_some_and(|record| record.body.home.is_some());
+        if self.chains.get(&block).is_some_and(|chain| chain.iter().any(is_home)) {
+            ranges.extend(self.chains.keys().filter(|inner| inner.length == 1 && block.covers(inner)));
+        } else if *range != block {
             ranges.push(*range);
         }
         ranges.iter().filter_map(|range| self.chains.get(range)).flatten().filter_map(Link::record).cloned().collect()
@@ -256,14 +267,33 @@ impl Ledger {
     fn contradiction(&self, range: &Range, parent: &Range, position: usize) -> Option<Range> {
         if parent == range {
             // Something extends that link already.
-            let followed = self.chains.get(range).is_some_and(|chain| chain.len() > position + 1);
-            return followed.then_some(*range);
+            let chain = self.chains.get(range).map_or(&[][..], Vec::as_slice);
+            let came_home = chain.get(position).is_some_and(|link| self.home.contains(&link.hash));
+            return (came_home || chain.len() > position + 1).then_some(*range);
         }
-        let has_chain = self.chains.contains_key(range);
+        let origin = self.chains.get(parent)?.get(position)?;
+        // What came home may be carved out again, of what it came home to.
+        let is_away = self
+            .chains
+            .get(range)
+            .and_then(|chain| chain.last())
+            .is_some_and(|last| !self.home.contains(&last.hash) || last.epoch >= origin.epoch);
         let next = self.chains.get(parent).and_then(|chain| chain.get(position + 1));
-        // An heir inherits what is left: what was carved out before stays carved out.
-        let given_whole = next.is_some_and(|link| matches!(link.source, Source::Signed(_)));
-        (has_chain || given_whole).then_some(*range)
+        // An heir inherits what is left, and so does an owner that slots come home to: what was carved out before stays so.
+        let given_whole = next.and_then(Link::record).is_some_and(|record| match &record.body.home {
+            Some(home) => !home.apart.contains(&range.start),
+            None => true,
+        });
+        (is_away || given_whole).then_some(*range)
+    }
+
+    /// Ranges that were carved out of the link of this hash, and have not come home.
+    fn carved_out_of(&self, range: &Range, link: &Hash) -> impl Iterator<Item = Range> {
+        let link = *link;
+        let is_origin = move |child: &Range| {
+            self.chains.get(child).is_some_and(|chain| chain.iter().any(|inner| inner.previous() == Some(link)))
+        };
+        self.carved(range).map(|holding| holding.range).filter(is_origin)
     }
 
     /// A range that was carved out of the very link a record now gives away whole.
@@ -272,10 +302,7 @@ impl Ledger {
             return None;
         }
         let extends_own = self.chains.get(range).is_some_and(|chain| chain.iter().any(|link| link.hash == *previous));
-        let mut children = self.carved(range).map(|holding| holding.range);
-        children.find(|child| {
-            extends_own && self.chains.get(child).and_then(|chain| chain.first()?.previous()) == Some(*previous)
-        })
+        extends_own.then(|| self.carved_out_of(range, previous).next()).flatten()
     }
 
     fn convict(&mut self, range: Range, hash: Hash, record: &Record) {

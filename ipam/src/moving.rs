@@ -45,6 +45,12 @@ impl Moves {
         recent.is_some_and(|recent| recent.iter().filter(|moved| is_recent(moved)).count() > MOVES_MAX)
     }
 
+    /// Whether a slot moved within that time, as far as this router took part.
+    pub(crate) fn is_recent(&self, network: NetworkId, slot: Slot, window: Duration, now: Instant) -> bool {
+        let is_recent = |moved: &Instant| now.saturating_duration_since(*moved) < window;
+        self.recent.get(&(network, slot)).is_some_and(|moves| moves.iter().any(is_recent))
+    }
+
     /// Forgets slots that have calmed down.
     pub(crate) fn forget_calm(&mut self, now: Instant) {
         let is_recent = |moved: &Instant| now.saturating_duration_since(*moved) < MOVES_WINDOW;

@@ -101,7 +101,8 @@ impl Stage {
 
     pub(crate) fn with(hosts: u8, prefix: u8, block_slots: u32, tune: impl Fn(&mut Config)) -> Self {
         let now = epoch();
-        let mut stage = Self { hosts: Vec::new(), now, links: BTreeSet::new(), next_request: 0, fatal: None, batches: 0 };
+        let mut stage =
+            Self { hosts: Vec::new(), now, links: BTreeSet::new(), next_request: 0, fatal: None, batches: 0 };
         for number in 0..hosts {
             let mut config = Config::new(signing_key(number), genesis(prefix, block_slots));
             tune(&mut config);

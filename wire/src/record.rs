@@ -18,7 +18,7 @@ pub const GENESIS_VERSION: u8 = 1;
 /// The version of [`Certificate`] this crate writes.
 pub const CERTIFICATE_VERSION: u8 = 1;
 /// The version of [`Record`] this crate writes.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 
 /// How a cluster begins. Its hash is the cluster's id; it never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,12 +108,23 @@ pub struct RecordBody {
     pub range: Range,
     /// Whose they are from now on.
     pub owner: Identity,
-    /// One more than the record before.
+    /// One more than the record before; of a block that slots come home to, one more than any of what it ends.
     pub epoch: Epoch,
     /// Who wrote it: the owner until now (invariant I1).
     pub author: Identity,
     /// The hash of the record before: the range's own, or that of the range it is carved out of.
     pub previous: Hash,
+    /// What comes home to a block; its owner stays the same then.
+    pub home: Option<Homecoming>,
+}
+
+/// Single slots that were carved out of a block, and are the block owner's again: they end as ranges of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Homecoming {
+    /// The newest record of each slot that is home.
+    pub slots: Vec<Hash>,
+    /// Every other slot that was carved out of the block before: it stays a range of its own.
+    pub apart: Vec<Slot>,
 }
 
 /// An Ed25519 signature (RFC 8032).

@@ -32,7 +32,8 @@ fn ledger() -> Ledger {
     let mut ledger = Ledger::new(&genesis(28, 16));
     let head = ledger.owner(NetworkId::DEFAULT, Slot(5)).unwrap();
     let range = Range { network: NetworkId::DEFAULT, start: Slot(5), length: 1 };
-    let body = RecordBody { range, owner: identity(1), epoch: Epoch(1), author: identity(0), previous: head.hash };
+    let body =
+        RecordBody { range, owner: identity(1), epoch: Epoch(1), author: identity(0), previous: head.hash, home: None };
     let signature = sign(&signing_key(0), RECORD_VERSION, &body);
     ledger.apply(&Record { body, signature });
     ledger

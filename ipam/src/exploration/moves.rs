@@ -12,6 +12,7 @@ fn a_moving_workload_has_one_host() {
         revocations: &[],
         times: 0,
         loss: Loss::Never,
+        merges: false,
         crashes: 1,
         workload: Some("web"),
         one_name: false,
@@ -34,6 +35,7 @@ fn a_workload_that_is_new_everywhere_starts_once() {
             revocations: &[],
             times: 0,
             loss: Loss::Never,
+            merges: false,
             crashes: 0,
             workload: Some("web"),
             one_name: true,
@@ -44,4 +46,26 @@ fn a_workload_that_is_new_everywhere_starts_once() {
         println!("{hosts} hosts: {states} states, all of {depth} steps");
         assert!(states > 1000);
     }
+}
+
+/// A slot that moves to and fro, and is taken back into its block whenever it is home.
+#[test]
+fn a_slot_that_comes_home_again_and_again_has_one_host() {
+    let found = explore(Plan {
+        hosts: 2,
+        rules: Rules::default(),
+        epochs: 7,
+        revocations: &[],
+        times: 0,
+        loss: Loss::Never,
+        merges: true,
+        crashes: 0,
+        workload: Some("web"),
+        one_name: false,
+        silent: &[],
+        limit: 30_000,
+    });
+    let Found::Nothing { states, depth } = found else { panic!("{found:#?}") };
+    println!("{states} states, all of {depth} steps");
+    assert!(states > 1000);
 }

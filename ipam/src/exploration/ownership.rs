@@ -13,6 +13,7 @@ fn plan() -> Plan {
         revocations: EVERYBODY,
         times: 1,
         loss: Loss::Never,
+        merges: false,
         crashes: 0,
         workload: None,
         one_name: false,

@@ -57,6 +57,10 @@ impl Ipam {
         self.rows(|_| true)
     }
 
+    pub(crate) fn merge_homes_at_once(&mut self, now: std::time::Instant) {
+        self.merge_homes(std::time::Duration::ZERO, now);
+    }
+
     pub(crate) fn connected_peers(&self) -> Vec<Identity> {
         self.members.connected().collect()
     }

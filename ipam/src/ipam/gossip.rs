@@ -19,6 +19,7 @@ use wire::{Hash, Identity, Range, Record};
 use super::Ipam;
 use crate::directory::{hash_of_entry, is_authentic, key_of};
 use crate::ledger::hash_of_record;
+use crate::moving::MOVES_WINDOW;
 use crate::outbox::To;
 use crate::store::Write;
 
@@ -40,6 +41,7 @@ impl Ipam {
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
         self.course.turns = 0;
+        self.merge_homes(MOVES_WINDOW, now);
         self.settle_names(now);
         self.meet_all_expected(now);
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();

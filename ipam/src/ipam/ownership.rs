@@ -2,7 +2,7 @@
 //!
 //! Decides which records are taken, and follows what is gained and lost with slots and leases.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::message::Message;
 use wire::{Identity, NetworkId, RECORD_VERSION, Range, Record, RecordBody, Slot};
@@ -41,6 +41,11 @@ impl Ipam {
                 Taken::InForce => {
                     changed.push(range);
                     todo.extend(self.parking.take(&hash_of_record(&record)));
+                    // A block may wait for its slots to come home.
+                    let block = self.ledger.block_of(range.network, range.start);
+                    if let Some(head) = self.ledger.head(&block).filter(|_| range.length == 1) {
+                        todo.extend(self.parking.take(&head.hash));
+                    }
                 }
                 Taken::Parked if !gaps.contains(&range) => gaps.push(range),
                 Taken::Parked | Taken::Nothing => {}
@@ -121,7 +126,14 @@ impl Ipam {
         if before.owner != author || !before.range.covers(&range) || self.ledger.is_quarantined(&range) {
             return None;
         }
-        let body = RecordBody { range, owner, epoch: before.epoch.next(), author, previous: before.hash };
+        self.author(
+            RecordBody { range, owner, epoch: before.epoch.next(), author, previous: before.hash, home: None },
+            now,
+        )
+    }
+
+    /// Signs a record, puts it in force, durably, and tells everybody.
+    fn author(&mut self, body: RecordBody, now: Instant) -> Option<Record> {
         let signature = sign(&self.config.signing_key, RECORD_VERSION, &body);
         let record = Record { body, signature };
         if self.ledger.apply(&record) != Outcome::Applied {
@@ -129,8 +141,33 @@ impl Ipam {
         }
         self.note_applied(&record, now);
         self.send(To::AllPeers, &Message::Records(vec![record.clone()]));
-        self.follow(&[range], Gain::Given, now);
+        self.follow(&[record.body.range], Gain::Given, now);
         Some(record)
+    }
+
+    /// Takes slots that came home back into their blocks, once they have not moved for that long: so that a year of moves
+    /// leaves no more ranges than there are slots away.
+    pub(super) fn merge_homes(&mut self, calm: Duration, now: Instant) {
+        if self.course.health != Health::Working {
+            return;
+        }
+        let me = self.config.identity;
+        let mine = self.ledger.heads().filter(|head| head.owner == me && self.ledger.is_block(&head.range));
+        let blocks: Vec<_> = mine.collect();
+        for block in blocks {
+            let may_end = |slot: &Range| {
+                let offered =
+                    self.waiting.offers.keys().any(|(key, _)| (key.network, key.slot) == (slot.network, slot.start));
+                !offered
+                    && !self.ledger.is_quarantined(slot)
+                    && !self.moves.is_recent(slot.network, slot.start, calm, now)
+            };
+            let Some((epoch, home)) = self.ledger.homecoming(&block, may_end) else { continue };
+            let (range, previous) = (block.range, block.hash);
+            if !self.ledger.is_quarantined(&range) {
+                self.author(RecordBody { range, owner: me, epoch, author: me, previous, home: Some(home) }, now);
+            }
+        }
     }
 
     /// Follows a change of owners with this host's slots and leases.

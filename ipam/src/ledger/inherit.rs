@@ -104,6 +104,7 @@ impl Ledger {
         }
         self.chains.retain(|_, chain| !chain.is_empty());
         self.hashes.clear();
+        self.home.clear();
         links
     }
 

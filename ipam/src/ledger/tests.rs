@@ -12,7 +12,14 @@ fn range(start: u32, length: u32) -> Range {
 }
 
 fn signed(author: u8, range: Range, owner: u8, epoch: u64, previous: Hash) -> Record {
-    let body = RecordBody { range, owner: identity(owner), epoch: Epoch(epoch), author: identity(author), previous };
+    let body = RecordBody {
+        range,
+        owner: identity(owner),
+        epoch: Epoch(epoch),
+        author: identity(author),
+        previous,
+        home: None,
+    };
     Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body }
 }
 
@@ -147,11 +154,89 @@ fn what_is_not_kept_takes_with_it_what_rests_on_it() {
     assert_eq!([17, 20, 33].map(|slot| owner(&ledger, slot)), [identity(0), identity(0), identity(2)]);
 }
 
+/// The owner of a block takes back what has come home to it.
+fn come_home(ledger: &mut Ledger, block: &Range) -> Option<Record> {
+    let head = ledger.head(block)?;
+    let (epoch, home) = ledger.homecoming(&head, |_| true)?;
+    let author = (0..4).find(|number| identity(*number) == head.owner)?;
+    let body = RecordBody {
+        range: *block,
+        owner: head.owner,
+        epoch,
+        author: head.owner,
+        previous: head.hash,
+        home: Some(home),
+    };
+    let record = Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body };
+    assert_eq!(ledger.apply(&record), Outcome::Applied);
+    Some(record)
+}
+
+#[test]
+fn a_slot_that_came_home_is_part_of_its_block_again() {
+    let (mut ledger, root) = ledger();
+    let block = signed(0, range(16, 16), 1, 1, root);
+    let away = signed(1, range(20, 1), 2, 2, hash_of_record(&block));
+    let back = signed(2, range(20, 1), 1, 3, hash_of_record(&away));
+    let apart = signed(1, range(21, 1), 3, 2, hash_of_record(&block));
+    for record in [&block, &away, &back, &apart] {
+        assert_eq!(ledger.apply(record), Outcome::Applied);
+    }
+    let late = ledger.clone();
+    let home = come_home(&mut ledger, &range(16, 16)).unwrap();
+    assert_eq!((home.body.epoch, home.body.home.as_ref().unwrap().apart.as_slice()), (Epoch(4), &[Slot(21)][..]));
+    assert_eq!(ledger.head(&range(20, 1)), None);
+    assert_eq!((owner(&ledger, 20), owner(&ledger, 21)), (identity(1), identity(3)));
+    assert_eq!(ledger.carved(&range(16, 16)).count(), 1);
+    // It may move again, and come home again; nothing extends what has ended.
+    let again = signed(1, range(20, 1), 2, 5, hash_of_record(&home));
+    assert_eq!(ledger.clone().apply(&again), Outcome::Applied);
+    let stale = signed(1, range(20, 1), 2, 4, hash_of_record(&back));
+    assert_eq!(ledger.clone().apply(&stale), Outcome::Equivocation(range(20, 1)));
+    let second = signed(1, range(20, 1), 3, 2, hash_of_record(&block));
+    assert_eq!(ledger.clone().apply(&second), Outcome::Equivocation(range(20, 1)));
+    let whole = signed(1, range(16, 16), 2, 2, hash_of_record(&block));
+    assert_eq!(ledger.apply(&whole), Outcome::Equivocation(range(16, 16)));
+    // In the other order too.
+    let mut other = late;
+    assert_eq!(other.apply(&stale), Outcome::Applied);
+    assert_eq!(other.apply(&home), Outcome::Equivocation(range(16, 16)));
+}
+
+#[test]
+fn who_lacks_what_came_home_sees_a_gap_and_nobody_takes_home_what_is_not_his() {
+    let (mut ledger, root) = ledger();
+    let block = signed(0, range(16, 16), 1, 1, root);
+    let away = signed(1, range(20, 1), 2, 2, hash_of_record(&block));
+    let back = signed(2, range(20, 1), 1, 3, hash_of_record(&away));
+    let mut whole = ledger.clone();
+    for record in [&block, &away, &back] {
+        whole.apply(record);
+    }
+    let home = come_home(&mut whole, &range(16, 16)).unwrap();
+    for record in [&block, &away] {
+        ledger.apply(record);
+    }
+    assert_eq!(ledger.apply(&home), Outcome::Gap);
+    // The slot is another's still: a block's owner that says otherwise is not believed.
+    let mut body = home.body.clone();
+    body.home.as_mut().unwrap().slots = vec![hash_of_record(&away)];
+    body.epoch = Epoch(3);
+    let forged = Record { signature: sign(&signing_key(1), RECORD_VERSION, &body), body };
+    assert_eq!(ledger.apply(&forged), Outcome::Refused);
+    assert_eq!(owner(&ledger, 20), identity(2));
+}
+
 /// What an honest owner does next: gives a block or a slot, chosen by numbers.
 fn legal(ledger: &mut Ledger, choice: (u8, u8, u8)) -> Option<Record> {
     let (start, slot, taker) = (u32::from(choice.0 % 4) * 16, u32::from(choice.1 % 16), choice.2 % 4);
     let block = range(start, 16);
     let single = range(start + slot, 1);
+    if choice.1 >= 200
+        && let Some(record) = come_home(ledger, &block)
+    {
+        return Some(record);
+    }
     let wanted = if choice.1 < 96 || ledger.head(&block).is_none() { block } else { single };
     if wanted == block && ledger.head(&block).is_some() && ledger.carved(&block).next().is_some() {
         return None;
@@ -170,7 +255,11 @@ fn taken<'a>(records: impl Iterator<Item = &'a Record>) -> Ledger {
         let mut todo = vec![record.clone()];
         while let Some(record) = todo.pop() {
             match ledger.apply(&record) {
-                Outcome::Applied => todo.extend(parking.take(&hash_of_record(&record))),
+                Outcome::Applied => {
+                    todo.extend(parking.take(&hash_of_record(&record)));
+                    let block = ledger.block_of(record.body.range.network, record.body.range.start);
+                    todo.extend(ledger.head(&block).into_iter().flat_map(|head| parking.take(&head.hash)));
+                }
                 Outcome::Gap => {
                     parking.park(record);
                 }
@@ -215,7 +304,8 @@ proptest! {
         let part = taken(records.iter().enumerate().filter(|(number, _)| *number != missing).map(|(_, record)| record));
         let whole = taken(records.iter());
         for head in part.heads() {
-            prop_assert!(whole.head(&head.range).is_some_and(|newer| newer.epoch >= head.epoch));
+            let newer = whole.head(&head.range).or_else(|| whole.owner(NetworkId::DEFAULT, head.range.start));
+            prop_assert!(newer.is_some_and(|newer| newer.epoch >= head.epoch));
         }
     }
 

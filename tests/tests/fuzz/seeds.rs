@@ -58,8 +58,14 @@ fn range(start: u32, length: u32) -> Range {
 }
 
 fn record(start: u32, length: u32) -> Record {
-    let body =
-        RecordBody { range: range(start, length), owner: id(2), epoch: Epoch(300), author: id(1), previous: hash(9) };
+    let body = RecordBody {
+        range: range(start, length),
+        owner: id(2),
+        epoch: Epoch(300),
+        author: id(1),
+        previous: hash(9),
+        home: None,
+    };
     Record { body, signature: Signature([7; 64]) }
 }
 

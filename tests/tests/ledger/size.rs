@@ -84,7 +84,7 @@ fn fill(host: &Host) -> Result<usize> {
         let carved = (gift.body.range.start.0 + 1..gift.body.range.end().0).map(|slot| {
             let range = Range { start: Slot(slot), length: 1, ..gift.body.range };
             let epoch = Epoch(gift.body.epoch.0 + 1);
-            let body = RecordBody { range, owner: taker, epoch, author: gift.body.owner, previous: hash };
+            let body = RecordBody { range, owner: taker, epoch, author: gift.body.owner, previous: hash, home: None };
             let signature = author.sign(&wire::encode(RECORD_VERSION, &body));
             Record { body, signature: Signature(signature.to_bytes()) }
         });

@@ -34,7 +34,7 @@ fn range() -> impl Strategy<Value = Range> {
 fn record() -> impl Strategy<Value = Record> {
     (range(), identity(), any::<u64>(), identity(), hash(), signature()).prop_map(
         |(range, owner, epoch, author, previous, signature)| Record {
-            body: RecordBody { range, owner, epoch: Epoch(epoch), author, previous },
+            body: RecordBody { range, owner, epoch: Epoch(epoch), author, previous, home: None },
             signature,
         },
     )

@@ -12,7 +12,7 @@ fn record() -> impl Strategy<Value = Record> {
             signature[32..].copy_from_slice(&hash);
             let range = Range { network: NetworkId(network), start: Slot(start), length };
             let (owner, author) = (Identity(owner), Identity(author));
-            let body = RecordBody { range, owner, epoch: Epoch(epoch), author, previous: Hash(hash) };
+            let body = RecordBody { range, owner, epoch: Epoch(epoch), author, previous: Hash(hash), home: None };
             Record { body, signature: Signature(signature) }
         },
     )

@@ -121,7 +121,7 @@ fn story(fatal: Option<(usize, bool)>) -> Result<usize, TestCaseError> {
     let mut stage = Stage::with(3, 24, 8, |config| config.low_water_percent = 50);
     (stage.fatal, stage.batches) = (fatal, 0);
     let mut released = Vec::new();
-    let mut tell = |stage: &mut Stage, host: usize, container: &str, workload: Option<&str>| {
+    let tell = |stage: &mut Stage, host: usize, container: &str, workload: Option<&str>| {
         for _ in 0..4 {
             let request = stage.begin(host, claim(container, workload));
             stage.settle();

@@ -11,7 +11,14 @@ use crate::{Alarm, Event};
 
 fn record(author: u8, start: u32, length: u32, owner: u8, epoch: u64, previous: Hash) -> Record {
     let range = Range { network: NetworkId::DEFAULT, start: Slot(start), length };
-    let body = RecordBody { range, owner: identity(owner), epoch: Epoch(epoch), author: identity(author), previous };
+    let body = RecordBody {
+        range,
+        owner: identity(owner),
+        epoch: Epoch(epoch),
+        author: identity(author),
+        previous,
+        home: None,
+    };
     Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body }
 }
 

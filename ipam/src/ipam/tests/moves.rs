@@ -265,3 +265,27 @@ fn a_slot_that_comes_to_a_taker_that_was_restarted_waits_for_its_workload() {
     // It may even start on a host that had no part in the move.
     assert_eq!(stage.claim(2, claim("c3", Some("web"))).unwrap().slot, slot);
 }
+
+/// A year of moves to and fro leaves the block as it was: one range, that can be given whole.
+#[test]
+fn what_comes_home_merges_into_its_block() {
+    let mut stage = Stage::new(3, 24, 16);
+    let ranges = stage.hosts[0].ipam.table().len();
+    for round in 0..6 {
+        for host in [1, 2, 1] {
+            let container = format!("c{round}-{host}");
+            let lease = stage.claim(host, claim(&container, Some("web"))).unwrap();
+            assert!(lease.slot.0 < 16, "{lease:?}");
+            stage.release(host, &container);
+        }
+        stage.pass(Duration::from_secs(200));
+        for host in 0..3 {
+            assert_eq!(stage.hosts[host].ipam.table().len(), ranges, "round {round}, host {host}");
+            assert_eq!(stage.hosts[host].ipam.directory().count(), 1, "round {round}, host {host}");
+        }
+        if round == 3 {
+            (0..3).for_each(|host| stage.restart(host));
+        }
+    }
+    assert_eq!(stage.hosts[1].ipam.table(), stage.hosts[2].ipam.table());
+}

@@ -289,7 +289,7 @@ fn revoking_who_gave_a_block_away_twice_ends_its_quarantine() {
     let head = stage.hosts[0].ipam.ledger.head(&block).unwrap();
     for taker in [2, 3] {
         let (range, owner, author) = (block, stage.id(taker), stage.id(1));
-        let body = wire::RecordBody { range, owner, epoch: head.epoch.next(), author, previous: head.hash };
+        let body = wire::RecordBody { range, owner, epoch: head.epoch.next(), author, previous: head.hash, home: None };
         let signature = crate::seal::sign(&crate::stage::signing_key(1), wire::RECORD_VERSION, &body);
         let given = wire::message::Message::Records(vec![wire::Record { body, signature }]);
         stage.hosts[taker].ipam.handle_message(author, &given.emit(), stage.now);
