@@ -12,6 +12,8 @@ mod chains;
 mod driver;
 #[path = "cni/faults.rs"]
 mod faults;
+#[path = "cni/neighbours.rs"]
+mod neighbours;
 #[path = "cni/outside.rs"]
 mod outside;
 

@@ -140,3 +140,55 @@ fn podman_publishes_a_port_through_a_whole_chain() -> Result<()> {
     ensure!(cluster.router(1)?.containers()?.is_empty() && host.container_links()?.is_empty(), "something is left");
     Ok(())
 }
+
+/// A plugin for addresses that notes what it is asked and what it reads, and answers what it is told to.
+const NOTING: &str = "#!/bin/sh
+cat > /run/noting.stdin
+echo $CNI_COMMAND >> /run/noting.verbs
+echo noting speaks >&2
+. /run/noting.answer
+";
+
+#[test]
+fn every_verb_is_passed_on_to_the_plugin_for_addresses() -> Result<()> {
+    let (stage, cluster) = alone(&[])?;
+    let host = stage.host(1)?;
+    host.run_with(&["sh", "-c", "cat > /opt/cni/bin/noting && chmod +x /opt/cni/bin/noting"], NOTING.as_bytes())?
+        .ok()?;
+    let answers = |script: &str| host.run_with(&["tee", "/run/noting.answer"], script.as_bytes())?.ok();
+    let verbs = || {
+        let verbs = host.run(&["sh", "-c", "cat /run/noting.verbs; rm -f /run/noting.verbs"])?.ok()?;
+        Ok::<_, anyhow::Error>(verbs.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let asked = with(conf("1.1.0"), &json!({"ipam": {"type": "noting", "own": [1]}, "somebodys": "key"}));
+    let sandbox = Sandbox::new(host, "c1")?;
+    answers(r#"[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0","ips":[{"address":"10.32.0.70/12"}]}' || true"#)?;
+    let said = sandbox.call("ADD", &[], &asked)?;
+    ensure!(said.stderr.contains("noting speaks"), "{said}");
+    let result = said.json()?;
+    ensure!(address(&result)? == "10.32.0.70" && verbs()? == "ADD", "{result}");
+    ensure!(host.run(&["cat", "/run/noting.stdin"])?.json()? == asked, "it did not read the whole configuration");
+    sandbox.quietly("CHECK", &[], &with(asked.clone(), &json!({"prevResult": result})))?;
+    sandbox.quietly("STATUS", &[], &asked)?;
+    let valid = json!({"cni.dev/valid-attachments": [{"containerID": "c1", "ifname": "eth0"}]});
+    sandbox.quietly("GC", &[], &with(asked.clone(), &valid))?;
+    sandbox.del(&asked)?;
+    ensure!(verbs()? == "CHECK STATUS GC DEL", "a verb was not passed on");
+    // Its errors are told under its own codes, and what it gave for nothing it gets back.
+    answers(r#"echo '{"cniVersion":"1.1.0","code":142,"msg":"out of luck"}'; exit 1"#)?;
+    for verb in ["ADD", "STATUS", "GC"] {
+        refuses(&sandbox.call(verb, &[], &with(asked.clone(), &valid))?, 142, &["noting", "out of luck"])?;
+    }
+    ensure!(verbs()? == "ADD DEL STATUS GC", "a refused ADD has to be followed by DEL");
+    sandbox.del(&asked)?;
+    for useless in
+        [r#"{"cniVersion":"1.1.0","ips":[]}"#, r#"{"cniVersion":"1.1.0"}"#, r#"{"ips":[{"address":"x"}]}"#, ""]
+    {
+        answers(&format!("[ $CNI_COMMAND = ADD ] && echo '{useless}' || true"))?;
+        verbs().ok();
+        refuses(&sandbox.call("ADD", &[], &asked)?, 7, &["noting"])?;
+        ensure!(verbs()? == "ADD DEL", "what was of no use was not given back");
+    }
+    ensure!(cluster.router(1)?.containers()?.is_empty() && host.container_links()?.is_empty(), "something is left");
+    Ok(())
+}
