@@ -29,7 +29,8 @@ pub(crate) struct Sponsor {
 }
 
 enum Step {
-    Doubting(Box<HandshakeState>),
+    /// One state for each secret it may know: up to the proof they say the same.
+    Doubting(Vec<HandshakeState>),
     Judging(Box<Judging>),
     Done,
 }
@@ -55,28 +56,36 @@ impl Sponsor {
         cluster: &ClusterId,
         noise_key: &Secret,
         hello: &[u8],
-        secret: &Secret,
+        secrets: &[Secret],
         state: SecretState,
         seed: [u8; 32],
     ) -> Option<(Self, Vec<u8>)> {
         let (Hello { kind, .. }, context, body) = Hello::parse(hello)?;
-        let mut noise = Party { cluster, noise_key, seed }.sponsor(secret, context).ok()?;
-        noise.read_message(body, &mut vec![0; body.len()]).ok()?;
-        let mut answer = [0; ANSWER_BYTES];
-        let length = noise.write_message(&[], &mut answer).ok()?;
-        let answer = message(Kind::JoinAnswer, &[answer.get(..length)?]);
-        Some((Self { kind, state, step: Step::Doubting(Box::new(noise)) }, answer))
+        let (mut states, mut answer) = (Vec::new(), None);
+        for secret in secrets {
+            let mut noise = Party { cluster, noise_key, seed }.sponsor(secret, context).ok()?;
+            noise.read_message(body, &mut vec![0; body.len()]).ok()?;
+            let mut bytes = [0; ANSWER_BYTES];
+            let length = noise.write_message(&[], &mut bytes).ok()?;
+            answer = Some(message(Kind::JoinAnswer, &[bytes.get(..length)?]));
+            states.push(noise);
+        }
+        Some((Self { kind, state, step: Step::Doubting(states) }, answer?))
     }
 
     /// Reads the proof: whether the secret was right, and who it is.
     pub(crate) fn examine(&mut self, proof: &[u8]) -> Result<&Applicant, RefuseReason> {
-        let Step::Doubting(mut noise) = std::mem::replace(&mut self.step, Step::Done) else {
+        let Step::Doubting(states) = std::mem::replace(&mut self.step, Step::Done) else {
             return Err(RefuseReason::BadProof);
         };
-        let transcript = noise.get_handshake_hash().to_vec();
         let body = proof.get(4..).unwrap_or_default();
         let mut payload = vec![0; body.len()];
-        let Ok(length) = noise.read_message(body, &mut payload) else {
+        let opened = states.into_iter().find_map(|mut noise| {
+            let transcript = noise.get_handshake_hash().to_vec();
+            let length = noise.read_message(body, &mut payload).ok()?;
+            Some((noise, transcript, length))
+        });
+        let Some((noise, transcript, length)) = opened else {
             return Err(match self.kind {
                 SecretKind::Password => RefuseReason::WrongPassword,
                 SecretKind::Token(_) => RefuseReason::WrongToken,
@@ -91,7 +100,7 @@ impl Sponsor {
         if !verify(identity, Purpose::Join, &[&transcript, &noise_key, name.as_str().as_bytes()], &signature) {
             return Err(RefuseReason::BadProof);
         }
-        let key = derive(&Split::of(*noise).send, &[b"raddle grant"]);
+        let key = derive(&Split::of(noise).send, &[b"raddle grant"]);
         let sealer = Sealer::new(Suite::ChaCha20Poly1305, &key, Kind::JoinGrant, 0, 0);
         self.step =
             Step::Judging(Box::new(Judging { sealer, applicant: Applicant { identity, noise_key, name, addresses } }));

@@ -10,7 +10,7 @@ use super::Mesh;
 use crate::admission::Member;
 use crate::contact::{Grant, Hello, Verdict, cluster_tag, refusal};
 use crate::event::{Application, Carrier, Event, JoinId, SecretUsed, Standing, StreamId};
-use crate::identity::issue_certificate;
+use crate::identity::{Secret, issue_certificate};
 use crate::refusal::RefuseReason;
 use crate::sponsor::{Applicant, Sponsor};
 use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding, Stream};
@@ -90,15 +90,17 @@ impl Mesh {
             return Err(RefuseReason::SponsorRevoked);
         }
         let unknown = if kind == SecretKind::Password { RefuseReason::NoPassword } else { RefuseReason::UnknownToken };
-        let secret = self.secrets.iter().find(|secret| secret.kind == kind).ok_or(unknown)?;
-        if secret.state == SecretState::Expired {
+        let known: Vec<&JoinSecret> = self.secrets.iter().filter(|secret| secret.kind == kind).collect();
+        let state = known.first().ok_or(unknown)?.state;
+        if state == SecretState::Expired {
             return Err(RefuseReason::ExpiredToken);
         }
-        let JoinSecret { key, state, .. } = secret.clone();
+        // While a password is replaced there are two of them.
+        let keys: Vec<Secret> = known.into_iter().map(|secret| secret.key.clone()).collect();
         self.out.counters.handshakes += 1;
         let seed = self.rng.bytes();
         let (cluster, noise_key) = (self.me.local.cluster, self.me.local.noise_key.clone());
-        let greeted = Sponsor::greet(&cluster, &noise_key, hello, &key, state, seed);
+        let greeted = Sponsor::greet(&cluster, &noise_key, hello, &keys, state, seed);
         let (sponsor, answer) = greeted.ok_or(RefuseReason::BadProof)?;
         if let Some(open) = self.streams.get_mut(&stream) {
             open.standing =

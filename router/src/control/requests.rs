@@ -37,6 +37,9 @@ pub(super) enum Waiting {
     Nobody,
 }
 
+/// Digits of an identity that stand for it, as the log shows it.
+const PREFIX_DIGITS: usize = 8;
+
 impl Control {
     pub(super) fn handle_call(&mut self, call: Call, now: Instant) {
         let Call { request, reply } = call;
@@ -142,9 +145,15 @@ impl Control {
 
     pub(super) fn identity_named(&self, text: &str) -> Result<Identity, ApiError> {
         let named = |(identity, name, _): &(Identity, Option<&wire::PeerName>, bool)| {
-            name.is_some_and(|name| name.as_str() == text) || identity.to_string() == text || identity.short() == text
+            let is_prefix = text.len() >= PREFIX_DIGITS && identity.to_string().starts_with(text);
+            name.is_some_and(|name| name.as_str() == text) || is_prefix
         };
-        let mut matching = self.ipam.members().filter(named).map(|(identity, ..)| identity);
+        // A name may have been given again after its router was revoked: then the living one is meant.
+        let mut found: Vec<_> = self.ipam.members().filter(named).collect();
+        if found.iter().any(|(.., revoked)| !revoked) {
+            found.retain(|(.., revoked)| !revoked);
+        }
+        let mut matching = found.into_iter().map(|(identity, ..)| identity);
         match (matching.next(), matching.next()) {
             (Some(identity), None) => Ok(identity),
             (Some(_), Some(_)) => Err(ApiError::new(ErrorKind::Invalid, format!("{text:?} fits several routers"))

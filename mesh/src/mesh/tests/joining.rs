@@ -122,6 +122,23 @@ fn a_password_makes_a_member_too() {
 }
 
 #[test]
+fn while_a_password_is_replaced_both_open_the_door_and_no_third() {
+    let passwords = [9, 8].map(|key| secret(SecretKind::Password, key, SecretState::Live));
+    let mut sim = alone(passwords.to_vec());
+    for (number, key) in [(1, 8), (2, 9), (3, 7)] {
+        let mut joiner = Joiner::with_password(candidate(number, &format!("host{number}")), [number; 32]);
+        converse(&mut sim, &mut joiner, grant);
+        joiner.handle_password_key(&Secret::new([key; 32]));
+        let (progress, _) = converse(&mut sim, &mut joiner, grant);
+        if key == 7 {
+            assert_eq!(progress, vec![Progress::Failed(JoinError::Refused { reason: RefuseReason::WrongPassword })]);
+        } else {
+            assert_eq!(joined(&progress).certificate.title.name.as_str(), format!("host{number}"));
+        }
+    }
+}
+
+#[test]
 fn every_refusal_has_its_reason_on_both_sides() {
     let kind = SecretKind::Token(ID);
     let taken = RefuseReason::NameTaken { name: "host0".parse().unwrap() };
