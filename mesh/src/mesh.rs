@@ -249,6 +249,12 @@ impl Mesh {
         self.admit(vec![Member { addresses, ..ours }], None, now);
     }
 
+    /// Where this router says that it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.roster.member(self.me.identity).map_or(&[], |ours| &ours.addresses.addresses)
+    }
+
     /// Replaces what an applicant may prove to know. Spent ones stay in the list, so that they are told from unknown ones.
     pub fn set_join_secrets(&mut self, secrets: Vec<JoinSecret>) {
         self.secrets = secrets;

@@ -97,7 +97,8 @@ impl Path {
         self.endpoint.iter().chain(&self.listed).any(|known| *known == address)
     }
 
-    fn candidates(&self, named: &[SocketAddr]) -> Vec<SocketAddr> {
+    /// Every address to try.
+    pub(crate) fn candidates(&self, named: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut candidates = Vec::new();
         for address in self.endpoint.iter().chain(&self.listed).chain(&self.seen).chain(named) {
             if !candidates.contains(address) && is_callable(*address) {

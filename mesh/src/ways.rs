@@ -214,6 +214,11 @@ impl Ways {
         self.used == Some(Way::Direct) && self.direct.is_proven()
     }
 
+    /// Whether nothing says that the direct way leads there.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.direct.is_failing()
+    }
+
     /// The round trip of what is used.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         match self.used? {

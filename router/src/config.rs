@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::cli::{Cipher, Globals, PeerAddress, RouterArgs, SecretError, UnderlayAddress, read_password};
 
 /// What the router daemon runs with.
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) control_socket: PathBuf,
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     /// The containers' MTU; none = the largest that fits the underlay.
     pub(crate) mtu_bytes: Option<u16>,
     pub(crate) password: Option<Zeroizing<String>>,
+    /// Where it came from, to be read again.
+    pub(crate) password_file: Option<PathBuf>,
     /// What a router that is made by password is called; none = the host's name.
     pub(crate) name: Option<PeerName>,
 }
@@ -82,6 +85,7 @@ impl TryFrom<(&Globals, &RouterArgs)> for Config {
             suites: suites(args.cipher),
             mtu_bytes: args.mtu,
             name: args.name.clone(),
+            password_file: args.password_file.clone(),
             password: args.password_file.as_deref().map(read_password).transpose()?,
         })
     }

@@ -38,11 +38,12 @@ use wire::{ClusterId, Identity, Network, PeerName};
 pub(crate) use announcements::Announcements;
 pub(crate) use guarding::Guarding;
 pub(crate) use inner_mtu::InnerMtu;
-pub(crate) use inputs::Inputs;
+pub(crate) use inputs::{Found, Inputs, Signals};
 pub(crate) use targets::{TARGETS, Targets};
 pub(crate) use tokens::Tokens;
 pub(crate) use views::pools;
 
+use crate::config::Config;
 use crate::data::DataPlane;
 use crate::storage::Storage;
 use crate::streams::Streams;
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) guarding: Guarding,
     pub(crate) inner_mtu: InnerMtu,
     pub(crate) resolved: mpsc::Sender<Vec<SocketAddr>>,
+    /// What was looked up beside the loop.
+    pub(crate) found: mpsc::Sender<Found>,
 }
 
 /// What never changes while the router runs.
@@ -92,6 +95,7 @@ pub(crate) struct About {
     pub(crate) bridge: String,
     pub(crate) tap: String,
     pub(crate) spool: PathBuf,
+    pub(crate) config: Arc<Config>,
     pub(crate) started: Instant,
 }
 
@@ -108,6 +112,7 @@ struct Deadlines {
     resolve: Instant,
     /// When a store that was full is tried again.
     recover: Option<Instant>,
+    survey: Instant,
 }
 
 impl Control {
@@ -123,7 +128,7 @@ impl Control {
             next_request: 0,
             joining: BTreeMap::new(),
             connected: BTreeSet::new(),
-            deadlines: Deadlines { token: None, resolve: now, recover: None },
+            deadlines: Deadlines { token: None, resolve: now, recover: None, survey: now + targets::SURVEY },
             forwarding_changed: true,
             arrivals: Arrivals::default(),
             traffic: BTreeMap::new(),
@@ -167,7 +172,7 @@ impl Control {
         let own = [
             self.deadlines.token,
             self.deadlines.recover,
-            Some(self.deadlines.resolve),
+            Some(self.deadlines.resolve.min(self.deadlines.survey)),
             self.arrivals.poll_timeout(),
             announcements,
         ];
@@ -199,6 +204,10 @@ impl Control {
         if due(Some(self.deadlines.resolve)) {
             self.deadlines.resolve = now + targets::RESOLVE;
             self.resolve_targets();
+        }
+        if due(Some(self.deadlines.survey)) {
+            self.deadlines.survey = now + targets::SURVEY;
+            self.survey_addresses();
         }
     }
 

@@ -21,7 +21,7 @@ use wire::{Genesis, Network, NetworkId, Slot};
 
 use crate::api::ControlSocket;
 use crate::config::Config;
-use crate::control::{About, Announcements, Control, Guarding, InnerMtu, Inputs, Parts, Targets, Tokens};
+use crate::control::{About, Announcements, Control, Guarding, InnerMtu, Inputs, Parts, Signals, Targets, Tokens};
 use crate::data::{self, DataConfig};
 use crate::datadir::{DataDir, SecretFile};
 use crate::found::{Keys, stretch};
@@ -178,6 +178,7 @@ impl Start<'_> {
         let (stream_events, streams) = mpsc::channel(INPUTS);
         let (call, calls) = mpsc::channel(INPUTS);
         let (resolving, resolved) = mpsc::channel(1);
+        let (finding, found) = mpsc::channel(1);
         tokio::spawn(Streams::accept(TcpListener::from_std(tcp)?, stream_events.clone()));
         tokio::spawn(ControlSocket::bind(&config.control_socket)?.serve(call));
         let parts = Parts {
@@ -191,6 +192,7 @@ impl Start<'_> {
             guarding: Guarding::new(hostnet::edge::Edge::new(&config.bridge, group.local.port()), now),
             inner_mtu: edge.inner_mtu,
             resolved: resolving,
+            found: finding,
         };
         let about = About {
             identity: title.identity,
@@ -201,16 +203,10 @@ impl Start<'_> {
             bridge: config.bridge.clone(),
             tap: config.tap.clone(),
             spool: data_dir.spool_path(),
+            config: lasting(config),
             started: now,
         };
-        let inputs = Inputs::new(
-            calls,
-            streams,
-            reports,
-            resolved,
-            udp,
-            [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
-        );
+        let inputs = Inputs::new(calls, streams, reports, resolved, udp, found, signals()?);
         Ok((Control::new(mesh, ipam, parts, about), inputs))
     }
 
@@ -222,6 +218,19 @@ impl Start<'_> {
         let stored = self.data_dir.has_secret(SecretFile::Psk);
         stored.then(|| self.data_dir.read_secret(SecretFile::Psk)).transpose().map_err(Into::into)
     }
+}
+
+/// What the system may say to the router.
+fn signals() -> io::Result<Signals> {
+    Ok(Signals {
+        stop: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
+        again: signal(SignalKind::hangup())?,
+    })
+}
+
+/// What is kept of the configuration while the router runs: no password.
+fn lasting(config: &Config) -> Arc<Config> {
+    Arc::new(Config { password: None, ..config.clone() })
 }
 
 /// The ledger as the store left it, knowing every member there is.

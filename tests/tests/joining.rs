@@ -90,6 +90,26 @@ fn a_wrong_password_is_refused() -> Result<()> {
     refused(&stage, &router, &["--password-file", &wrong], &["password"])
 }
 
+#[test]
+fn a_password_is_replaced_while_everything_runs() -> Result<()> {
+    let stage = stage(4)?;
+    let file = password_file(stage.host(1)?, tests::PASSWORD)?;
+    let router = first(&stage, &["--password-file", &file])?;
+    let join = |number: usize, password: &str| -> Result<Router> {
+        let file = password_file(stage.host(number)?, password)?;
+        Router::start(stage.host(number)?, &["--password-file", &file, &peer(stage.host(1)?)])
+    };
+    let _two = join(2, tests::PASSWORD)?;
+    password_file(stage.host(1)?, "another horse, another battery")?;
+    router.process().signal("HUP")?;
+    router.until_logs(&["new password"])?;
+    router.until_connected(1)?;
+    // Hosts are told one after another: for a while both are good.
+    let _three = join(3, "another horse, another battery")?;
+    let _four = join(4, tests::PASSWORD)?;
+    router.until_connected(3)
+}
+
 /// Two clusters that were made apart never become one, whatever they are told.
 #[test]
 fn a_router_of_another_cluster_is_refused() -> Result<()> {

@@ -173,25 +173,26 @@ impl Mesh {
         if peer.ways.poll_seek(now) {
             self.seek(identity);
         }
-        while let Some((way, via, number)) = self.poll_check(identity, now) {
-            tracing::trace!(peer = %identity, ?way, number, "is this way open?");
-            if let Some(via) = via {
+        while let Some((vias, number)) = self.poll_check(identity, now) {
+            for via in vias {
                 self.send_via(identity, via, &Control::Check { number }.emit());
             }
         }
         self.choose_way(identity, now);
     }
 
-    fn poll_check(&mut self, identity: Identity, now: Instant) -> Option<(Way, Option<Via>, u32)> {
+    fn poll_check(&mut self, identity: Identity, now: Instant) -> Option<(Vec<Via>, u32)> {
         let peer = self.peers.get_mut(&identity).filter(|peer| peer.is_up())?;
         let (way, number) = peer.ways.poll_check(now)?;
-        let via = match way {
-            Way::Relay(relay) => Some(Via::Relay(relay)),
-            Way::Direct if peer.ways.is_direct() => peer.address().map(Via::Datagram),
-            // It may be at another of its addresses by now.
-            Way::Direct => peer.path.next(self.named.addresses()).map(Via::Datagram),
+        let vias = match way {
+            Way::Relay(relay) => vec![Via::Relay(relay)],
+            Way::Direct if peer.ways.is_failing() => {
+                // It may be at another of its addresses by now.
+                peer.path.candidates(self.named.addresses()).into_iter().map(Via::Datagram).collect()
+            }
+            Way::Direct => peer.address().map(Via::Datagram).into_iter().collect(),
         };
-        Some((way, via, number))
+        Some((vias, number))
     }
 
     fn seek(&mut self, whom: Identity) {

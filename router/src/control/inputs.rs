@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::api::Call;
 use crate::data::Report;
 use crate::streams::StreamEvent;
+use mesh::Secret;
 
 /// The receiving ends.
 pub(crate) struct Inputs {
@@ -21,8 +22,23 @@ pub(crate) struct Inputs {
     reports: mpsc::Receiver<Report>,
     resolved: mpsc::Receiver<Vec<SocketAddr>>,
     udp: Arc<UdpSocket>,
-    stop: [Signal; 2],
+    found: mpsc::Receiver<Found>,
+    signals: Signals,
     buffer: Vec<u8>,
+}
+
+/// What was looked up beside the loop, because it takes a moment.
+pub(crate) enum Found {
+    /// The password file holds a password that this is made of.
+    Password(Secret),
+    /// The host has these addresses.
+    Addresses(Vec<SocketAddr>),
+}
+
+/// What the system says to the router.
+pub(crate) struct Signals {
+    pub(crate) stop: [Signal; 2],
+    pub(crate) again: Signal,
 }
 
 /// One thing that happened.
@@ -31,26 +47,33 @@ pub(crate) enum Input {
     Stream(StreamEvent),
     Report(Report),
     Resolved(Vec<SocketAddr>),
-    Datagram { from: SocketAddr, bytes: Vec<u8> },
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// Read the files again.
+    Again,
+    Found(Found),
     Deadline,
 }
 
 impl Inputs {
-    /// Puts the receiving ends together. Any of the signals stops the router.
+    /// Puts the receiving ends together.
     pub(crate) fn new(
         calls: mpsc::Receiver<Call>,
         streams: mpsc::Receiver<StreamEvent>,
         reports: mpsc::Receiver<Report>,
         resolved: mpsc::Receiver<Vec<SocketAddr>>,
         udp: Arc<UdpSocket>,
-        stop: [Signal; 2],
+        found: mpsc::Receiver<Found>,
+        signals: Signals,
     ) -> Self {
-        Self { calls, streams, reports, resolved, udp, stop, buffer: vec![0; DATAGRAM] }
+        Self { calls, streams, reports, resolved, udp, found, signals, buffer: vec![0; DATAGRAM] }
     }
 
     /// Waits for something to happen, at most until the deadline. None = the router is told to stop.
     pub(crate) async fn next(&mut self, deadline: Option<Instant>) -> Option<Input> {
-        let [terminate, interrupt] = &mut self.stop;
+        let Signals { stop: [terminate, interrupt], again } = &mut self.signals;
         let sleep = async move {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -63,6 +86,8 @@ impl Inputs {
             Some(report) = self.reports.recv() => Some(Input::Report(report)),
             Some(addresses) = self.resolved.recv() => Some(Input::Resolved(addresses)),
             received = self.udp.recv_from(self.buffer.as_mut_slice()) => Some(datagram(self.buffer.as_slice(), received)),
+            Some(found) = self.found.recv() => Some(Input::Found(found)),
+            Some(()) = again.recv() => Some(Input::Again),
             () = sleep => Some(Input::Deadline),
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,

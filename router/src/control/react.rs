@@ -10,7 +10,7 @@ use ipam::To;
 use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, Topic};
 
 use super::Control;
-use super::inputs::Input;
+use super::inputs::{Found, Input};
 use wire::Identity;
 
 use crate::data::Report;
@@ -25,6 +25,9 @@ impl Control {
             Input::Report(report) => self.handle_report(report, now),
             Input::Resolved(addresses) => self.handle_resolved(&addresses, now),
             Input::Datagram { from, bytes } => self.mesh.handle_datagram(from, &bytes, now),
+            Input::Again => self.read_password_again(),
+            Input::Found(Found::Password(psk)) => self.handle_password(psk, now),
+            Input::Found(Found::Addresses(addresses)) => self.handle_addresses(addresses, now),
             Input::Deadline => {}
         }
     }

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::Control;
+use super::inputs::Found;
 use crate::cli::PeerAddress;
 use crate::storage::{Change, Table};
 
@@ -70,6 +72,24 @@ impl Control {
         tokio::spawn(resolve(targets, resolved));
     }
 
+    /// Looks beside the loop at which addresses the host has by now.
+    pub(super) fn survey_addresses(&self) {
+        let (config, found) = (Arc::clone(&self.about.config), self.parts.found.clone());
+        tokio::task::spawn_blocking(move || match crate::underlay::survey(&config) {
+            Ok(underlay) => drop(found.blocking_send(Found::Addresses(underlay.addresses))),
+            Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed"),
+        });
+    }
+
+    /// Tells the others where this router is reached from now on. A host without any address keeps those it had: they may
+    /// come back.
+    pub(super) fn handle_addresses(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
+        if !addresses.is_empty() && self.mesh.addresses() != addresses {
+            tracing::info!(?addresses, "this host is reached elsewhere from now on");
+            self.mesh.set_addresses(addresses, now);
+        }
+    }
+
     /// Tells the mesh which addresses are named, and which are no longer.
     pub(super) fn handle_resolved(&mut self, addresses: &[SocketAddr], now: Instant) {
         let named: BTreeSet<_> = addresses.iter().copied().collect();
@@ -98,6 +118,8 @@ async fn resolve(targets: Vec<PeerAddress>, resolved: mpsc::Sender<Vec<SocketAdd
 pub(crate) const TARGETS: &str = "targets";
 /// The format of that row.
 const VERSION: u8 = 1;
+/// How often the host's addresses are: a lease of DHCP, a cable, a VPN change them.
+pub(super) const SURVEY: Duration = Duration::from_secs(5);
 /// How often names are looked up again.
 pub(super) const RESOLVE: Duration = Duration::from_secs(60);
 

@@ -12,6 +12,7 @@ use mesh::{
 use wire::{ClusterId, Identity};
 
 use super::Control;
+use super::inputs::Found;
 use crate::clock::BootTime;
 use crate::storage::{Storage, StorageError};
 use crate::token::{IssuedToken, TokenState};
@@ -21,12 +22,14 @@ use crate::token::{IssuedToken, TokenState};
 pub(crate) struct Tokens {
     issued: BTreeMap<TokenId, IssuedToken>,
     psk: Option<Secret>,
+    /// What the password before was stretched to, and until when it is still good.
+    old_psk: Option<(Secret, Instant)>,
 }
 
 impl Tokens {
     /// What the store remembers, and the key that the password was stretched to.
     pub(crate) fn new(issued: Vec<IssuedToken>, psk: Option<Secret>) -> Self {
-        Self { issued: issued.into_iter().map(|token| (token.id, token)).collect(), psk }
+        Self { issued: issued.into_iter().map(|token| (token.id, token)).collect(), psk, old_psk: None }
     }
 
     /// Makes a token and stores it.
@@ -37,8 +40,17 @@ impl Tokens {
         Ok(self.issued.entry(token.id).insert_entry(token).into_mut())
     }
 
+    /// Takes another password; the one before is good for a while, so that hosts can be told one after another.
+    fn replace_password(&mut self, psk: Secret, now: Instant) -> Replaced {
+        if self.psk.as_ref().is_some_and(|known| known.bytes() == psk.bytes()) {
+            return Replaced::Same;
+        }
+        self.old_psk = self.psk.replace(psk).map(|old| (old, now + OLD_PASSWORD));
+        Replaced::New
+    }
+
     /// What the handshake needs to know of them.
-    fn secrets(&self) -> Vec<JoinSecret> {
+    fn secrets(&self, now_monotonic: Instant) -> Vec<JoinSecret> {
         let now = BootTime::now();
         let tokens = self.issued.values().map(|token| JoinSecret {
             kind: SecretKind::Token(token.id),
@@ -49,16 +61,28 @@ impl Tokens {
                 TokenState::Expired => SecretState::Expired,
             },
         });
-        let password =
-            self.psk.clone().map(|psk| JoinSecret { kind: SecretKind::Password, key: psk, state: SecretState::Live });
-        tokens.chain(password).collect()
+        let old = self.old_psk.iter().filter(|(_, until)| now_monotonic < *until).map(|(psk, _)| psk);
+        let passwords = self.psk.iter().chain(old).map(|psk| JoinSecret {
+            kind: SecretKind::Password,
+            key: psk.clone(),
+            state: SecretState::Live,
+        });
+        tokens.chain(passwords).collect()
     }
 
-    /// How long until a token runs out by itself.
-    fn next_expiry(&self) -> Option<Duration> {
+    /// How long until a token or an old password runs out by itself.
+    fn next_expiry(&self, now_monotonic: Instant) -> Option<Duration> {
         let now = BootTime::now();
         let live = self.issued.values().filter(|token| token.state(&now) == TokenState::Live);
-        live.map(|token| token.expires_in(&now)).min()
+        let old = self.old_psk.iter().map(|(_, until)| until.saturating_duration_since(now_monotonic));
+        live.map(|token| token.expires_in(&now)).chain(old).min()
+    }
+
+    /// Forgets an old password that is good no more.
+    fn expire(&mut self, now: Instant) {
+        if self.old_psk.as_ref().is_some_and(|(_, until)| now >= *until) {
+            self.old_psk = None;
+        }
     }
 
     /// The token after one more use, to be stored and put in its place; none for a password.
@@ -81,8 +105,42 @@ impl Tokens {
 impl Control {
     /// Tells the handshake about every change, and notes when the next token runs out.
     pub(super) fn tokens_changed(&mut self, now: Instant) {
-        self.mesh.set_join_secrets(self.parts.tokens.secrets());
-        self.deadlines.token = self.parts.tokens.next_expiry().and_then(|after| now.checked_add(after));
+        self.parts.tokens.expire(now);
+        self.mesh.set_join_secrets(self.parts.tokens.secrets(now));
+        self.deadlines.token = self.parts.tokens.next_expiry(now).and_then(|after| now.checked_add(after));
+    }
+
+    /// The operator asks for the password to be read again (SIGHUP): that takes a moment of a core, so not here.
+    pub(super) fn read_password_again(&self) {
+        let Some(file) = self.about.config.password_file.clone() else {
+            return tracing::warn!(
+                "SIGHUP reads the password file again, and this router was started without --password-file"
+            );
+        };
+        let (cluster, found) = (self.about.cluster, self.parts.found.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = crate::cli::read_password(&file).map_err(anyhow::Error::from);
+            let stretched =
+                read.and_then(|password| crate::found::stretch(&password, cluster).map_err(anyhow::Error::msg));
+            match stretched {
+                Ok(psk) => drop(found.blocking_send(Found::Password(psk))),
+                Err(error) => tracing::error!(%error, "the password stays as it is"),
+            }
+        });
+    }
+
+    /// It was read.
+    pub(super) fn handle_password(&mut self, psk: Secret, now: Instant) {
+        match self.parts.tokens.replace_password(psk, now) {
+            Replaced::New => {
+                self.tokens_changed(now);
+                tracing::info!(
+                    old_s = OLD_PASSWORD.as_secs(),
+                    "routers join by the new password from now on, and by the old one for a while"
+                );
+            }
+            Replaced::Same => tracing::info!("the password file holds the password that is in use"),
+        }
     }
 
     /// Somebody proved a secret: certifies it, uses the secret up, writes both down in one step, and asks the ledger for a
@@ -128,6 +186,16 @@ impl Control {
         self.mesh.answer_join(join, Err(reason));
     }
 }
+
+/// What a password file that was read again held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaced {
+    New,
+    Same,
+}
+
+/// Long enough to give every host the new file, short enough that who knew the old one is soon out.
+const OLD_PASSWORD: Duration = Duration::from_secs(3600);
 
 impl IssuedToken {
     /// The token as it is handed over.
