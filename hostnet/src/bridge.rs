@@ -141,28 +141,32 @@ pub fn remove(name: &str) -> Result<(), EnsureBridgeError> {
 }
 
 async fn make(handle: &Handle, bridge: &Bridge) -> Result<u32, EnsureBridgeError> {
-    match existing(handle, &bridge.name).await {
+    let index = match existing(handle, &bridge.name).await {
         Ok(link) => {
             ensure_bridge(&link)?;
             let settings = settings(bridge).index(link.index).build();
             // RTM_SETLINK does not reach a bridge's own settings; RTM_NEWLINK on an existing one does.
             let request = handle.link().add(settings).set_flags(NLM_F_REQUEST | NLM_F_ACK);
             request.execute().await.map_err(NetlinkError::of("set up the bridge"))?;
-            Ok(link.index)
+            link.index
         }
         Err(EnsureBridgeError::Missing { .. }) => {
             let request = handle.link().add(settings(bridge).build());
             request.execute().await.map_err(NetlinkError::of("create the bridge"))?;
-            existing(handle, &bridge.name).await.map(|link| link.index)
+            existing(handle, &bridge.name).await?.index
         }
-        Err(wrong) => Err(wrong),
-    }
+        Err(wrong) => return Err(wrong),
+    };
+    // Never at its birth: `br_netfilter`, which puts fragments together and cuts them again, hears of the bridge's MTU when it
+    // changes, and until then takes it for 1500: larger IPv4 fragments would be lost.
+    let resized = LinkUnspec::new_with_index(index).mtu(bridge.mtu_bytes).build();
+    handle.link().set(resized).execute().await.map_err(NetlinkError::of("set the bridge's MTU"))?;
+    Ok(index)
 }
 
 fn settings(bridge: &Bridge) -> LinkMessageBuilder<LinkBridge> {
     LinkMessageBuilder::<LinkBridge>::new(&bridge.name)
         .address(bridge.mac.to_vec())
-        .mtu(bridge.mtu_bytes)
         .stp_state(BridgeStpState::Disabled)
         // A new port forwards at once: there is no spanning tree to wait for.
         .forward_delay(0)
