@@ -122,3 +122,76 @@ fn nobody_is_told_that_he_is_masqueraded_where_nothing_masquerades() -> Result<(
     sandbox.add(&conf("1.0.0"))?;
     Ok(())
 }
+
+/// Every setting of the host's network stack that is not of one of our own interfaces.
+fn settings(host: &Host) -> Result<Vec<String>> {
+    let all = host.run(&["sh", "-c", "cd /proc/sys/net && grep -r . . 2>/dev/null || true"])?.ok()?;
+    let own = |line: &str| ["/raddle0/", "/raddle-tap/", "/rd"].iter().any(|name| line.contains(name));
+    // What the kernel counts by itself.
+    let counts = |line: &str| line.contains("nf_conntrack_count");
+    let mut lines: Vec<_> = all.lines().filter(|line| !own(line) && !counts(line)).map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+/// As Docker leaves a host: what is forwarded is dropped unless somebody says otherwise.
+#[test]
+fn only_documented_settings_of_the_host_change() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    let script = "for f in all default; do echo 1 > /proc/sys/net/ipv4/conf/$f/rp_filter; done; iptables -P FORWARD DROP; \
+                  f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 > $f";
+    host.run(&["sh", "-c", script])?.ok()?;
+    stage.switch().run(&["ip", "address", "add", "10.99.0.250/24", "dev", "underlay"])?.ok()?;
+    let before = settings(host)?;
+    let cluster = Cluster::form(&stage)?;
+    let (one, far) = (Sandbox::new(host, "c1")?, Sandbox::new(stage.host(2)?, "far")?);
+    one.add(&conf("1.0.0"))?;
+    let far = address(&far.add(&conf("1.0.0"))?)?;
+    until("the two reach each other", WAIT, || Ok(one.reaches(&far)?.then_some(())))?;
+    let changed = |after: &[String]| after.iter().filter(|line| !before.contains(line)).cloned().collect::<Vec<_>>();
+    ensure!(changed(&settings(host)?).is_empty(), "changed: {:#?}", changed(&settings(host)?));
+    let two = Sandbox::new(host, "c2")?;
+    let own = two.add(&masqueraded())?;
+    let after = changed(&settings(host)?);
+    let documented =
+        |line: &String| line.contains("forwarding") || line.contains("ip_forward") || line.contains("accept_redirects");
+    ensure!(!after.is_empty() && after.iter().all(documented), "changed: {after:#?}");
+    ensure!(!two.reaches("10.99.0.250")?, "FORWARD does not drop: the test proves nothing");
+    behind_firewall_and_portmap(&two, &own)?;
+    for sandbox in [&one, &two] {
+        sandbox.del(&conf("1.0.0"))?;
+    }
+    until("nothing of a container is left in the rules", WAIT, || {
+        let rules = host.run(&["nft", "list", "ruleset"])?.ok()?;
+        Ok((!rules.contains("\"rd") && !rules.contains(&address(&own)?)).then_some(()))
+    })?;
+    drop(cluster);
+    Ok(())
+}
+
+/// The two plugins that a host like this one needs follow ours: the container reaches the outside, and itself by a port of its host.
+fn behind_firewall_and_portmap(sandbox: &Sandbox, result: &Value) -> Result<()> {
+    let mapping = json!({"portMappings": [{"hostPort": 8080, "containerPort": 7, "protocol": "tcp"}]});
+    let chain = [json!({"type": "firewall"}), json!({"type": "portmap", "snat": true, "runtimeConfig": mapping})];
+    let call = |verb: &str, more: &Value| {
+        let program = format!("/usr/lib/cni/{}", more["type"].as_str().unwrap_or_default());
+        let configuration = with(with(conf("1.0.0"), more), &json!({"prevResult": result}));
+        sandbox.call_plugin(&program, verb, &[], configuration.to_string().as_bytes())?.ok()
+    };
+    for more in &chain {
+        call("ADD", more)?;
+    }
+    until("the outside is reached behind the firewall plugin", WAIT, || {
+        Ok(sandbox.reaches("10.99.0.250")?.then_some(()))
+    })?;
+    let probe = binary("probe")?.display().to_string();
+    let netns = format!("--net={}", sandbox.netns);
+    let mut echo = sandbox.host.spawn("echo", &["nsenter", &netns, &probe, "tcp-echo", "0.0.0.0:7"])?;
+    echo.until_says("ready", WAIT)?;
+    sandbox.run(&[&probe, "tcp-stream", &format!("{}:8080", sandbox.host.underlay()), "1"])?.ok()?;
+    for more in chain.iter().rev() {
+        call("DEL", more)?;
+    }
+    Ok(())
+}
