@@ -95,6 +95,12 @@ pub(crate) fn hash_of_record(record: &Record) -> Hash {
     hash_of(RECORD_VERSION, &record.body)
 }
 
+/// An order in which every record comes after what it rests on: that has a lower epoch, but for the slots that stay apart from
+/// a homecoming, which may have been carved out at the same one.
+pub(crate) fn order_of(record: &Record) -> (Epoch, bool, Hash) {
+    (record.body.epoch, record.body.home.is_some(), hash_of_record(record))
+}
+
 /// Contradictions kept: enough to prove any number of culprits, too few to fill a disk.
 const EVIDENCE_MAX: usize = 1024;
 
@@ -336,6 +342,11 @@ impl Ledger {
 }
 
 impl Link {
+    /// See [`order_of`].
+    fn order(&self) -> (Epoch, bool, Hash) {
+        (self.epoch, self.record().is_some_and(|record| record.body.home.is_some()), self.hash)
+    }
+
     fn signed(record: Record) -> Self {
         let (owner, epoch, hash) = (record.body.owner, record.body.epoch, hash_of_record(&record));
         Self { owner, epoch, hash, source: Source::Signed(record) }

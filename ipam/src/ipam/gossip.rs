@@ -18,7 +18,7 @@ use wire::{Hash, Identity, Range, Record};
 
 use super::Ipam;
 use crate::directory::{hash_of_entry, is_authentic, key_of};
-use crate::ledger::hash_of_record;
+use crate::ledger::order_of;
 use crate::moving::MOVES_WINDOW;
 use crate::outbox::To;
 use crate::store::Write;
@@ -153,8 +153,7 @@ impl Ipam {
     }
 
     fn send_records(&mut self, to: Identity, mut records: Vec<Record>) {
-        // Whatever a record extends has a lower epoch.
-        records.sort_by_key(|record| record.body.epoch);
+        records.sort_by_cached_key(order_of);
         for records in records.chunks(RECORDS_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Records(records.to_vec()));
         }
@@ -211,7 +210,7 @@ impl Ipam {
         let is_theirs =
             |record: &&Record| identities.contains(&record.body.author) || identities.contains(&record.body.owner);
         let mut records: Vec<_> = self.ledger.records().map(|(_, record)| record).filter(is_theirs).cloned().collect();
-        records.sort_by_cached_key(|record| (record.body.epoch, hash_of_record(record)));
+        records.sort_by_cached_key(order_of);
         records
     }
 }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::lease::{LeaseState, Leases};
-use crate::ledger::{Ledger, Parking, hash_of_record};
+use crate::ledger::{Ledger, Parking, order_of};
 use crate::members::Members;
 use crate::moving::Moves;
 use crate::outbox::Outbox;
@@ -238,7 +238,7 @@ impl Ipam {
         commits: Vec<(u64, wire::message::Commit)>,
     ) -> BTreeSet<wire::Hash> {
         let mut permitted = BTreeSet::new();
-        records.sort_by_cached_key(|record| (record.body.epoch, hash_of_record(record)));
+        records.sort_by_cached_key(order_of);
         for (_, commit) in commits {
             records.retain(|record| self.ledger.apply(record) == crate::ledger::Outcome::Gap);
             let Some(decision) = prove(&commit, self.config.rules) else { continue };

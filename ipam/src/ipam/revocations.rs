@@ -14,7 +14,7 @@ use crate::config::{Counted, Hold};
 use crate::directory::key_of;
 use crate::event::{Alarm, Event, RequestId};
 use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
-use crate::ledger::hash_of_record;
+use crate::ledger::{hash_of_record, order_of};
 use crate::outbox::To;
 use crate::revoke::{
     Asking, Decision, INCOMPLETE_MAX, Request, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove,
@@ -353,7 +353,7 @@ impl Ipam {
         let gone =
             ledger.retain(|hash, record| !is_about(record, &decision.victims) || decision.records.contains(hash));
         let mut todo = named;
-        todo.sort_by_key(|record| record.body.epoch);
+        todo.sort_by_cached_key(|record| order_of(record));
         for record in todo {
             ledger.apply(record);
         }

@@ -55,8 +55,7 @@ impl Ledger {
             self.evidence.remove(&super::hash_of_record(record));
         }
         let mut links = self.take_links();
-        // Whatever a link extends has a lower epoch.
-        links.sort_by_key(|(_, link)| link.epoch);
+        links.sort_by_key(|(_, link)| link.order());
         let gone = links.into_iter().filter_map(|(range, link)| self.put_back(range, link, &keep));
         let gone: Vec<_> = gone.collect();
         gone.into_iter().chain(dropped).collect()
@@ -75,7 +74,7 @@ impl Ledger {
         self.quarantine.clear();
         let mut links = self.take_links();
         links.extend(theirs.into_iter().map(|record| (record.body.range, Link::signed(record))));
-        links.sort_by_key(|(_, link)| (link.epoch, link.hash));
+        links.sort_by_key(|(_, link)| link.order());
         let mut gone = Vec::new();
         for (range, link) in links {
             let Source::Signed(record) = &link.source else {

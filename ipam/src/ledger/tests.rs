@@ -281,6 +281,49 @@ fn history() -> impl Strategy<Value = Vec<Record>> {
     })
 }
 
+/// Found by the simulator: a slot that is carved out of a merged block has the epoch of the block's next homecoming.
+#[test]
+fn a_homecoming_comes_after_what_stays_apart_from_it() {
+    let (mut ledger, root) = ledger();
+    let block = signed(0, range(16, 16), 1, 1, root);
+    let apply = |ledger: &mut Ledger, record: Record| {
+        assert_eq!(ledger.apply(&record), Outcome::Applied);
+        record
+    };
+    let mut records = vec![apply(&mut ledger, block)];
+    let mut held = hash_of_record(&records[0]);
+    for slot in [20, 21] {
+        let away = apply(&mut ledger, signed(1, range(slot, 1), 2, 2, held));
+        records.push(apply(&mut ledger, signed(2, range(slot, 1), 1, 3, hash_of_record(&away))));
+        records.push(away);
+    }
+    let head = ledger.head(&range(16, 16)).unwrap();
+    let (epoch, home) = ledger.homecoming(&head, |slot| slot.start == Slot(20)).unwrap();
+    let body = RecordBody {
+        range: range(16, 16),
+        owner: identity(1),
+        epoch,
+        author: identity(1),
+        previous: held,
+        home: Some(home),
+    };
+    let first = Record { signature: sign(&signing_key(1), RECORD_VERSION, &body), body };
+    records.push(apply(&mut ledger, first));
+    held = hash_of_record(records.last().unwrap());
+    for slot in 22..32 {
+        records.push(apply(&mut ledger, signed(1, range(slot, 1), 3, 5, held)));
+    }
+    let second = come_home(&mut ledger, &range(16, 16)).unwrap();
+    assert_eq!(second.body.epoch, Epoch(5));
+    records.push(second);
+    records.sort_by_cached_key(order_of);
+    let mut again = Ledger::new(&genesis(24, 16));
+    for record in &records {
+        assert_eq!(again.apply(record), Outcome::Applied, "{record:?}");
+    }
+    assert_eq!(view(&again), view(&ledger));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
