@@ -157,6 +157,7 @@ impl Ipam {
         }
         self.members.connect(identity);
         self.send_summary(identity);
+        self.send_log_head(identity);
         self.repeat_asks(identity);
         self.resume_claims(now);
     }

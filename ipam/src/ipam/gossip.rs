@@ -49,6 +49,10 @@ impl Ipam {
         for peer in peers.iter().cycle().skip(first).take(PEERS_A_ROUND.min(peers.len())) {
             self.send_summary(*peer);
         }
+        // A store that went back in time differs in nothing else, perhaps.
+        if let Some(peer) = peers.get(first) {
+            self.send_log_head(*peer);
+        }
     }
 
     /// When a router that starts now compares first: seeded, so that not all of them do at once.
@@ -65,7 +69,6 @@ impl Ipam {
     pub(super) fn send_digest(&mut self, to: Identity) {
         let digest = self.digest();
         self.send(To::Peer(to), &Message::Digest(digest));
-        self.send_log_head(to);
     }
 
     /// There was more than one turn could carry: what is left of the difference follows at once.
