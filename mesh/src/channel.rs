@@ -169,8 +169,9 @@ impl Channel {
             Dial::At(due) | Dial::Under(due) => Some(due),
         };
         let fits = |waiting: &&Waiting| waiting.message.len() <= DATAGRAM_BYTES;
-        let tired =
-            self.queue.iter().find(fits).map(|waiting| waiting.since + PATIENCE).filter(|_| self.streams.is_empty());
+        // By way of a relay the next one goes when the last one has arrived, not by the clock.
+        let waits = self.streams.is_empty() && !matches!(self.carriage, Carriage::Relay);
+        let tired = self.queue.iter().find(fits).map(|waiting| waiting.since + PATIENCE).filter(|_| waits);
         dial.into_iter().chain(tired).min()
     }
 }
