@@ -120,6 +120,12 @@ impl Trial {
         self.standing == Standing::Failing
     }
 
+    /// Whether it has failed, and a question has waited for an answer long enough.
+    pub(crate) fn is_in_vain(&self, now: Instant) -> bool {
+        let oldest = self.asked.front().map(|(_, at)| now.saturating_duration_since(*at));
+        self.is_failing() && oldest.is_some_and(|age| age >= LOST_AFTER)
+    }
+
     /// The smoothed round trip.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.round_trip

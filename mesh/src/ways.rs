@@ -45,6 +45,15 @@ struct Relay {
     trial: Trial,
 }
 
+/// Why a relay is to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// It has led to the peer.
+    Proven,
+    /// It may lead there.
+    Hoped,
+}
+
 /// When neighbours are asked next.
 #[derive(Debug, Clone, Copy)]
 struct Seek {
@@ -70,7 +79,7 @@ impl Ways {
     /// A handshake went through on this way, which is therefore used. Returns whether that is another than before.
     pub(crate) fn prove(&mut self, way: Way, now: Instant) -> bool {
         let calm = self.calm(way, now);
-        self.add(way, u16::MAX, now);
+        self.add(way, u16::MAX, Claim::Proven, now);
         if way != Way::Direct {
             self.direct.fail(now);
         }
@@ -106,13 +115,13 @@ impl Ways {
 
     /// A neighbour says how it reaches the peer. Returns whether that is a new way.
     pub(crate) fn handle_reach(&mut self, relay: Identity, reach: &Reach, now: Instant) -> bool {
-        self.add(Way::Relay(relay), reach.datagram_bytes, now)
+        self.add(Way::Relay(relay), reach.datagram_bytes, Claim::Hoped, now)
     }
 
     /// Something authentic came this way. By a relay: there is that way, and the peer may not have a direct one.
     pub(crate) fn handle_heard(&mut self, way: Way, now: Instant) {
         if let Way::Relay(_) = way {
-            self.add(way, u16::MAX, now);
+            self.add(way, u16::MAX, Claim::Hoped, now);
             if self.used == Some(Way::Direct) {
                 self.direct.hasten(now);
             }
@@ -287,16 +296,19 @@ impl Ways {
         self.used.and(self.switched).map(|switched| switched + DWELL)
     }
 
-    fn add(&mut self, way: Way, datagram_bytes: u16, now: Instant) -> bool {
+    fn add(&mut self, way: Way, datagram_bytes: u16, claim: Claim, now: Instant) -> bool {
         let Way::Relay(identity) = way else { return false };
         if let Some(known) = self.relays.iter_mut().find(|relay| relay.identity == identity) {
             known.datagram_bytes = if datagram_bytes == u16::MAX { known.datagram_bytes } else { datagram_bytes };
             return false;
         }
         if self.relays.len() >= RELAYS_MOST {
-            // The worst goes: one that is not used, and rather one that does not lead there.
+            // The worst goes: one that is not used, and rather one that does not lead there. Who is only hoped for takes
+            // the place of nobody whose answer may be on its way: they would take turns, and none would ever be proven.
             let used = self.used;
-            let spare = self.relays.iter().enumerate().filter(|(_, relay)| Some(Way::Relay(relay.identity)) != used);
+            let spare = self.relays.iter().enumerate().filter(|(_, relay)| {
+                Some(Way::Relay(relay.identity)) != used && (claim == Claim::Proven || relay.trial.is_in_vain(now))
+            });
             let worst = spare.max_by_key(|(_, relay)| (!relay.trial.is_proven(), relay.trial.round_trip()));
             let Some((position, _)) = worst else { return false };
             self.relays.remove(position);

@@ -153,10 +153,47 @@ fn the_worst_relay_makes_room() {
         assert!(ways.handle_reach(relay(number), &reach(1), now));
     }
     ways.prove(Way::Relay(relay(2)), now);
+    while ways.poll_check(now).is_some() {}
+    let now = now + SECOND;
     assert!(ways.handle_reach(relay(9), &reach(1), now));
     assert!(!ways.handle_reach(relay(9), &reach(1), now), "it is known");
     assert_eq!((ways.relays(), ways.used()), (4, Some(Way::Relay(relay(2)))));
     assert_eq!(ways.relay_bytes(relay(9)), 1400);
     assert!(ways.lose_relay(relay(2), now));
     assert!(!ways.lose_relay(relay(2), now) || ways.used() == Some(Way::Relay(relay(2))));
+}
+
+#[test]
+fn relays_do_not_take_each_others_place_while_they_are_asked() {
+    let mut now = start();
+    let mut ends = [Ways::new(now), Ways::new(now)];
+    // Each end was told of other relays, and all of them lead there and back within two milliseconds.
+    for (end, told) in ends.iter_mut().zip([[0, 1, 2, 3], [4, 5, 6, 7]]) {
+        for number in told {
+            assert!(end.handle_reach(relay(number), &reach(1), now));
+        }
+    }
+    let mut questions: Vec<(usize, Way, u32)> = Vec::new();
+    let (mut answers, mut asked) = (Vec::new(), 0);
+    for _ in 0..1000 {
+        for (from, way, number) in std::mem::take(&mut answers) {
+            let end: &mut Ways = &mut ends[from];
+            end.handle_heard(way, now);
+            end.handle_answer(way, number, now);
+        }
+        for (from, way, number) in std::mem::take(&mut questions) {
+            ends[1 - from].handle_heard(way, now);
+            answers.push((from, way, number));
+        }
+        for (from, end) in ends.iter_mut().enumerate() {
+            end.choose(now);
+            while let Some((way, number)) = end.poll_check(now) {
+                asked += 1;
+                questions.extend(Some((from, way, number)).filter(|_| way != Way::Direct));
+            }
+        }
+        now += Duration::from_millis(1);
+    }
+    assert!(ends.iter().all(Ways::is_relayed));
+    assert!(asked < 30, "{asked} questions in a second");
 }
