@@ -94,14 +94,19 @@ fn forwarding(me: u8, addresses: [SocketAddr; 2], datagram_bytes: u16, suite: Su
             receive: session.into_iter().collect(),
         }
     });
-    let range = |peer: u8| {
-        let owner = if peer == me { Owner::Here } else { Owner::Peer(PeerIndex(peer.into())) };
-        (Range { network: NETWORK, start: Slot(64 * (u32::from(peer) + 1)), length: 64 }, owner)
+    Forwarding { plan: Arc::new(Plan { peers: peers.into() }), table: table(me, 2) }
+}
+
+/// Each of so many hosts owns one block.
+fn table(me: u8, hosts: u8) -> Arc<Table> {
+    let range = |host: u8| {
+        let owner = if host == me { Owner::Here } else { Owner::Peer(PeerIndex(host.into())) };
+        (Range { network: NETWORK, start: Slot(64 * (u32::from(host) + 1)), length: 64 }, owner)
     };
     let pool = Pool { base: [10, 32, 0, 0].into(), prefix: 16 };
     let network = Network { id: NETWORK, name: "test".to_owned(), pool, pool6: None };
-    let table = Table::new(vec![network], &[range(0), range(1)], Vec::new(), &[]);
-    Forwarding { plan: Arc::new(Plan { peers: peers.into() }), table: Arc::new(table) }
+    let ranges: Vec<_> = (0..hosts).map(range).collect();
+    Arc::new(Table::new(vec![network], &ranges, Vec::new(), &[]))
 }
 
 fn session(me: u8, peer: u8, suite: Suite) -> Arc<DataSession> {
@@ -133,14 +138,7 @@ fn line(suite: Suite) -> [Bench; 3] {
                 receive: session.into_iter().collect(),
             }
         });
-        let range = |peer: u8| {
-            let owner = if peer == me { Owner::Here } else { Owner::Peer(PeerIndex(peer.into())) };
-            (Range { network: NETWORK, start: Slot(64 * (u32::from(peer) + 1)), length: 64 }, owner)
-        };
-        let pool = Pool { base: [10, 32, 0, 0].into(), prefix: 16 };
-        let network = Network { id: NETWORK, name: "test".to_owned(), pool, pool6: None };
-        let table = Table::new(vec![network], &[range(0), range(1), range(2)], Vec::new(), &[]);
-        let forwarding = Forwarding { plan: Arc::new(Plan { peers: peers.into() }), table: Arc::new(table) };
+        let forwarding = Forwarding { plan: Arc::new(Plan { peers: peers.into() }), table: table(me, 3) };
         Bench::new(groups[usize::from(me)].data.remove(0), forwarding)
     })
 }
