@@ -13,15 +13,15 @@
 
 mod inside;
 mod observe;
+mod port;
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoBridgePort, InfoData, InfoVeth, LinkMessage};
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use crate::link::{Link, LinkKind, Prefix};
@@ -30,6 +30,7 @@ use crate::netns::{EnterNetnsError, Netns};
 use crate::sysctl::{self, Family};
 
 pub use observe::{Observed, observe};
+pub use port::{fence, open};
 
 /// What to attach.
 #[derive(Debug, Clone, Copy)]
@@ -157,23 +158,6 @@ pub fn detach(host_interface: &str, owner: &str) -> Result<(), DetachError> {
     }
 }
 
-/// Opens or fences the port of a container. The interface stays, and so does everything inside the container.
-///
-/// # Errors
-/// [`DetachError`]; nothing has changed.
-pub fn set_port(host_interface: &str, port: Port) -> Result<(), DetachError> {
-    let mut netlink = Netlink::open().map_err(NetlinkError::at("open a netlink socket"))?;
-    let end = LinkUnspec::new_with_name(host_interface);
-    let message = match port {
-        Port::Open => end.up(),
-        Port::Fenced => end.down(),
-    };
-    netlink
-        .request(RouteNetlinkMessage::SetLink(message.build()), Intent::Existing)
-        .map_err(NetlinkError::at("switch the host's end"))?;
-    Ok(())
-}
-
 /// A pair that is taken away again unless somebody says `keep`.
 struct Pair<'a> {
     netlink: Netlink,
@@ -283,21 +267,9 @@ fn set_up_port(netlink: &mut Netlink, wanted: &Attach<'_>, host: &Link) -> Resul
         .request(RouteNetlinkMessage::NewLink(manners), Intent::Existing)
         .map_err(NetlinkError::at("set up the bridge port"))?;
     netlink
-        .request(RouteNetlinkMessage::NewNeighbour(forwarding_entry(host.index, wanted.mac)), Intent::Replace)
+        .request(RouteNetlinkMessage::NewNeighbour(port::forwarding_entry(host.index, wanted.mac)), Intent::Replace)
         .map_err(NetlinkError::at("add the bridge's forwarding entry"))?;
     Ok(())
-}
-
-/// "This MAC is behind this port", for as long as the port exists.
-fn forwarding_entry(port: u32, mac: [u8; 6]) -> NeighbourMessage {
-    let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Bridge;
-    message.header.ifindex = port;
-    // NOARP is "static" here; PERMANENT would say that the MAC is the host's own.
-    message.header.state = NeighbourState::Noarp;
-    message.header.flags = NeighbourFlags::Controller;
-    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
-    message
 }
 
 /// What is noted on an interface: the owner, as far as the kernel has room for it.

@@ -350,10 +350,14 @@ fn a_fenced_port_lets_nothing_pass_until_it_is_opened() {
     let host = host();
     let one = Container::new(5);
     one.attach(&host).unwrap();
-    let set = |port| host.open().run(|| veth::set_port(&one.host_interface(), port)).unwrap().unwrap();
-    set(Port::Fenced);
+    let entry = || host.ok(&["bridge", "fdb", "show", "dev", &one.host_interface()]).contains("static");
+    assert!(entry());
+    host.open().run(|| veth::fence(&one.host_interface())).unwrap().unwrap();
+    // Nothing leads to it, so that what has its MAC elsewhere is reached from here.
+    assert!(!entry());
     assert!(!one.space.run(&["ping", "-n", "-c", "1", "-W", "1", "10.32.0.1"]).status.success());
-    set(Port::Open);
+    host.open().run(|| veth::open(&one.host_interface(), one.mac())).unwrap().unwrap();
+    assert!(entry());
     one.space.ok(&["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", "10.32.0.1"]);
     assert!(one.space.ok(&["ip", "route"]).contains("default via 10.32.0.1"), "the container kept its route");
 }

@@ -27,6 +27,7 @@ fn the_old_container_is_cut_off_and_its_delete_frees_nothing() -> Result<()> {
     let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
     let cluster = Cluster::form(&stage)?;
     let observer = Container::start(stage.host(3)?, "observer", None)?;
+    let neighbour = Container::start(stage.host(1)?, "neighbour", None)?;
     let old = Container::start(stage.host(1)?, "old", Some("web"))?;
     let (address, seen_from) = (old.address()?, observer.address()?);
     observer.until_reaches(address)?;
@@ -37,6 +38,8 @@ fn the_old_container_is_cut_off_and_its_delete_frees_nothing() -> Result<()> {
     let text = format!("{address}/12");
     ensure!(given.pointer("/ips/0/address") == Some(&json!(text)), "{given}");
     observer.until_reaches(address)?;
+    // On the bridge where the old port still is, too.
+    neighbour.until_reaches(address)?;
     // It runs on, and nobody hears it.
     ensure!(!reaches(&old, &seen_from.to_string())?, "the old container still reaches others");
     ensure!(!reaches(&old, "10.32.0.1")?, "the old container still reaches the gateway");

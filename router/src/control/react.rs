@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use hostnet::veth::Port;
 use ipam::To;
 use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, Topic};
 
@@ -159,11 +158,11 @@ impl Control {
             ipam::Event::TableChanged => self.forwarding_changed = true,
             ipam::Event::Fenced { lease } => {
                 self.guard_ports();
-                self.switch_port(&lease, Port::Fenced);
+                self.fence_port(&lease);
             }
             ipam::Event::Unfenced { lease } => {
                 self.guard_ports();
-                self.switch_port(&lease, Port::Open);
+                self.open_port(&lease);
                 self.announce(&lease, now);
             }
             ipam::Event::Alarm(alarm) => self.raise(&alarm),

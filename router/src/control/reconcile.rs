@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use control_api::spool::{self, Spooled};
 use hostnet::link::{self, Link};
-use hostnet::veth::{self, Port};
+use hostnet::veth;
 use ipam::{Attachment, LeaseState};
 
 use super::Control;
@@ -30,11 +30,11 @@ impl Control {
         for port in links.iter().filter(|link| link.controller.is_some() && link.controller == bridge) {
             if port.name != self.about.tap && !leased.contains(port.name.as_str()) {
                 tracing::warn!(interface = port.name, "fenced: the ledger has no lease for this port");
-                set_port(&port.name, Port::Fenced);
+                fence(&port.name);
             }
         }
         let fenced = self.ipam.leases().filter(|lease| lease.state == LeaseState::Fenced);
-        fenced.for_each(|lease| set_port(&lease.place.host_interface, Port::Fenced));
+        fenced.for_each(|lease| fence(&lease.place.host_interface));
     }
 
     /// Releases what nobody has asked to be released: the host went down, or whoever should have asked was killed.
@@ -89,15 +89,22 @@ impl Control {
         }
     }
 
-    /// Opens or fences the port of a lease.
-    pub(super) fn switch_port(&self, lease: &ipam::Lease, port: Port) {
-        tracing::warn!(
-            interface = lease.place.host_interface,
-            workload = lease.workload,
-            ?port,
-            "a slot changed hands"
-        );
-        set_port(&lease.place.host_interface, port);
+    /// Blocks the port of a lease whose slot is another host's.
+    pub(super) fn fence_port(&self, lease: &ipam::Lease) {
+        let interface = &lease.place.host_interface;
+        tracing::warn!(interface, workload = lease.workload, "fenced: its address is another host's");
+        fence(interface);
+    }
+
+    /// Opens the port of a lease whose slot has come back.
+    pub(super) fn open_port(&self, lease: &ipam::Lease) {
+        let interface = &lease.place.host_interface;
+        tracing::warn!(interface, workload = lease.workload, "opened: its address is this host's again");
+        let Some(network) = self.ipam.network(lease.attachment.network) else { return };
+        let mac = lease.mac.unwrap_or_else(|| network.mac(lease.slot));
+        if let Err(error) = veth::open(interface, mac.0) {
+            tracing::error!(interface, %error, "a port cannot be opened");
+        }
     }
 }
 
@@ -113,8 +120,8 @@ pub(super) fn finish(spooled: Spooled) {
     }
 }
 
-fn set_port(interface: &str, port: Port) {
-    if let Err(error) = veth::set_port(interface, port) {
-        tracing::error!(interface, ?port, %error, "a port cannot be switched");
+fn fence(interface: &str) {
+    if let Err(error) = veth::fence(interface) {
+        tracing::error!(interface, %error, "a port cannot be fenced");
     }
 }
