@@ -96,17 +96,19 @@ fn inside(target: &Target, promised: &Promised, lease: &Lease, observed: &Observ
     missing
 }
 
-/// A MAC names its slot, so no other works: neither one that a later plugin has set, nor one that was changed by hand.
+/// Only the lease's MAC works: neither one that a later plugin has set, nor one that was changed by hand.
 fn mac(container: &Link, promised: &Promised, lease: &Lease) -> Vec<String> {
     let leased = parse_mac(&lease.mac);
     let shown = |mac: Option<[u8; 6]>| mac.map_or_else(|| "none".to_owned(), mac_text);
     let mut missing = Vec::new();
     if container.mac != leased {
         let wrong = format!("the MAC of {} is {}, not {}", container.name, shown(container.mac), lease.mac);
-        missing.push(format!("{wrong}: a MAC names its slot here; ask for another by the \"mac\" capability"));
+        missing
+            .push(format!("{wrong}: every host knows the one of its lease; ask for another by the \"mac\" capability"));
     } else if promised.mac.is_some() && promised.mac != leased {
         let wrong = format!("prevResult has the MAC {} instead of {}", shown(promised.mac), lease.mac);
-        missing.push(format!("{wrong}: a MAC names its slot here; ask for another by the \"mac\" capability"));
+        missing
+            .push(format!("{wrong}: every host knows the one of its lease; ask for another by the \"mac\" capability"));
     }
     missing
 }

@@ -130,7 +130,8 @@ fn wanted_mac(text: &str, place: &str) -> Result<[u8; 6], Fault> {
     let bad = |why: &str| Fault::new(Code::Config, format!("{place}: {text:?} {why}"));
     let mac = parse_mac(text).ok_or_else(|| bad("is not six bytes like 02:00:00:00:00:05"))?;
     if mac[0] & 1 == 1 || mac == [0; 6] {
-        return Err(bad("cannot be the address of one interface"));
+        let details = "that of one interface has an even first byte, and is not 00:00:00:00:00:00";
+        return Err(bad("cannot be the address of one interface").with_details(details));
     }
     Ok(mac)
 }

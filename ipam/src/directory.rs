@@ -5,7 +5,7 @@
 //! A line is its author's word for as long as the author owns the slot at the line's epoch: a slot that has moved on takes
 //! the word of its old owner with it, whatever version it had. What is left of such a line is a hint where to ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState};
 use wire::{Hash, Identity, Slot};
@@ -20,6 +20,9 @@ pub(crate) struct Directory {
     by_key: BTreeMap<LeaseKey, BTreeMap<Identity, Entry>>,
     hashes: BTreeMap<Hash, (LeaseKey, Identity)>,
     authored: BTreeMap<Identity, usize>,
+    /// The lines that name a MAC.
+    with_mac: BTreeSet<(LeaseKey, Identity)>,
+    macs_changed: bool,
 }
 
 /// Lines kept of one author: more sticky workloads than a host runs, few enough that no host fills the others' disks.
@@ -64,6 +67,11 @@ impl Directory {
                 *authored += 1;
             }
         }
+        let had_mac = self.with_mac.remove(&(key.clone(), author));
+        if entry.body.mac.is_some() && entry.body.state != EntryState::Ended {
+            self.with_mac.insert((key.clone(), author));
+        }
+        self.macs_changed |= had_mac || entry.body.mac.is_some();
         self.hashes.insert(hash_of_entry(entry), (key.clone(), author));
         self.by_key.entry(key).or_default().insert(author, entry.clone());
         true
@@ -114,6 +122,23 @@ impl Directory {
     /// Every line that counts.
     pub(crate) fn in_force<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a EntryBody> {
         self.by_key.keys().filter_map(|key| self.current(key, ledger))
+    }
+
+    /// The lines whose MACs count: those in force, and what was last said of a slot whose new owner has yet to speak.
+    pub(crate) fn with_macs<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a EntryBody> {
+        self.with_mac.iter().filter_map(|(key, author)| {
+            let lines = self.by_key.get(key)?;
+            let body = &lines.get(author)?.body;
+            let holding = ledger.owner(body.network, body.slot)?;
+            let is_over = |new: &Entry| new.body.slot == body.slot && new.body.epoch == holding.epoch;
+            let goes_on = body.epoch.next() == holding.epoch && !lines.get(&holding.owner).is_some_and(is_over);
+            (goes_on || is_in_force(body, ledger)).then_some(body)
+        })
+    }
+
+    /// Whether MACs have come, gone or changed since this was last asked.
+    pub(crate) fn take_macs_changed(&mut self) -> bool {
+        std::mem::take(&mut self.macs_changed)
     }
 
     /// The line of this hash.

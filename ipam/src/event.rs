@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use wire::{Identity, PeerName, Range};
+use wire::{Identity, Mac, PeerName, Range};
 
 use crate::lease::{ClaimError, Lease, PeerLabel};
 use crate::revoke::RevokeError;
@@ -58,7 +58,7 @@ pub enum Event {
     },
     /// This router was revoked. It gives no address any more, and its leases are fenced.
     RevokedHere,
-    /// `table()` has changed.
+    /// `table()` or `exceptions()` have changed.
     TableChanged,
     /// A container's slot is no longer this host's: its port is to be blocked.
     Fenced {
@@ -103,6 +103,21 @@ pub enum Alarm {
         address: Ipv4Addr,
         /// Whose the name is.
         winner: PeerLabel,
+    },
+    /// Two workloads have one MAC: they were started while their hosts could not know of one another.
+    #[error(
+        "the MAC {mac} was given to workload {here:?} here and to {there:?} on {other}; the lower address has it, start the \
+         other workload with another MAC"
+    )]
+    SameMac {
+        /// The MAC.
+        mac: Mac,
+        /// The workload here.
+        here: String,
+        /// The other workload.
+        there: String,
+        /// Where that one is.
+        other: PeerLabel,
     },
     /// A peer's store has gone back to an earlier state.
     #[error(

@@ -27,6 +27,7 @@ use crate::store::Write;
 mod claims;
 mod gifts;
 mod gossip;
+mod macs;
 mod naming;
 mod ownership;
 mod releases;
@@ -385,7 +386,7 @@ impl Ipam {
 
     /// Says that the table changed, once for everything that one call changed.
     fn announce_table(&mut self) {
-        if std::mem::take(&mut self.course.table_changed) {
+        if std::mem::take(&mut self.course.table_changed) | self.directory.take_macs_changed() {
             self.outbox.event(Event::TableChanged);
         }
     }

@@ -48,13 +48,13 @@ pub struct Claim {
     /// What it is for.
     pub attachment: Attachment,
     /// The name that stays; without one the container id is the key, and the lease is not sticky. With an explicit address
-    /// and no workload, the address is the key, and the lease is sticky.
+    /// and no workload, the address is the key, and the lease is sticky; the same goes for a MAC.
     pub workload: Option<String>,
     /// This address and no other.
     pub address: Option<Ipv4Addr>,
     /// How long the address waits after a release; none = as configured.
     pub hold: Option<Hold>,
-    /// A MAC that is not the slot's own.
+    /// This MAC, the slot's own or another; none = the one it had, or the slot's own.
     pub mac: Option<Mac>,
     /// What becomes of the workload's container if another one still runs.
     pub handover: Handover,
@@ -201,6 +201,32 @@ pub enum ClaimError {
     Taken {
         /// The address.
         wanted: Ipv4Addr,
+        /// The workload.
+        workload: String,
+        /// Its container, running or last.
+        container_id: String,
+        /// Where it is.
+        holder: PeerLabel,
+    },
+    /// The MAC names the place of another address.
+    #[error("the MAC {mac} is that of {address}, here as everywhere")]
+    MacOfAnother {
+        /// The MAC.
+        mac: Mac,
+        /// Whose it is.
+        address: Ipv4Addr,
+    },
+    /// No container can have the MAC.
+    #[error("the MAC {mac} cannot be a container's: it is that of a group, of nobody, or of a host's end of a pair")]
+    MacUnusable {
+        /// The MAC.
+        mac: Mac,
+    },
+    /// Another workload has the MAC.
+    #[error("the MAC {mac} is taken by {workload:?} (container {container_id}) on {holder}")]
+    MacTaken {
+        /// The MAC.
+        mac: Mac,
         /// The workload.
         workload: String,
         /// Its container, running or last.

@@ -44,10 +44,23 @@ pub struct Table {
     replicas: Vec<PeerIndex>,
 }
 
+/// A MAC that is not the one its slot names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exception {
+    /// The network.
+    pub network: NetworkId,
+    /// The MAC.
+    pub mac: Mac,
+    /// Whose it is.
+    pub slot: Slot,
+}
+
 /// The table of one network.
 #[derive(Debug, Clone)]
 pub(crate) struct NetworkTable {
     pub(crate) network: Network,
+    /// Sorted by MAC, one slot each.
+    exceptions: Vec<(Mac, Slot)>,
     /// Where each run of slots with one owner begins; the first is slot 0.
     starts: Vec<Slot>,
     /// The owner of the run at the same position.
@@ -71,6 +84,22 @@ impl Table {
             arrivals.iter().map(|arrival| (arrival.network, arrival.slot, arrival.from)).collect();
         arrivals.sort_unstable();
         Self { networks, arrivals, replicas }
+    }
+
+    /// The same table with MACs that do not name their slots. One that names a slot stays that slot's; one that two slots
+    /// want is the lower one's, everywhere alike.
+    #[must_use]
+    pub fn with_exceptions(mut self, exceptions: &[Exception]) -> Self {
+        for table in &mut self.networks {
+            let of_network = exceptions.iter().filter(|exception| exception.network == table.network.id);
+            let free = of_network.filter(|exception| {
+                !exception.mac.is_multicast() && table.network.slot_of_mac(exception.mac).is_none()
+            });
+            table.exceptions = free.map(|exception| (exception.mac, exception.slot)).collect();
+            table.exceptions.sort_unstable();
+            table.exceptions.dedup_by_key(|(mac, _)| *mac);
+        }
+        self
     }
 
     /// Who has a slot.
@@ -114,7 +143,7 @@ impl NetworkTable {
             around.push((range.end(), owner));
         }
         runs.leave(&mut around, Slot(u32::MAX));
-        Self { network, starts: runs.starts, owners: runs.owners }
+        Self { network, exceptions: Vec::new(), starts: runs.starts, owners: runs.owners }
     }
 
     pub(crate) fn owner(&self, slot: Slot) -> Owner {
@@ -123,8 +152,13 @@ impl NetworkTable {
     }
 
     pub(crate) fn owner_of_mac(&self, mac: Mac) -> Option<(Slot, Owner)> {
-        let slot = self.network.slot_of_mac(mac)?;
+        let slot = self.network.slot_of_mac(mac).or_else(|| self.exception(mac))?;
         Some((slot, self.owner(slot)))
+    }
+
+    fn exception(&self, mac: Mac) -> Option<Slot> {
+        let at = self.exceptions.binary_search_by_key(&mac, |(known, _)| *known).ok()?;
+        self.exceptions.get(at).map(|(_, slot)| *slot)
     }
 
     pub(crate) fn owner_of(&self, address: Ipv4Addr) -> Option<(Slot, Owner)> {

@@ -165,7 +165,12 @@ impl Container {
 
     /// As [`Self::try_start`], with an address that it must be.
     pub fn try_start_at(host: &Host, id: &str, workload: &str, address: &str) -> Result<Result<Self, Answer>> {
-        let arguments = format!("IgnoreUnknown=1;RADDLE_WORKLOAD={workload};IP={address}");
+        Self::try_start_asking(host, id, workload, &format!("IP={address}"))
+    }
+
+    /// As [`Self::try_start`], with more of `CNI_ARGS`.
+    pub fn try_start_asking(host: &Host, id: &str, workload: &str, wishes: &str) -> Result<Result<Self, Answer>> {
+        let arguments = format!("IgnoreUnknown=1;RADDLE_WORKLOAD={workload};{wishes}");
         Self::try_start_with(host, Plugin::Raddle, id, arguments)
     }
 

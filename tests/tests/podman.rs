@@ -86,14 +86,19 @@ fn what_is_asked_for_is_had_or_refused_with_the_reason() -> Result<()> {
     one.start("web", &asked, &ECHO)?.ok()?;
     let web = (String::from("10.32.2.9"), String::from("02:00:00:00:02:09"));
     ensure!(one.address("web")? == web, "{:?}", one.address("web")?);
-    two.start("client", &["--mac-address", "02:00:00:00:02:0a"], &["sleep", "1000"])?.ok()?;
-    ensure!(two.address("client")?.0 == "10.32.2.10", "{:?}", two.address("client")?);
+    // A MAC that names its address, and one that names none.
+    two.start("named", &["--mac-address", "02:00:00:00:02:0a"], &["sleep", "1000"])?.ok()?;
+    ensure!(two.address("named")?.0 == "10.32.2.10", "{:?}", two.address("named")?);
+    two.remove("named")?;
+    two.start("client", &["--mac-address", "0a:00:5e:00:53:01"], &["sleep", "1000"])?.ok()?;
+    ensure!(two.address("client")?.1 == "0a:00:5e:00:53:01", "{:?}", two.address("client")?);
     hosts.until_talks(2, "client", "10.32.2.9:7")?;
     let probe = binary("probe")?.display().to_string();
     let published = format!("{}:8080", hosts.stage.host(1)?.underlay());
     hosts.stage.host(2)?.run(&[&probe, "tcp-stream", &published, "1"])?.ok()?;
 
-    let refusals: [(&str, &[&str], &[&str]); 3] = [
+    let refusals: [(&str, &[&str], &[&str]); 4] = [
+        ("other", &["--mac-address", "0a:00:5e:00:53:01"], &["0a:00:5e:00:53:01", "client", "host2"]),
         ("other", &["--ip", "10.32.2.9"], &["10.32.2.9", "web", "host1"]),
         ("web", &[], &["still runs", "host1"]),
         ("other", &["--ip", "10.32.2.11", "--mac-address", "02:00:00:00:02:0c"], &["10.32.2.11", "02:00:00:00:02:0c"]),

@@ -90,6 +90,36 @@ fn the_order_of_lines_does_not_matter() {
     }
 }
 
+fn with_mac(line: Entry, last: u8) -> Entry {
+    let author = (0..2).find(|number| identity(*number) == line.body.author).unwrap();
+    let body = EntryBody { mac: Some(wire::Mac([0x0a, 0, 0, 0, 0, last])), ..line.body };
+    Entry { signature: sign(&signing_key(author), ENTRY_VERSION, &body), body }
+}
+
+#[test]
+fn a_mac_stays_with_its_slot_until_the_new_owner_has_spoken() {
+    let (mut directory, ledger) = (Directory::default(), ledger());
+    let macs = |directory: &Directory| -> Vec<_> {
+        directory.with_macs(&ledger).map(|body| (body.slot, body.mac.unwrap().0[5])).collect()
+    };
+    let _ = directory.merge(&with_mac(line(0, 5, 0, 1, EntryState::Held), 7));
+    assert_eq!(macs(&directory), [(Slot(5), 7)], "it is host 1's slot, of whom nothing has been heard");
+    assert!(directory.take_macs_changed());
+    for (new, expected) in [
+        (with_mac(line(1, 5, 1, 2, EntryState::Held), 7), vec![(Slot(5), 7)]),
+        (with_mac(line(1, 5, 1, 3, EntryState::Active), 8), vec![(Slot(5), 8)]),
+        (line(1, 5, 1, 4, EntryState::Active), vec![]),
+        (with_mac(line(1, 5, 1, 5, EntryState::Active), 9), vec![(Slot(5), 9)]),
+        (with_mac(line(1, 5, 1, 6, EntryState::Ended), 9), vec![]),
+    ] {
+        assert!(directory.merge(&new));
+        assert_eq!(macs(&directory), expected);
+        assert!(directory.take_macs_changed());
+    }
+    let _ = directory.merge(&line(1, 5, 1, 7, EntryState::Active));
+    assert!(!directory.take_macs_changed());
+}
+
 #[test]
 fn a_forged_line_is_seen() {
     let mut forged = line(0, 4, 0, 1, EntryState::Active);

@@ -105,6 +105,7 @@ impl Ipam {
             return Err(ClaimError::Text { text: text.chars().take(80).collect() });
         }
         let known = self.network(*network).ok_or(ClaimError::UnknownNetwork { network: *network })?;
+        self.check_mac(claim)?;
         let Some(wanted) = claim.address else { return Ok(()) };
         match known.slot_of(wanted) {
             None => Err(ClaimError::OutsidePool { wanted }),
@@ -118,6 +119,7 @@ impl Ipam {
             return Err(self.contended(&pending.claim));
         }
         let claim = &pending.claim;
+        self.ensure_mac_free(claim)?;
         let (key, network) = (claim.key(), claim.attachment.network);
         let wanted = claim.address.and_then(|address| self.network(network)?.slot_of(address));
         if let Some(lease) = self.leases.of_key(&key) {
@@ -244,7 +246,7 @@ impl Ipam {
             stickiness: claim.stickiness(),
             slot,
             epoch: holding.epoch,
-            mac: claim.mac.or(before.and_then(|lease| lease.mac)),
+            mac: self.exceptional(network, slot, claim.mac.or(before.and_then(|lease| lease.mac))),
             hold,
             state: match pending.purpose {
                 Purpose::Start => LeaseState::Active,
@@ -337,7 +339,9 @@ impl Ipam {
         let alike = wants_it
             && claim.key() == lease.key()
             && claim.place == lease.place
-            && claim.mac.is_none_or(|mac| lease.mac == Some(mac));
+            && claim
+                .mac
+                .is_none_or(|mac| lease.mac == self.exceptional(lease.attachment.network, lease.slot, Some(mac)));
         let unanswered = self.waiting.unanswered.values().any(|key| *key == lease.key());
         let restored = self.waiting.restored.contains(&lease.key()) && now < self.course.started + RETRY_WINDOW;
         alike && (unanswered || restored)
@@ -375,13 +379,15 @@ impl Claim {
     #[must_use]
     pub fn key(&self) -> LeaseKey {
         let Attachment { network, container_id, ifname } = &self.attachment;
-        let named = self.workload.clone().or_else(|| self.address.map(|address| address.to_string()));
+        let asked = || self.address.map(|address| address.to_string()).or_else(|| self.mac.map(|mac| mac.to_string()));
+        let named = self.workload.clone().or_else(asked);
         LeaseKey { network: *network, workload: named.unwrap_or_else(|| container_id.clone()), ifname: ifname.clone() }
     }
 
-    /// Whether the address waits for its workload: if it has a name, or asked for that very address.
+    /// Whether the address waits for its workload: if it has a name, or asked for that very address or a MAC.
     #[must_use]
     pub fn stickiness(&self) -> Stickiness {
-        if self.workload.is_some() || self.address.is_some() { Stickiness::Sticky } else { Stickiness::Ephemeral }
+        let is_named = self.workload.is_some() || self.address.is_some() || self.mac.is_some();
+        if is_named { Stickiness::Sticky } else { Stickiness::Ephemeral }
     }
 }

@@ -18,6 +18,7 @@ use wire::{Hash, Identity, Range, Record};
 
 use super::Ipam;
 use crate::directory::{hash_of_entry, is_authentic, key_of};
+use crate::event::Event;
 use crate::ledger::order_of;
 use crate::moving::MOVES_WINDOW;
 use crate::outbox::To;
@@ -184,11 +185,16 @@ impl Ipam {
                 let key = key_of(&entry.body);
                 self.waiting.pledges.fulfil(&key, author);
                 self.settle_name(&key, now);
+                self.settle_mac(&key);
                 self.meet_expected(&key, now);
                 if self.members.is_revoked(&author) {
                     self.hold_for_orphans(author, now);
                 }
             }
+        }
+        // Frames follow a MAC as they follow a move: its line was durable with its author.
+        if self.directory.take_macs_changed() {
+            self.outbox.event_at_once(Event::TableChanged);
         }
     }
 

@@ -41,7 +41,8 @@ impl Naming {
 impl Pending {
     /// Whether its name has yet to be asked for. An address without a workload is decided by the address's owner alone.
     pub(super) fn needs_name(&self) -> bool {
-        self.claim.workload.is_some() && !matches!(self.naming, Naming::Settled { .. })
+        let is_named = self.claim.workload.is_some() || self.claim.address.is_none() && self.claim.mac.is_some();
+        is_named && !matches!(self.naming, Naming::Settled { .. })
     }
 }
 

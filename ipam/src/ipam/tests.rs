@@ -5,6 +5,7 @@ mod failures;
 mod gossip;
 mod interrupted;
 mod leases;
+mod macs;
 mod moves;
 mod names;
 mod reserving;

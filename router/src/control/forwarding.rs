@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switch::{Arrival, Owner, Table};
+use switch::{Arrival, Exception, Owner, Table};
 use wire::{Identity, NetworkId, PeerIndex, Slot};
 
 use super::Control;
@@ -78,7 +78,9 @@ impl Control {
             Some(Arrival { network: place.0, slot: place.1, from: *indices.get(from)? })
         };
         let arrivals: Vec<_> = self.arrivals.recent.iter().filter_map(arrival).collect();
-        let table = Table::new(self.about.networks.clone(), &ranges, replicas, &arrivals);
+        let exceptions = self.ipam.exceptions().map(|(network, slot, mac)| Exception { network, mac, slot });
+        let exceptions: Vec<_> = exceptions.collect();
+        let table = Table::new(self.about.networks.clone(), &ranges, replicas, &arrivals).with_exceptions(&exceptions);
         self.parts.data.publish(Forwarding { plan, table: Arc::new(table) });
     }
 }

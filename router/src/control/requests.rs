@@ -13,7 +13,7 @@ use control_api::{
 use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, PeerLabel, Place, RequestId, RevokeError};
 use tokio::sync::oneshot;
 use wire::message::Handover;
-use wire::{Identity, Network, NetworkId};
+use wire::{Identity, Mac, Network, NetworkId};
 
 use super::keeping::Mover;
 use super::{Control, reconcile, views};
@@ -103,8 +103,8 @@ impl Control {
             },
             workload: request.workload.clone().filter(|_| request.sticky),
             address: wanted_address(network, request)?,
+            mac: request.mac.as_deref().map(mac).transpose()?,
             hold: request.hold_s.map(|seconds| Hold::from_seconds(Some(seconds))),
-            mac: None,
             handover: handover(request.take_over),
             place: Place {
                 owner_kind: owner_kind(request.owner_kind, &request.cni_network),
@@ -339,6 +339,20 @@ impl Control {
                 (ErrorKind::Invalid, Some(format!("ask for an address of {}", views::pools(&self.about.networks))))
             }
             ClaimError::Taken { .. } => (ErrorKind::Taken, Some("ask for another address, or none".to_owned())),
+            ClaimError::MacOfAnother { address, .. } => (
+                ErrorKind::Invalid,
+                Some(format!("ask for {address} with it, or for a MAC that begins with another byte than 02")),
+            ),
+            ClaimError::MacUnusable { .. } => (
+                ErrorKind::Invalid,
+                Some("ask for one whose first byte is even, and neither 00:…:00 nor fe".to_owned()),
+            ),
+            ClaimError::MacTaken { workload, holder, .. } => (
+                ErrorKind::Taken,
+                Some(format!(
+                    "ask for another MAC, or none; or stop {workload:?} on {holder} and run there: raddle release {workload}"
+                )),
+            ),
             ClaimError::Resting { .. } => (ErrorKind::TryAgain, Some("try again when it has rested".to_owned())),
             ClaimError::Duplicate { .. } => {
                 (ErrorKind::Duplicate, Some("delete the container's interface first (CNI DEL)".to_owned()))
@@ -379,9 +393,11 @@ enum Target {
 /// The address a request insists on, in whichever way it says so. All ways it uses must mean one slot.
 fn wanted_address(network: &Network, request: &LeaseRequest) -> Result<Option<Ipv4Addr>, ApiError> {
     let mut wanted = request.address.map(|address| (address.to_string(), address));
+    // A MAC that names no place goes with any.
+    let named = request.mac.as_deref().and_then(|mac| Some((mac.to_owned(), network.slot_of_mac(mac.parse().ok()?)?)));
     let others = [
         request.address6.map(|address6| (address6.to_string(), network.slot_of6(address6))),
-        request.mac.as_deref().map(|mac| (mac.to_owned(), mac.parse().ok().and_then(|mac| network.slot_of_mac(mac)))),
+        named.map(|(mac, slot)| (mac, Some(slot))),
     ];
     for (text, slot) in others.into_iter().flatten() {
         let Some(slot) = slot else { return Err(not_of_a_slot(network, &text)) };
@@ -400,13 +416,13 @@ fn wanted_address(network: &Network, request: &LeaseRequest) -> Result<Option<Ip
 
 fn not_of_a_slot(network: &Network, text: &str) -> ApiError {
     let why = format!("{text} is not an address of network {:?}", network.name);
-    let remedy = format!(
-        "ask for an address of {}; a MAC names its address here and is {} for {}",
-        views::pools(std::slice::from_ref(network)),
-        network.mac(wire::Slot(2)),
-        network.address(wire::Slot(2)),
-    );
+    let remedy = format!("ask for an address of {}", views::pools(std::slice::from_ref(network)));
     ApiError::new(ErrorKind::Invalid, why).with_remedy(remedy)
+}
+
+fn mac(text: &str) -> Result<Mac, ApiError> {
+    let wrong = |_| ApiError::new(ErrorKind::Invalid, format!("{text:?} is no MAC"));
+    text.parse().map_err(|error: wire::ParseHexError| wrong(error).with_remedy("write it like 0a:00:5e:00:53:01"))
 }
 
 fn handover(take_over: bool) -> Handover {

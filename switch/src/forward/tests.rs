@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use wire::{Network, Pool, Pool6, Range};
 
 use super::*;
-use crate::table::Arrival;
+use crate::table::{Arrival, Exception};
 
 const NET: NetworkId = NetworkId(0);
 const P: PeerIndex = PeerIndex(0);
@@ -137,6 +137,37 @@ fn a_source_is_believed_only_of_its_owner() {
         let to_us = from_p(&plain(slot, HERE));
         assert_eq!(to_us, if slot == AT_P { Verdict::Deliver } else { dropped(reason) }, "from slot {slot} of P");
     }
+}
+
+/// The table, with MACs that somebody insists on.
+fn excepted(exceptions: &[([u8; 6], u32)]) -> Table {
+    let exception = |&(mac, slot): &([u8; 6], u32)| Exception { network: NET, mac: Mac(mac), slot: Slot(slot) };
+    table().with_exceptions(&exceptions.iter().map(exception).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_mac_that_is_not_its_slots_own_is_known_with_its_slot() {
+    const MAC: [u8; 6] = [0x0a, 0, 0x5e, 0, 0x53, 1];
+    let from_it = udp(MAC, ip(AT_P), mac(HERE), ip(HERE));
+    let to_it = udp(mac(HERE), ip(HERE), MAC, ip(AT_P));
+    let at = |table: &Table| {
+        let parse = |frame| Frame::parse(frame).unwrap();
+        (table.inbound(P, Travel::Direct, NET, parse(&from_it)), table.outbound(NET, parse(&to_it)))
+    };
+    assert_eq!(at(&table()), (dropped(DropReason::SourceMac), dropped(DropReason::Foreign)));
+    assert_eq!(at(&excepted(&[(MAC, AT_P)])), (Verdict::Deliver, Verdict::Send(P)));
+    // It is the slot's owner's, whoever that is, and of two slots the lower one's.
+    assert_eq!(at(&excepted(&[(MAC, AT_Q)])), (dropped(DropReason::SourceMac), Verdict::Send(Q)));
+    assert_eq!(at(&excepted(&[(MAC, AT_Q), (MAC, AT_P)])), (Verdict::Deliver, Verdict::Send(P)));
+}
+
+#[test]
+fn nobody_takes_a_slots_own_mac_or_a_groups() {
+    let table = excepted(&[(mac(AT_Q), AT_P), ([1, 0, 0x5e, 0, 0, 0xfb], AT_P)]);
+    let to_q = plain(HERE, AT_Q);
+    assert_eq!(table.outbound(NET, Frame::parse(&to_q).unwrap()), Verdict::Send(Q));
+    let to_all = udp(mac(HERE), ip(HERE), [1, 0, 0x5e, 0, 0, 0xfb], [224, 0, 0, 251]);
+    assert_eq!(table.outbound(NET, Frame::parse(&to_all).unwrap()), Verdict::Replicate);
 }
 
 #[test]
