@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) loss: Loss,
     /// Whether slots that came home are taken back into their blocks, at any moment.
     pub(crate) merges: bool,
+    /// Whether what is superfluous is forgotten, at any moment at which all hold the same.
+    pub(crate) forgets: bool,
     /// How often a router may be killed and started again on its disk.
     pub(crate) crashes: u8,
     /// The workload that all hosts claim; none = each its own.
@@ -76,6 +78,7 @@ enum Step {
     Revoke(u16),
     Admit(u8),
     Merge,
+    Forget,
     Crash,
     Lose,
 }
@@ -106,6 +109,9 @@ struct Core {
     newest_epoch: u64,
     in_use: Vec<Slot>,
     revoked: Vec<Identity>,
+    /// What it compares with others, and whether it holds more than that.
+    compared: u64,
+    superfluous: bool,
 }
 
 /// What a step leads to: the router's next state, and what it sent.
@@ -230,6 +236,7 @@ impl Explorer {
     fn steps_of(&mut self, world: &World, host: usize) -> Vec<Step> {
         let core = &self.cores[world.cores[host] as usize];
         let (me, newest) = (identity(core.key), core.newest_epoch);
+        let may_forget = self.plan.forgets && core.superfluous && self.all_hold_the_same(world);
         let mut steps = vec![if core.in_use.is_empty() { Step::Claim } else { Step::Release }];
         for (number, parcel) in self.parcels.iter().enumerate() {
             let sent = world.sent.get(number / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1);
@@ -244,10 +251,19 @@ impl Explorer {
         if self.plan.merges && newest < self.plan.epochs {
             steps.push(Step::Merge);
         }
+        if may_forget {
+            steps.push(Step::Forget);
+        }
         if world.crashes < self.plan.crashes {
             steps.push(Step::Crash);
         }
         steps
+    }
+
+    fn all_hold_the_same(&self, world: &World) -> bool {
+        let mut compared = world.cores.iter().map(|core| self.cores[*core as usize].compared);
+        let first = compared.next();
+        compared.all(|other| Some(other) == first)
     }
 
     /// Somebody is revoked, and with it every identity that has vanished.
@@ -304,6 +320,7 @@ impl Explorer {
                 ipam.handle_peer_up(identity(other), now);
             }
             Step::Merge => ipam.merge_homes_at_once(now),
+            Step::Forget => ipam.forget_at_once(),
             Step::Crash => {
                 let mut restored = Ipam::new(self.config(key), &ipam.stored_rows(), now).unwrap();
                 for other in ipam.connected_peers() {
@@ -343,7 +360,8 @@ impl Explorer {
         if number == next {
             let newest_epoch = ipam.table().iter().map(|owned| owned.epoch.0).max().unwrap_or(0);
             let (in_use, revoked) = (ipam.slots_in_use().into_iter().collect(), ipam.revoked().into_iter().collect());
-            self.cores.push(Core { ipam: Rc::new(ipam), key, newest_epoch, in_use, revoked });
+            let (compared, superfluous) = ipam.compared();
+            self.cores.push(Core { ipam: Rc::new(ipam), key, newest_epoch, in_use, revoked, compared, superfluous });
         }
         (number, sent)
     }
@@ -456,7 +474,7 @@ impl Explorer {
                 format!("host {host} hears {text}")
             }
             Step::Revoke(number) => format!("host {host} revokes {:?}", self.victims[usize::from(number)]),
-            Step::Claim | Step::Release | Step::Admit(_) | Step::Merge | Step::Crash | Step::Lose => {
+            Step::Claim | Step::Release | Step::Admit(_) | Step::Merge | Step::Forget | Step::Crash | Step::Lose => {
                 format!("host {host}: {step:?}")
             }
         }

@@ -25,10 +25,12 @@ use crate::space::Space;
 use crate::store::Write;
 
 mod claims;
+mod forgetting;
 mod gifts;
 mod gossip;
 mod macs;
 mod naming;
+mod orphans;
 mod ownership;
 mod releases;
 mod reserving;
@@ -38,6 +40,7 @@ mod rollback;
 mod transfers;
 mod waiting;
 
+use forgetting::Forgetting;
 use reserving::Invitation;
 use waiting::{Expected, Naming, Pending, Purpose, Quest, Stage, Waiting};
 
@@ -60,6 +63,7 @@ pub struct Ipam {
     parts: Parts,
     /// How far the others' logs had come, by their own word.
     heads: BTreeMap<Identity, LogHead>,
+    forgetting: Forgetting,
     course: Course,
 }
 

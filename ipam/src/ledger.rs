@@ -18,6 +18,7 @@ use wire::{Epoch, Genesis, Hash, Identity, NetworkId, RECORD_VERSION, Range, Rec
 
 use crate::seal::hash_of;
 
+mod compaction;
 mod homecoming;
 mod inherit;
 mod parking;
@@ -62,6 +63,8 @@ pub(crate) enum Outcome {
     Known,
     /// What it extends is not held.
     Gap,
+    /// What came after it is in force, and everybody knew of that before the records between were forgotten.
+    Past,
     /// It contradicts a record in force; the range is quarantined.
     Equivocation(Range),
     /// Not a record of this ledger: its shape, its author or its epoch is wrong.
@@ -77,6 +80,10 @@ pub(crate) struct Ledger {
     chains: BTreeMap<Range, Vec<Link>>,
     hashes: BTreeMap<Hash, Range>,
     evidence: BTreeMap<Hash, Record>,
+    /// Forgotten but for what revocations name of it.
+    annals: BTreeMap<Hash, Record>,
+    /// What every pool begins with.
+    root: Hash,
     quarantine: BTreeSet<Range>,
     /// Links of slots that ended: they came home to their block.
     home: BTreeSet<Hash>,
@@ -113,6 +120,8 @@ impl Ledger {
             chains: BTreeMap::new(),
             hashes: BTreeMap::new(),
             evidence: BTreeMap::new(),
+            annals: BTreeMap::new(),
+            root,
             quarantine: BTreeSet::new(),
             home: BTreeSet::new(),
         };
@@ -132,6 +141,9 @@ impl Ledger {
         }
         if !matches!(self.shape(&body.range), Some(Shape::Block | Shape::Single)) && !self.is_pool_block(&body.range) {
             return Outcome::Refused;
+        }
+        if self.is_past(record) {
+            return Outcome::Past;
         }
         if let Some(home) = &body.home {
             return self.apply_homecoming(record, hash, home);
@@ -233,15 +245,28 @@ impl Ledger {
         ranges.iter().filter_map(|range| self.chains.get(range)).flatten().filter_map(Link::record).cloned().collect()
     }
 
-    /// The record of this hash, in force or evidence.
+    /// The record of this hash, in force, evidence or in the annals.
     pub(crate) fn record(&self, hash: &Hash) -> Option<&Record> {
         let in_force = || self.chains.get(self.hashes.get(hash)?)?.iter().find(|link| link.hash == *hash)?.record();
-        self.evidence.get(hash).or_else(in_force)
+        self.evidence.get(hash).or_else(|| self.annals.get(hash)).or_else(in_force)
     }
 
-    /// Whether the record of this hash is held, in force or as evidence.
+    /// Whether the record of this hash is held, in force, as evidence or in the annals.
     pub(crate) fn holds(&self, hash: &Hash) -> bool {
-        self.hashes.contains_key(hash) || self.evidence.contains_key(hash)
+        self.hashes.contains_key(hash) || self.evidence.contains_key(hash) || self.annals.contains_key(hash)
+    }
+
+    /// Whether the record of this hash is in no chain any more, and kept because a revocation names it.
+    pub(crate) fn is_in_annals(&self, hash: &Hash) -> bool {
+        self.annals.contains_key(hash)
+    }
+
+    /// What two routers compare: what ownership rests on, evidence, and what revocations name.
+    pub(crate) fn compared(&self, is_named: impl Fn(&Hash) -> bool) -> impl Iterator<Item = Hash> {
+        let named = self.chains.values().flatten().map(|link| link.hash).filter(is_named);
+        let essential = self.essential().map(|(hash, _)| hash);
+        let all: BTreeSet<Hash> = essential.chain(named).chain(self.annals.keys().copied()).collect();
+        all.into_iter().chain(self.evidence.keys().copied())
     }
 
     /// Whether the record of this hash contradicts one in force.

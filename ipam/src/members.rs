@@ -87,6 +87,11 @@ impl Members {
         if self.names.contains_key(&record.body.author) { Verdict::Admitted } else { Verdict::UnknownAuthor }
     }
 
+    /// Whether a revocation names the record of this hash.
+    pub(crate) fn is_named(&self, hash: &Hash) -> bool {
+        self.permitted.contains(hash)
+    }
+
     pub(crate) fn is_admitted(&self, identity: &Identity) -> bool {
         self.names.contains_key(identity)
     }

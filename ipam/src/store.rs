@@ -10,6 +10,7 @@
 //! | members | identity | its name, if known |
 //! | records | network, start, length, epoch, hash | a record in force |
 //! | evidence | hash | a record that contradicts one in force |
+//! | annals | hash | a record that nothing rests on any more, and a revocation names |
 //! | commits | hash | a committed revocation |
 //! | promises | hash of the question | the question and this router's promise |
 //! | refused | identity | the members known when it was first promised to refuse it |
@@ -50,11 +51,13 @@ pub enum Table {
     Resting = 8,
     /// Who holds which workload.
     Directory = 9,
+    /// Records that are out of force and that a revocation names.
+    Annals = 10,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Meta,
         Self::Members,
         Self::Records,
@@ -65,6 +68,7 @@ impl Table {
         Self::Leases,
         Self::Resting,
         Self::Directory,
+        Self::Annals,
     ];
 
     /// Its name in the store.
@@ -81,6 +85,7 @@ impl Table {
             Self::Leases => "ipam-leases",
             Self::Resting => "ipam-resting",
             Self::Directory => "ipam-directory",
+            Self::Annals => "ipam-annals",
         }
     }
 }
@@ -151,6 +156,10 @@ impl Write {
 
     pub(crate) fn evidence_gone(record: &Record) -> Self {
         Self::delete(Table::Evidence, crate::ledger::hash_of_record(record).0.to_vec())
+    }
+
+    pub(crate) fn annals(record: &Record) -> Self {
+        Self::put(Table::Annals, crate::ledger::hash_of_record(record).0.to_vec(), record)
     }
 
     pub(crate) fn commit(hash: Hash, order: u64, commit: &Commit) -> Self {
@@ -282,6 +291,7 @@ pub(crate) struct Contents {
     pub(crate) members: Vec<(Identity, Option<PeerName>)>,
     pub(crate) records: Vec<Record>,
     pub(crate) evidence: Vec<Record>,
+    pub(crate) annals: Vec<Record>,
     pub(crate) commits: Vec<(u64, Commit)>,
     pub(crate) promises: Vec<(Hash, Ask, Promise)>,
     pub(crate) refused: Vec<(Identity, Vec<Identity>)>,
@@ -312,6 +322,7 @@ impl Contents {
             Table::Members => self.members.push(value_of(value)?),
             Table::Records => self.records.push(value_of(value)?),
             Table::Evidence => self.evidence.push(value_of(value)?),
+            Table::Annals => self.annals.push(value_of(value)?),
             Table::Commits => self.commits.push(value_of(value)?),
             Table::Promises => {
                 let (ask, promise): (Ask, Promise) = value_of(value)?;

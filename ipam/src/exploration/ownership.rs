@@ -14,6 +14,7 @@ fn plan() -> Plan {
         times: 1,
         loss: Loss::Never,
         merges: false,
+        forgets: false,
         crashes: 0,
         workload: None,
         one_name: false,
@@ -98,4 +99,10 @@ fn i_two_revocations_at_once_give_no_duplicate() {
     for revocations in [&[(0, 2), (1, 2)], &[(0, 2), (1, 3)], &[(1, 0), (2, 3)], &[(1, 0), (2, 1)]] {
         assert_none(&explore(Plan { hosts: 4, epochs: 1, revocations, times: 2, limit: 15_000, ..plan() }), 5);
     }
+}
+
+/// What is superfluous is forgotten whenever all hold the same, before, between and after.
+#[test]
+fn j_a_revocation_of_what_was_forgotten_gives_no_duplicate() {
+    assert_none(&explore(Plan { forgets: true, epochs: 4, revocations: &[(0, 1), (2, 0)], ..plan() }), 6);
 }

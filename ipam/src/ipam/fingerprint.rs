@@ -61,6 +61,19 @@ impl Ipam {
         self.merge_homes(std::time::Duration::ZERO, now);
     }
 
+    pub(crate) fn forget_at_once(&mut self) {
+        self.forget(&self.ledger.superfluous());
+    }
+
+    /// What this router compares with others, as a number, and whether it holds what it might forget.
+    pub(crate) fn compared(&self) -> (u64, bool) {
+        let mut hasher = DefaultHasher::new();
+        let is_named = |hash: &wire::Hash| self.members.is_named(hash);
+        self.ledger.compared(is_named).collect::<BTreeSet<_>>().hash(&mut hasher);
+        self.revocations.commits.keys().for_each(|hash| hash.hash(&mut hasher));
+        (hasher.finish(), !self.ledger.superfluous().is_empty())
+    }
+
     pub(crate) fn connected_peers(&self) -> Vec<Identity> {
         self.members.connected().collect()
     }

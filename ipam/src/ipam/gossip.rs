@@ -43,6 +43,7 @@ impl Ipam {
         self.course.gossip_at = now + self.config.gossip;
         self.course.turns = 0;
         self.merge_homes(MOVES_WINDOW, now);
+        self.forget_what_all_are_past();
         self.settle_names(now);
         self.meet_all_expected(now);
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
@@ -83,7 +84,9 @@ impl Ipam {
     pub(super) fn handle_digest(&mut self, from: Identity, theirs: &[u64]) {
         let ours = self.digest();
         if let [summary] = theirs {
-            if *summary != summary_of(&ours) {
+            if *summary == summary_of(&ours) {
+                self.forgetting.note_equal(from);
+            } else {
                 self.send_digest(from);
             }
             return;
@@ -210,7 +213,7 @@ impl Ipam {
     }
 
     fn item_hashes(&self) -> impl Iterator<Item = Hash> {
-        let records = self.ledger.records().map(|(hash, _)| hash);
+        let records = self.ledger.compared(|hash| self.members.is_named(hash));
         records.chain(self.directory.hashes()).chain(self.revocations.commits.keys().copied())
     }
 

@@ -85,8 +85,9 @@ impl Ipam {
             return Taken::Nothing;
         }
         let outcome = self.ledger.apply(record);
-        let takes_effect = matches!(outcome, Outcome::Applied | Outcome::Equivocation(_));
-        if takes_effect && record.body.author == self.config.identity {
+        // What this router forgot of its own lies before what it holds.
+        let is_news = matches!(outcome, Outcome::Applied | Outcome::Equivocation(_) | Outcome::Gap);
+        if is_news && record.body.author == self.config.identity {
             // Written here, and not remembered here.
             self.become_rolled_back();
         }
@@ -105,11 +106,12 @@ impl Ipam {
                 self.alarm(Alarm::Equivocation { range, author: record.body.author });
                 if in_force { Taken::InForce } else { Taken::Nothing }
             }
-            Outcome::Known | Outcome::Refused => Taken::Nothing,
+            Outcome::Known | Outcome::Past | Outcome::Refused => Taken::Nothing,
         }
     }
 
     fn note_applied(&mut self, record: &Record, now: Instant) {
+        self.forgetting.note_change();
         self.outbox.write(Write::record(record));
         let range = record.body.range;
         // What others moved may be long past when it is heard of here.

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use wire::{ClusterId, DecodeError, GENESIS_VERSION, Identity, NetworkId, RECORD_VERSION, decode, encode};
+use wire::{ClusterId, DecodeError, GENESIS_VERSION, Identity, NetworkId, RECORD_VERSION, Record, decode, encode};
 
+use super::forgetting::Forgetting;
 use super::ownership::Gain;
 use super::{Course, Health, Ipam, Waiting};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::lease::{LeaseState, Leases};
-use crate::ledger::{Ledger, Parking, order_of};
+use crate::ledger::{Ledger, Outcome, Parking, hash_of_record, order_of};
 use crate::members::Members;
 use crate::moving::Moves;
 use crate::outbox::Outbox;
@@ -106,8 +107,8 @@ struct Snapshot {
 }
 
 /// Tables that say what the cluster knows, rather than what one host does.
-const OF_THE_CLUSTER: [Table; 6] =
-    [Table::Members, Table::Records, Table::Evidence, Table::Commits, Table::Refused, Table::Directory];
+const OF_THE_CLUSTER: [Table; 7] =
+    [Table::Members, Table::Records, Table::Evidence, Table::Annals, Table::Commits, Table::Refused, Table::Directory];
 
 /// The store of the router that founds a cluster: to be written once, before the first [`Ipam::new`].
 #[must_use]
@@ -130,9 +131,8 @@ pub fn adopt_snapshot(config: &Config, bytes: &[u8], now: Instant) -> Result<Vec
     }
     let rows: Vec<_> = snapshot.rows.into_iter().filter(|row| OF_THE_CLUSTER.contains(&row.table)).collect();
     let contents = Contents::read(&rows, now).map_err(|row| SnapshotError::NotAuthentic { table: row.table })?;
-    let forged =
-        |record: &&wire::Record| !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature);
-    if contents.records.iter().chain(&contents.evidence).find(forged).is_some() {
+    let forged = |record: &&Record| !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature);
+    if contents.records.iter().chain(&contents.evidence).chain(&contents.annals).find(forged).is_some() {
         return Err(SnapshotError::NotAuthentic { table: Table::Records });
     }
     if contents.entries.iter().any(|entry| !crate::directory::is_authentic(entry)) {
@@ -184,6 +184,7 @@ impl Ipam {
             outbox: Outbox::new(stored),
             parts: Parts::default(),
             heads: BTreeMap::new(),
+            forgetting: Forgetting::default(),
             course: Course {
                 health: Health::Working,
                 started: now,
@@ -208,6 +209,7 @@ impl Ipam {
         for (victim, members) in contents.refused {
             self.members.refuse(victim, members);
         }
+        contents.annals.iter().for_each(|record| self.ledger.note_in_annals(record));
         let mut permitted = self.fill_ledger(contents.records, contents.commits);
         for record in &contents.evidence {
             self.ledger.restore_evidence(record);
@@ -234,13 +236,14 @@ impl Ipam {
     /// Replays the ledger: every record has a higher epoch than what it extends, and so has every inheritance.
     fn fill_ledger(
         &mut self,
-        mut records: Vec<wire::Record>,
+        mut records: Vec<Record>,
         commits: Vec<(u64, wire::message::Commit)>,
     ) -> BTreeSet<wire::Hash> {
         let mut permitted = BTreeSet::new();
         records.sort_by_cached_key(order_of);
+        let stored: BTreeSet<_> = records.iter().map(hash_of_record).collect();
         for (_, commit) in commits {
-            records.retain(|record| self.ledger.apply(record) == crate::ledger::Outcome::Gap);
+            self.put_back(&mut records, &stored);
             let Some(decision) = prove(&commit, self.config.rules) else { continue };
             self.ledger.inherit(&decision.victims, &decision.members);
             self.members.revoke(&decision.victims, &BTreeSet::new());
@@ -251,10 +254,17 @@ impl Ipam {
                 self.course.health = Health::Revoked;
             }
         }
-        for record in &records {
-            self.ledger.apply(record);
-        }
+        self.put_back(&mut records, &stored);
         permitted
+    }
+
+    /// Puts records in force again, as far as they are not to come after a revocation. What was forgotten between them may
+    /// have left one with a lower epoch to rest on one with a higher.
+    fn put_back(&mut self, records: &mut Vec<Record>, stored: &BTreeSet<wire::Hash>) {
+        let mut before = usize::MAX;
+        while std::mem::replace(&mut before, records.len()) > records.len() {
+            records.retain(|record| self.ledger.put_stored(record, stored) == Outcome::Gap);
+        }
     }
 
     /// Finds the slots that are this host's, and the leases whose slots are not.

@@ -10,11 +10,9 @@ use wire::{Hash, Identity, RECORD_VERSION, Record};
 
 use super::ownership::Gain;
 use super::{Health, Ipam};
-use crate::config::{Counted, Hold};
-use crate::directory::key_of;
+use crate::config::Counted;
 use crate::event::{Alarm, Event, RequestId};
-use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
-use crate::ledger::{hash_of_record, order_of};
+use crate::ledger::{Outcome, hash_of_record, order_of};
 use crate::outbox::To;
 use crate::revoke::{
     Asking, Decision, INCOMPLETE_MAX, Request, RevokeError, hash_of_ask, hash_of_commit, is_promise_on, missing, prove,
@@ -355,7 +353,9 @@ impl Ipam {
         let mut todo = named;
         todo.sort_by_cached_key(|record| order_of(record));
         for record in todo {
-            ledger.apply(record);
+            if ledger.apply(record) == Outcome::Past {
+                ledger.note_in_annals(record);
+            }
         }
         if !decision.records.iter().all(|hash| ledger.holds(hash)) {
             return self.wait_for_what_is_missing(hash, commit);
@@ -365,6 +365,7 @@ impl Ipam {
         let gone: Vec<_> = gone.into_iter().chain(settled).collect();
         let inherited = ledger.inherit(&decision.victims, &decision.members);
         self.ledger = ledger;
+        self.forgetting.note_change();
         let permitted = decision.records.iter().filter(|hash| self.ledger.holds(hash)).copied().collect();
         self.members.revoke(&decision.victims, &permitted);
         for record in &gone {
@@ -373,8 +374,11 @@ impl Ipam {
         }
         let kept: Vec<_> = permitted.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
         for record in &kept {
-            if self.ledger.is_evidence(&hash_of_record(record)) {
+            let hash = hash_of_record(record);
+            if self.ledger.is_evidence(&hash) {
                 self.outbox.write(Write::evidence(record));
+            } else if self.ledger.is_in_annals(&hash) {
+                self.outbox.write(Write::annals(record));
             } else {
                 self.outbox.write(Write::record(record));
                 self.outbox.write(Write::evidence_gone(record));
@@ -413,44 +417,6 @@ impl Ipam {
         if self.revocations.incomplete.len() < INCOMPLETE_MAX {
             self.revocations.incomplete.insert(hash, commit);
         }
-    }
-
-    /// Keeps the victims' addresses that this host inherits for the workloads that had them.
-    pub(super) fn hold_for_orphans(&mut self, victim: Identity, now: Instant) {
-        let lines: Vec<_> = self.directory.lines_of(victim).cloned().collect();
-        for line in lines {
-            let elsewhere = self.directory.current(&key_of(&line), &self.ledger).is_some();
-            let used =
-                self.leases.of_key(&key_of(&line)).is_some() || self.leases.of_slot(line.network, line.slot).is_some();
-            let assignable = self.network(line.network).is_some_and(|network| network.is_assignable(line.slot));
-            let Some(holding) = self.ledger.owner(line.network, line.slot) else { continue };
-            if elsewhere || used || !assignable || !self.is_mine(line.network, line.slot) {
-                continue;
-            }
-            let hold = Hold::from_seconds(line.hold_s);
-            self.space_of(line.network).forget(line.slot);
-            self.keep_lease(Lease {
-                attachment: Attachment { network: line.network, container_id: line.container_id, ifname: line.ifname },
-                workload: line.workload,
-                stickiness: Stickiness::Sticky,
-                slot: line.slot,
-                epoch: holding.epoch,
-                mac: line.mac,
-                hold,
-                state: LeaseState::held(hold, now),
-                since: now,
-                place: Place::default(),
-            });
-        }
-    }
-
-    fn become_revoked(&mut self, now: Instant) {
-        self.course.health = self.course.health.max(Health::Revoked);
-        let active: Vec<_> = self.leases.iter().filter(|lease| lease.state == LeaseState::Active).cloned().collect();
-        for lease in active {
-            self.fence(lease, now);
-        }
-        self.outbox.event(Event::RevokedHere);
     }
 
     /// Tries revocations again for which a record was missing.

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod failures;
+mod forgetting;
 mod gossip;
 mod interrupted;
 mod leases;

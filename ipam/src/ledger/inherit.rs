@@ -56,7 +56,8 @@ impl Ledger {
         }
         let mut links = self.take_links();
         links.sort_by_key(|(_, link)| link.order());
-        let gone = links.into_iter().filter_map(|(range, link)| self.put_back(range, link, &keep));
+        let stored = links.iter().map(|(_, link)| link.hash).collect();
+        let gone = links.into_iter().filter_map(|(range, link)| self.put_back(range, link, &stored, &keep));
         let gone: Vec<_> = gone.collect();
         gone.into_iter().chain(dropped).collect()
     }
@@ -75,14 +76,15 @@ impl Ledger {
         let mut links = self.take_links();
         links.extend(theirs.into_iter().map(|record| (record.body.range, Link::signed(record))));
         links.sort_by_key(|(_, link)| link.order());
+        let stored = links.iter().map(|(_, link)| link.hash).collect();
         let mut gone = Vec::new();
         for (range, link) in links {
             let Source::Signed(record) = &link.source else {
-                gone.extend(self.put_back(range, link, &|_, _| true));
+                gone.extend(self.put_back(range, link, &stored, &|_, _| true));
                 continue;
             };
             let before = victims.contains(&record.body.author).then(|| self.quarantine.clone());
-            let outcome = self.apply(record);
+            let outcome = self.put_stored(record, &stored);
             let mut counts = matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Equivocation(_));
             if let Some(before) = before {
                 self.quarantine = before;
@@ -108,12 +110,21 @@ impl Ledger {
     }
 
     /// Puts a link back if it is to be kept and still extends something; otherwise returns its record.
-    fn put_back(&mut self, range: Range, link: Link, keep: &impl Fn(&Hash, &Record) -> bool) -> Option<Record> {
+    fn put_back(
+        &mut self,
+        range: Range,
+        link: Link,
+        stored: &BTreeSet<Hash>,
+        keep: &impl Fn(&Hash, &Record) -> bool,
+    ) -> Option<Record> {
         match &link.source {
             Source::Genesis => None,
             Source::Signed(record) => {
                 let stays = keep(&link.hash, record)
-                    && matches!(self.apply(record), Outcome::Applied | Outcome::Known | Outcome::Equivocation(_));
+                    && matches!(
+                        self.put_stored(record, stored),
+                        Outcome::Applied | Outcome::Known | Outcome::Equivocation(_)
+                    );
                 (!stays).then(|| record.clone())
             }
             Source::Inherited { previous } => {

@@ -7,6 +7,8 @@ use super::*;
 use crate::seal::sign;
 use crate::stage::{genesis, identity, signing_key};
 
+mod compaction;
+
 fn range(start: u32, length: u32) -> Range {
     Range { network: NetworkId::DEFAULT, start: Slot(start), length }
 }
@@ -263,7 +265,7 @@ fn taken<'a>(records: impl Iterator<Item = &'a Record>) -> Ledger {
                 Outcome::Gap => {
                     parking.park(record);
                 }
-                Outcome::Known | Outcome::Refused | Outcome::Equivocation(_) => {}
+                Outcome::Known | Outcome::Past | Outcome::Refused | Outcome::Equivocation(_) => {}
             }
         }
     }
