@@ -43,7 +43,7 @@ pub(crate) fn attach(add: &mut Add, delegate: Option<&Delegate>) -> Result<Outco
     let decided = delegate.add()?;
     add.take_over(decided).and_then(|()| attach_leased(add, &netns)).inspect_err(|fault| {
         if fault.code != Code::Duplicate {
-            delegate.undo();
+            delegate.take_back();
         }
     })
 }

@@ -78,7 +78,7 @@ pub fn read(lookup: Lookup<'_>, stdin: impl Read) -> Result<(), Value> {
 fn carry_out(call: Call) -> Result<(), Fault> {
     let Call { version, request, delegate } = call;
     let pass_on = |verb| delegate.as_ref().map_or(Ok(()), |delegate| delegate.call(verb));
-    let give_back = || delegate.iter().for_each(Delegate::undo);
+    let give_back = || delegate.iter().for_each(Delegate::give_back);
     match request {
         Request::Banner => {
             note(&format!(

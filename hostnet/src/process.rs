@@ -1,4 +1,4 @@
-//! What others may see of this process.
+//! Processes: what others may see of this one, and the end of one that it has started.
 //!
 //! Keeps the memory of a process that holds keys out of core dumps and other users' debuggers. Knows no key.
 
@@ -12,6 +12,15 @@ pub fn forbid_dumps() -> io::Result<()> {
     sys::set_dumpable(0)
 }
 
+/// Kills a process group: whoever leads it, and all that it has started.
+///
+/// # Errors
+/// There is no such group, or it is another user's.
+pub fn kill_group(leader: u32) -> io::Result<()> {
+    let group = i32::try_from(leader).ok().filter(|leader| *leader > 1).ok_or(io::ErrorKind::InvalidInput)?;
+    sys::kill(-group, libc::SIGKILL)
+}
+
 /// One function per system call.
 #[expect(unsafe_code, reason = "system calls")]
 mod sys {
@@ -22,10 +31,31 @@ mod sys {
         let rc = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable) };
         if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+
+    pub(super) fn kill(target: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
+        // SAFETY: `kill` takes two numbers and no pointer.
+        let rc = unsafe { libc::kill(target, signal) };
+        if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_group_goes_with_all_that_its_leader_has_started() {
+        let mut command = Command::new("sh");
+        let child = command.args(["-c", "sleep 1000 & wait"]).process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        super::kill_group(child.id()).unwrap();
+        // Its end comes when nobody has stdout open any more: the sleeper neither.
+        assert!(!child.wait_with_output().unwrap().status.success());
+        for nobody in [0, 1, u32::MAX] {
+            super::kill_group(nobody).unwrap_err();
+        }
+    }
+
     #[test]
     fn a_process_that_forbids_dumps_belongs_to_root_in_proc() {
         super::forbid_dumps().unwrap();

@@ -57,3 +57,19 @@ fn one_that_is_not_there_is_named() {
     let fault = Delegate::find("absent", b"", &|_| Some("/nowhere:/neither".into())).unwrap_err();
     assert!(fault.message.contains("absent") && fault.details.unwrap().contains("/neither"));
 }
+
+#[test]
+fn one_that_hangs_is_stopped_with_all_that_it_has_started() {
+    // A child of its that keeps its pipe open, and one that never reads what it is given.
+    for script in ["sleep 1000 & sleep 1000", "sleep 1000 & exit 0", "exec sleep 1000", "exec yes"] {
+        let (folder, delegate) = plugin(script);
+        let fault = delegate.run("ADD", Duration::from_millis(500)).unwrap_err();
+        let spewed = script.contains("yes");
+        assert_eq!(fault.code, if spewed { Code::Config } else { Code::TryAgain }, "{script}: {fault:?}");
+        assert!(fault.message.contains("other"), "{script}: {fault:?}");
+        assert_eq!(verbs(&folder), "ADD\n", "{script}");
+    }
+    let (_folder, deaf) = plugin("exec sleep 1000 <&-");
+    let long = Delegate { stdin: vec![b' '; 1 << 20], ..deaf };
+    assert_eq!(long.run("STATUS", Duration::from_millis(300)).unwrap_err().code, Code::NotAvailable);
+}
