@@ -20,6 +20,8 @@ use crate::wishes::{mac_text, parse_mac};
 struct Promised {
     mac: Option<[u8; 6]>,
     mtu_bytes: Option<u64>,
+    /// Of the host's end.
+    host_mtu_bytes: Option<u64>,
     addresses: Vec<Prefix>,
     routes: Vec<(Prefix, Option<IpAddr>)>,
 }
@@ -27,13 +29,13 @@ struct Promised {
 /// Carries out a CHECK.
 pub(crate) fn check(check: &Check) -> Result<(), Fault> {
     let target = &check.target;
-    let promised = Promised::of(&check.previous, &target.ifname)?;
+    let promised = Promised::of(&check.previous, target)?;
     let netns = Netns::open(&check.netns)?;
     let lease = router::call(&target.place, router::ADD_WITHIN, |client| client.check(target.attachment()));
     let lease = lease.map_err(|wrong| lease_fault(target, wrong))?;
     let observed = veth::observe(&netns, &target.ifname, &target.host_interface(), &lease.bridge)?;
     let mut missing = inside(target, &promised, &lease, &observed);
-    missing.extend(outside(target, &lease, &observed));
+    missing.extend(outside(target, &promised, &lease, &observed));
     if missing.is_empty() {
         return Ok(());
     }
@@ -42,7 +44,7 @@ pub(crate) fn check(check: &Check) -> Result<(), Fault> {
 
 /// Reads what a CHECK would compare.
 pub(crate) fn read(check: &Check) -> Result<(), Fault> {
-    Promised::of(&check.previous, &check.target.ifname).map(|_| ())
+    Promised::of(&check.previous, &check.target).map(|_| ())
 }
 
 /// As an IPAM plugin: is the address still the attachment's?
@@ -52,20 +54,27 @@ pub(crate) fn verify(target: &Target) -> Result<(), Fault> {
 }
 
 impl Promised {
-    fn of(result: &Value, ifname: &str) -> Result<Self, Fault> {
+    fn of(result: &Value, target: &Target) -> Result<Self, Fault> {
+        let ifname = &target.ifname;
         let interfaces = list(result, "interfaces");
+        let named = |interface: &Value, name: &str| interface.get("name").and_then(Value::as_str) == Some(name);
         let is_ours = |interface: &&Value| {
-            interface.get("name").and_then(Value::as_str) == Some(ifname)
+            named(interface, ifname)
                 && interface.get("sandbox").and_then(Value::as_str).is_some_and(|sandbox| !sandbox.is_empty())
         };
         let Some(position) = interfaces.iter().position(|interface| is_ours(&interface)) else {
             return Err(Fault::new(Code::Config, format!("prevResult has no interface {ifname} in a sandbox")));
         };
         let ours = interfaces.get(position);
+        let host = interfaces.iter().find(|interface| named(interface, &target.host_interface()));
+        let mtu = |interface: Option<&Value>| {
+            interface.and_then(|interface| interface.get("mtu")).and_then(Value::as_u64).filter(|mtu| *mtu > 0)
+        };
         let text = |key| ours.and_then(|ours| ours.get(key)).and_then(Value::as_str);
         Ok(Self {
             mac: text("mac").and_then(|mac| parse_mac(&mac.to_ascii_lowercase())),
-            mtu_bytes: ours.and_then(|ours| ours.get("mtu")).and_then(Value::as_u64).filter(|mtu| *mtu > 0),
+            mtu_bytes: mtu(ours),
+            host_mtu_bytes: mtu(host),
             addresses: list(result, "ips").iter().filter_map(|ip| address_at(ip, position)).collect(),
             routes: list(result, "routes").iter().filter_map(route).collect(),
         })
@@ -78,9 +87,7 @@ fn inside(target: &Target, promised: &Promised, lease: &Lease, observed: &Observ
         return vec![format!("the interface {} is missing in the container", target.ifname)];
     };
     let mut missing = mac(container, promised, lease);
-    if let Some(mtu_bytes) = promised.mtu_bytes.filter(|mtu| *mtu != u64::from(container.mtu_bytes)) {
-        missing.push(format!("the MTU of {} is {}, not {mtu_bytes}", target.ifname, container.mtu_bytes));
-    }
+    missing.extend(other_mtu(container, promised.mtu_bytes));
     let leased = Prefix { address: lease.address.address.into(), length: lease.address.prefix };
     let leased6 = lease.address6.map(|six| Prefix { address: six.address.into(), length: six.prefix });
     let mut addresses: Vec<_> = [Some(leased), leased6].into_iter().flatten().collect();
@@ -114,7 +121,7 @@ fn mac(container: &Link, promised: &Promised, lease: &Lease) -> Vec<String> {
 }
 
 /// What is wrong on the host.
-fn outside(target: &Target, lease: &Lease, observed: &Observed) -> Vec<String> {
+fn outside(target: &Target, promised: &Promised, lease: &Lease, observed: &Observed) -> Vec<String> {
     let interface = target.host_interface();
     let (Some(host), Some(bridge)) = (&observed.host, &observed.bridge) else {
         let missing = if observed.host.is_none() { &interface } else { &lease.bridge };
@@ -123,10 +130,24 @@ fn outside(target: &Target, lease: &Lease, observed: &Observed) -> Vec<String> {
     if host.controller != Some(bridge.index) {
         return vec![format!("{interface} is not a port of the bridge {}", lease.bridge)];
     }
-    match observed.port {
-        Port::Open => Vec::new(),
-        Port::Fenced => vec![format!("the port {interface} lets nothing pass")],
+    let mut missing = Vec::new();
+    if observed.port == Port::Fenced {
+        missing.push(format!("the port {interface} lets nothing pass"));
     }
+    missing.extend(other_mtu(host, promised.host_mtu_bytes));
+    if parse_mac(&lease.mac).is_some_and(|mac| !observed.macs.contains(&mac)) {
+        missing.push(format!("the bridge {} has no forwarding entry for {} at {interface}", bridge.name, lease.mac));
+    }
+    let gateways = [Some(lease.gateway.into()), lease.gateway6.map(IpAddr::from)];
+    let has = |gateway: IpAddr| bridge.addresses.iter().any(|prefix| prefix.address == gateway);
+    let lost = gateways.into_iter().flatten().filter(|gateway| !has(*gateway));
+    missing.extend(lost.map(|gateway| format!("the bridge {} has lost the gateway's address {gateway}", bridge.name)));
+    missing
+}
+
+fn other_mtu(link: &Link, promised: Option<u64>) -> Option<String> {
+    let promised = promised.filter(|mtu| *mtu != u64::from(link.mtu_bytes))?;
+    Some(format!("the MTU of {} is {}, not {promised}", link.name, link.mtu_bytes))
 }
 
 fn is_there((destination, gateway): &(Prefix, Option<IpAddr>), routes: &[Route]) -> bool {

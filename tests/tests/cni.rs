@@ -368,12 +368,33 @@ fn check_names_what_is_missing() -> Result<()> {
     let check = |result: &Value| sandbox.call("CHECK", &[], &with(conf("1.0.0"), &json!({"prevResult": result})));
     check(&result)?.ok()?;
     refuses(&sandbox.call("CHECK", &[], &conf("1.0.0"))?, 7, &["prevResult"])?;
+    let port = result["interfaces"][1]["name"].as_str().context("no port")?;
+    let mac = result["interfaces"][2]["mac"].as_str().context("no MAC")?;
+    for (damage, repair, named) in [
+        (
+            format!("bridge fdb del {mac} dev {port} master"),
+            format!("bridge fdb add {mac} dev {port} master static"),
+            mac,
+        ),
+        (
+            "ip address del 10.32.0.1/12 dev raddle0".into(),
+            "ip address add 10.32.0.1/12 dev raddle0".into(),
+            "10.32.0.1",
+        ),
+        (format!("ip link set {port} down"), format!("ip link set {port} up"), port),
+    ] {
+        host.run(&["sh", "-c", &damage])?.ok()?;
+        refuses(&check(&result)?, 106, &[named]).with_context(|| damage.clone())?;
+        host.run(&["sh", "-c", &repair])?.ok()?;
+        sandbox.run(&["ip", "route", "replace", "default", "via", "10.32.0.1"]).ok();
+        until(&repair, WAIT, || Ok(check(&result)?.is_ok().then_some(())))?;
+    }
     let mut tuned = result.clone();
     tuned["interfaces"][2]["mac"] = json!("02:11:22:33:44:55");
     refuses(&check(&tuned)?, 106, &["capability"])?;
     sandbox.run(&["ip", "route", "del", "default"])?.ok()?;
     refuses(&check(&result)?, 106, &["0.0.0.0/0"])?;
-    let (address, port) = (address(&result)?, result["interfaces"][1]["name"].as_str().context("no port")?);
+    let address = address(&result)?;
     host.run(&["ip", "link", "set", port, "nomaster"])?.ok()?;
     refuses(&check(&result)?, 106, &[port])?;
     sandbox.run(&["ip", "address", "flush", "dev", "eth0"])?.ok()?;

@@ -40,9 +40,10 @@ fn result() -> Value {
         "cniVersion": "1.1.0",
         "interfaces": [
             {"name": "raddle0", "mac": "02:00:00:00:00:01"},
+            {"name": target().host_interface(), "mac": "fe:00:00:00:00:05", "mtu": 1389},
             {"name": "eth0", "mac": "02:00:00:00:00:05", "mtu": 1389, "sandbox": "/run/netns/c1"},
         ],
-        "ips": [{"address": "10.32.0.5/12", "interface": 1}, {"address": "192.0.2.1/24", "interface": 0}],
+        "ips": [{"address": "10.32.0.5/12", "interface": 2}, {"address": "192.0.2.1/24", "interface": 0}],
         "routes": [{"dst": "0.0.0.0/0", "gw": GATEWAY}, {"dst": "198.51.100.0/24"}],
     })
 }
@@ -71,14 +72,15 @@ fn observed() -> Observed {
         ],
         host: Some(link(9, &target().host_interface(), Some(3))),
         port: Port::Open,
-        bridge: Some(link(3, "raddle0", None)),
+        macs: vec![[2, 0, 0, 0, 0, 5]],
+        bridge: Some(Link { addresses: vec!["10.32.0.1/12".parse().unwrap()], ..link(3, "raddle0", None) }),
     }
 }
 
 fn missing(result: &Value, observed: &Observed) -> String {
-    let promised = Promised::of(result, "eth0").unwrap();
+    let promised = Promised::of(result, &target()).unwrap();
     let mut missing = inside(&target(), &promised, &lease(), observed);
-    missing.extend(outside(&target(), &lease(), observed));
+    missing.extend(outside(&target(), &promised, &lease(), observed));
     missing.join("; ")
 }
 
@@ -90,7 +92,7 @@ fn what_is_as_it_was_is_fine() {
 #[test]
 fn whatever_is_missing_is_named() {
     type Damage = fn(&mut Observed);
-    let cases: [(Damage, &str); 9] = [
+    let cases: [(Damage, &str); 12] = [
         (|observed| observed.container = None, "eth0 is missing"),
         (|observed| observed.host = None, "rd"),
         (|observed| observed.bridge = None, "raddle0 is missing"),
@@ -99,6 +101,9 @@ fn whatever_is_missing_is_named() {
         (|observed| observed.host.as_mut().unwrap().controller = None, "not a port of the bridge raddle0"),
         (|observed| observed.container.as_mut().unwrap().addresses.clear(), "10.32.0.5/12"),
         (|observed| observed.container.as_mut().unwrap().mtu_bytes = 900, "900, not 1389"),
+        (|observed| observed.host.as_mut().unwrap().mtu_bytes = 900, "MTU of rd"),
+        (|observed| observed.macs.clear(), "no forwarding entry for 02:00:00:00:00:05"),
+        (|observed| observed.bridge.as_mut().unwrap().addresses.clear(), "gateway's address 10.32.0.1"),
         (|observed| observed.container.as_mut().unwrap().mac = Some([2, 0, 0, 0, 0, 9]), "\"mac\" capability"),
     ];
     for (damage, expected) in cases {
@@ -112,7 +117,7 @@ fn whatever_is_missing_is_named() {
 #[test]
 fn a_mac_that_a_later_plugin_has_set_cannot_work() {
     let mut result = result();
-    result["interfaces"][1]["mac"] = json!("02:AA:00:00:00:09");
+    result["interfaces"][2]["mac"] = json!("02:AA:00:00:00:09");
     let said = missing(&result, &observed());
     assert!(said.contains("02:aa:00:00:00:09") && said.contains("\"mac\" capability"), "{said}");
 }
@@ -120,14 +125,14 @@ fn a_mac_that_a_later_plugin_has_set_cannot_work() {
 #[test]
 fn a_result_without_our_interface_is_not_our_result() {
     for result in [json!({}), json!({"interfaces": 7}), json!({"interfaces": [{"name": "eth0"}]})] {
-        assert_eq!(Promised::of(&result, "eth0").unwrap_err().code, Code::Config, "{result}");
+        assert_eq!(Promised::of(&result, &target()).unwrap_err().code, Code::Config, "{result}");
     }
 }
 
 #[test]
 fn entries_that_nobody_understands_promise_nothing() {
     let mut result = result();
-    result["ips"] = json!([7, {"address": "x", "interface": 1}, {"interface": 1}]);
+    result["ips"] = json!([7, {"address": "x", "interface": 2}, {"interface": 2}]);
     result["routes"] = json!({"dst": "x"});
     assert_eq!(missing(&result, &observed()), "");
 }

@@ -4,8 +4,10 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel's enums grow with every release")]
 
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::RouteMessage;
 
 use super::{AttachError, Port, Route};
@@ -25,6 +27,8 @@ pub struct Observed {
     pub host: Option<Link>,
     /// Whether the host's end lets frames pass.
     pub port: Port,
+    /// The MACs that the bridge always looks for behind the host's end.
+    pub macs: Vec<[u8; 6]>,
     /// The bridge.
     pub bridge: Option<Link>,
 }
@@ -36,15 +40,18 @@ pub struct Observed {
 pub fn observe(netns: &Netns, ifname: &str, host_interface: &str, bridge: &str) -> Result<Observed, AttachError> {
     let mut netlink = Netlink::open().map_err(NetlinkError::at("open a netlink socket"))?;
     let host = netlink.link(host_interface).map_err(NetlinkError::at("find the host's end"))?;
-    let bridge = netlink.link(bridge).map_err(NetlinkError::at("find the bridge"))?;
+    let bridge = link::find(&mut netlink, bridge)?;
+    let host = host.as_ref();
+    let macs = host.map_or_else(|| Ok(Vec::new()), |host| macs_behind(&mut netlink, host.header.index))?;
     let (container, routes) = netns.run(|| look_inside(ifname))??;
-    let open = host.as_ref().is_some_and(forwards);
+    let open = host.is_some_and(forwards);
     Ok(Observed {
         container,
         routes,
-        host: host.as_ref().map(Link::of),
+        host: host.map(Link::of),
         port: if open { Port::Open } else { Port::Fenced },
-        bridge: bridge.as_ref().map(Link::of),
+        macs,
+        bridge,
     })
 }
 
@@ -62,6 +69,29 @@ fn look_inside(ifname: &str) -> Result<(Option<Link>, Vec<Route>), NetlinkError>
     });
     let routes = routes.collect();
     Ok((Some(container), routes))
+}
+
+/// What no learning has put there and no ageing takes away.
+fn macs_behind(netlink: &mut Netlink, port: u32) -> Result<Vec<[u8; 6]>, NetlinkError> {
+    let mut question = NeighbourMessage::default();
+    question.header.family = AddressFamily::Bridge;
+    let answers = netlink
+        .dump(RouteNetlinkMessage::GetNeighbour(question))
+        .map_err(NetlinkError::at("list the bridge's forwarding entries"))?;
+    let macs = answers.iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewNeighbour(entry) if entry.header.ifindex == port => mac_of(entry),
+        _ => None,
+    });
+    Ok(macs.collect())
+}
+
+fn mac_of(entry: &NeighbourMessage) -> Option<[u8; 6]> {
+    entry.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(mac) if entry.header.state == NeighbourState::Noarp => {
+            mac.as_slice().try_into().ok()
+        }
+        _ => None,
+    })
 }
 
 fn route_of(message: &RouteMessage, interface: u32) -> Option<Route> {
