@@ -97,7 +97,10 @@ fn lease(add: &Add) -> Result<Lease, Fault> {
         cni_network: target.cni_network.clone(),
         container_id: target.container_id.clone(),
         ifname: target.ifname.clone(),
-        netns: Some(add.netns.clone()),
+        // The router stands somewhere else.
+        netns: Some(
+            std::path::absolute(&add.netns).map_or_else(|_| add.netns.clone(), |path| path.display().to_string()),
+        ),
         workload: add.wishes.workload.clone(),
         sticky: add.wishes.workload.is_some(),
         address: add.wishes.address,

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::environment::{Lookup, is_identifier};
 use crate::fault::{Code, Fault};
+use crate::note;
 use crate::version::Version;
 
 /// A configuration whose version and name are known to be good; the rest is read as a verb needs it.
@@ -103,16 +104,36 @@ impl Config {
 
     /// Where the router is.
     pub(crate) fn place(&self, lookup: Lookup<'_>) -> Result<Place, Fault> {
-        let data_dir = self.path("dataDir", lookup, "RADDLE_DATA_DIR", DATA_DIR)?;
+        self.place_unless(lookup, Err)
+    }
+
+    /// The same, with the default in the place of what cannot be read.
+    pub(crate) fn place_or_defaults(&self, lookup: Lookup<'_>) -> Result<Place, Fault> {
+        self.place_unless(lookup, |fault| {
+            note(&fault.message);
+            Ok(())
+        })
+    }
+
+    fn place_unless(&self, lookup: Lookup<'_>, judge: impl Fn(Fault) -> Result<(), Fault>) -> Result<Place, Fault> {
+        let path = |key: &str, variable: &str, default: &str| {
+            self.path(key, lookup, variable, default).or_else(|fault| judge(fault).map(|()| default.into()))
+        };
+        let network = text(&self.keys, "network").or_else(|fault| judge(fault).map(|()| None))?;
         Ok(Place {
-            network: text(&self.keys, "network")?.unwrap_or(control_api::DEFAULT_NETWORK).to_owned(),
-            control_socket: self.path("controlSocket", lookup, "RADDLE_CONTROL_SOCKET", control_api::DEFAULT_SOCKET)?,
-            spool: data_dir.join(control_api::spool::FOLDER),
+            network: network.unwrap_or(control_api::DEFAULT_NETWORK).to_owned(),
+            control_socket: path("controlSocket", "RADDLE_CONTROL_SOCKET", control_api::DEFAULT_SOCKET)?,
+            spool: path("dataDir", "RADDLE_DATA_DIR", DATA_DIR)?.join(control_api::spool::FOLDER),
         })
     }
 
     /// What the container gets.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
+        for key in ["runtimeConfig", "ipam"] {
+            if let Some(wrong) = self.key(key).filter(|value| !value.is_object()) {
+                return Err(wrong_type(key, "an object", wrong));
+            }
+        }
         self.delegate_name()?;
         Ok(Settings {
             hold_s: self.hold()?,
@@ -185,8 +206,11 @@ impl Config {
         list.iter().map(wanted_route).collect()
     }
 
+    /// The runtime's word counts before the configuration's.
     fn dns(&self) -> Result<Value, Fault> {
-        match self.key("dns") {
+        let asked = runtime_dns(self.key("runtimeConfig"))?;
+        match self.key("dns").filter(|_| asked.is_empty()) {
+            None if !asked.is_empty() => Ok(asked.into()),
             None => Ok(Value::Object(Map::new())),
             Some(value) if value.is_object() => Ok(value.clone()),
             Some(value) => Err(wrong_type("dns", "an object", value)),
@@ -243,6 +267,32 @@ pub(crate) fn wanted_route(value: &Value) -> Result<WantedRoute, Fault> {
         return Err(bad("dst and gw are of different families"));
     }
     Ok(WantedRoute { destination, gateway })
+}
+
+/// The capability `dns` has other names for what a result says.
+fn runtime_dns(runtime: Option<&Value>) -> Result<Map<String, Value>, Fault> {
+    let asked = entry(runtime, "dns");
+    if let Some(wrong) = asked.filter(|asked| !asked.is_object()) {
+        return Err(wrong_type("runtimeConfig.dns", "an object", wrong));
+    }
+    let mut dns = Map::new();
+    for (theirs, ours) in [("servers", "nameservers"), ("searches", "search"), ("options", "options")] {
+        let Some(value) = entry(asked, theirs) else { continue };
+        let texts = value.as_array().filter(|list| list.iter().all(Value::is_string));
+        let texts =
+            texts.ok_or_else(|| wrong_type(&format!("runtimeConfig.dns.{theirs}"), "a list of texts", value))?;
+        if !texts.is_empty() {
+            dns.insert(ours.to_owned(), value.clone());
+        }
+    }
+    Ok(dns)
+}
+
+/// A value by its key. Runtimes written in Go do not care for the case of keys, so neither can we.
+pub(crate) fn entry<'a>(place: Option<&'a Value>, key: &str) -> Option<&'a Value> {
+    let keys = place?.as_object()?;
+    let alike = || keys.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(key)).map(|(_, value)| value);
+    keys.get(key).or_else(alike).filter(|value| !value.is_null())
 }
 
 fn text<'a>(keys: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>, Fault> {

@@ -26,8 +26,7 @@ pub(crate) fn collect(gc: &Gc) -> Result<(), Fault> {
         };
         valid.iter().map(id).collect()
     });
-    let request =
-        GcRequest { network: gc.place.network.clone(), cni_network: gc.cni_network.clone(), valid, started_ago_s: 0 };
+    let request = GcRequest { cni_network: gc.cni_network.clone(), valid, started_ago_s: 0 };
     let collected = router::call(&gc.place, router::ADD_WITHIN, |client| client.gc(request))?;
     let mut result = Ok(());
     for gone in collected.collected {

@@ -77,8 +77,9 @@ impl Environment {
                 .with_details("it begins with a letter or digit; letters, digits, '_', '.' and '-' follow"));
         }
         if let Some(ifname) = environment.ifname.as_deref().filter(|ifname| !is_interface_name(ifname)) {
-            return Err(Fault::new(Code::Environment, format!("invalid CNI_IFNAME {ifname:?}"))
-                .with_details("1 to 15 bytes, no '/', ':' or white space, and not '.' or '..'"));
+            return Err(Fault::new(Code::Environment, format!("invalid CNI_IFNAME {ifname:?}")).with_details(
+                "1 to 15 bytes, no '/', ':', '%' or white space, and not '.', '..', 'all' or 'default'",
+            ));
         }
         let missing: Vec<_> = verb.needs().iter().copied().filter(|name| environment.lacks(name)).collect();
         if missing.is_empty() {
@@ -105,9 +106,9 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 /// What the kernel takes for the name of an interface.
 fn is_interface_name(text: &str) -> bool {
     // IFNAMSIZ is 16 with the zero at the end.
-    (1..=15).contains(&text.len())
-        && !matches!(text, "." | "..")
-        && !text.chars().any(|letter| matches!(letter, '/' | ':') || letter.is_whitespace() || letter.is_control())
+    // It fills in a number for "%d", and "all" and "default" are folders beside those of the interfaces (sysctl).
+    let forbidden = |letter: char| matches!(letter, '/' | ':' | '%') || letter.is_whitespace() || letter.is_control();
+    (1..=15).contains(&text.len()) && !matches!(text, "." | ".." | "all" | "default") && !text.chars().any(forbidden)
 }
 
 fn value(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, Fault> {

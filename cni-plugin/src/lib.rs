@@ -112,7 +112,7 @@ fn carry_out(call: Call) -> Result<(), Fault> {
             let collected = detach::collect(&gc);
             collected.and(pass_on("GC"))
         }
-        Request::Status(place) => status::status(&place).and_then(|()| pass_on("STATUS")),
+        Request::Status(status) => status::status(&status).and_then(|()| pass_on("STATUS")),
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum Request {
     /// CHECK as an IPAM plugin.
     Verify(Target),
     Gc(Gc),
-    Status(Place),
+    Status(Status),
 }
 
 /// One interface of one container.
@@ -80,6 +80,13 @@ pub(crate) struct Gc {
     pub(crate) valid: Option<Vec<(String, String)>>,
 }
 
+/// Whether such an ADD would work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) place: Place,
+    pub(crate) masquerade: bool,
+}
+
 /// A call that is refused, and the version to say so in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -112,7 +119,8 @@ impl Call {
 
 impl Request {
     fn of(verb: Verb, environment: &Environment, config: &Config, lookup: Lookup<'_>) -> Result<Self, Fault> {
-        let place = config.place(lookup)?;
+        // The configuration may have changed since ADD: what of it cannot be read keeps no container from going.
+        let place = if verb == Verb::Del { config.place_or_defaults(lookup)? } else { config.place(lookup)? };
         match verb {
             Verb::Version => Ok(Self::Version(config.version.as_str().to_owned())),
             Verb::Add => {
@@ -123,7 +131,7 @@ impl Request {
             Verb::Check if config.role == Role::Ipam => Ok(Self::Verify(target(environment, config, place))),
             Verb::Check => check(environment, config, place).map(|check| Self::Check(Box::new(check))),
             Verb::Gc => gc(config, place).map(Self::Gc),
-            Verb::Status => Ok(Self::Status(place)),
+            Verb::Status => Ok(Self::Status(Status { masquerade: config.settings()?.masquerade, place })),
         }
     }
 }
@@ -164,6 +172,8 @@ impl Target {
             network: self.place.network.clone(),
             container_id: self.container_id.clone(),
             ifname: self.ifname.clone(),
+            cni_network: self.cni_network.clone(),
+            owner_kind: control_api::OwnerKind::Cni,
         }
     }
 }
@@ -193,9 +203,7 @@ fn add(environment: &Environment, config: &Config, place: Place) -> Result<Add, 
         wishes.mac = None;
     }
     let previous = config.key("prevResult").cloned();
-    if let Some(wrong) = previous.as_ref().filter(|previous| !previous.is_object()) {
-        return Err(wrong_type("prevResult", "an object", wrong));
-    }
+    previous.iter().try_for_each(ensure_result)?;
     Ok(Add {
         target: target(environment, config, place),
         netns: environment.netns.clone().unwrap_or_default(),
@@ -204,6 +212,20 @@ fn add(environment: &Environment, config: &Config, place: Place) -> Result<Add, 
         previous,
         unknown_keys: config.unknown_keys().into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// What goes into our result, and so has to be one.
+fn ensure_result(previous: &Value) -> Result<(), Fault> {
+    let keys = previous.as_object().ok_or_else(|| wrong_type("prevResult", "an object", previous))?;
+    for key in ["interfaces", "ips", "routes"] {
+        if let Some(wrong) = keys.get(key).filter(|value| !value.is_array() && !value.is_null()) {
+            return Err(wrong_type(&format!("prevResult.{key}"), "a list", wrong));
+        }
+    }
+    match keys.get("dns").filter(|dns| !dns.is_object() && !dns.is_null()) {
+        Some(wrong) => Err(wrong_type("prevResult.dns", "an object", wrong)),
+        None => Ok(()),
+    }
 }
 
 fn check(environment: &Environment, config: &Config, place: Place) -> Result<Check, Fault> {

@@ -42,10 +42,6 @@ pub(crate) fn release(target: &Target) -> Result<(), Fault> {
 
 /// Leaves a release for when the router is back.
 pub(crate) fn spool_release(target: &Target) -> Result<(), Fault> {
-    let release = Release {
-        attachment: target.attachment(),
-        cni_network: target.cni_network.clone(),
-        host_interface: target.host_interface(),
-    };
+    let release = Release { attachment: target.attachment(), host_interface: target.host_interface() };
     Ok(spool::store(&target.place.spool, &release)?)
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::Value;
 
 use crate::arguments::Arguments;
-use crate::config::{Config, wrong_type};
+use crate::config::{Config, entry, wrong_type};
 use crate::fault::{Code, Fault};
 
 /// The wishes of one ADD.
@@ -217,13 +217,6 @@ fn annotation<'a>(runtime: Option<&'a Value>, name: &str) -> Result<Option<&'a s
 fn annotated_address(part: &str, text: &str) -> Result<IpAddr, Fault> {
     let bad = || Fault::new(Code::Config, format!("the annotation raddle.ip: {text:?} is not an address"));
     parse_address(part.trim()).ok_or_else(bad)
-}
-
-/// A value by its key. Runtimes written in Go do not care for the case of keys, so neither can we.
-fn entry<'a>(place: Option<&'a Value>, key: &str) -> Option<&'a Value> {
-    let keys = place?.as_object()?;
-    let alike = || keys.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(key)).map(|(_, value)| value);
-    keys.get(key).or_else(alike).filter(|value| !value.is_null())
 }
 
 fn cut(value: &Value) -> String {

@@ -117,8 +117,8 @@ impl Client {
     ///
     /// # Errors
     /// Any [`ClientError`].
-    pub fn ready(&mut self) -> Result<(), ClientError> {
-        self.call(&Request::Ready).map(|Done {}| ())
+    pub fn ready(&mut self, network: String, masquerade: bool) -> Result<(), ClientError> {
+        self.call(&Request::Ready { network, masquerade }).map(|Done {}| ())
     }
 
     /// Also tries these addresses.

@@ -4,7 +4,7 @@
 //! before it gives out any lease. Knows nothing of why the router was away.
 //!
 //! ```text
-//!   DATA_DIR/spool/rd0123456789ab.json     {"version":1,"attachment":{…},"cni_network":"…","host_interface":"rd…"}
+//!   DATA_DIR/spool/rd0123456789ab.json     {"version":1,"attachment":{…},"host_interface":"rd…"}
 //!   DATA_DIR/spool/.rd0123456789ab.PID     being written, or left by a writer that died: never read
 //! ```
 //!
@@ -27,8 +27,6 @@ pub const FOLDER: &str = "spool";
 pub struct Release {
     /// What was attached.
     pub attachment: Attachment,
-    /// The name of the CNI network.
-    pub cni_network: String,
     /// The name of the veth's host side.
     pub host_interface: String,
 }

@@ -48,8 +48,15 @@ pub enum Request {
     Check(Attachment),
     /// Drops what a runtime no longer knows: answered by [`Collected`].
     Gc(GcRequest),
-    /// Whether a lease would be given: answered by [`Done`], or an error that says why not.
-    Ready,
+    /// Whether such a lease would be given: answered by [`Done`], or an error that says why not.
+    Ready {
+        /// The raddle network.
+        #[serde(default = "lease::default_network")]
+        network: String,
+        /// Whether what the container sends beyond its network is to leave under the host's address.
+        #[serde(default)]
+        masquerade: bool,
+    },
     /// Also tries these addresses, and keeps trying after a restart: answered by [`Done`].
     Connect {
         /// Underlay addresses: `host`, `host:port`, `[v6]:port`.

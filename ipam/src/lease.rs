@@ -20,7 +20,7 @@ use wire::{Epoch, Identity, Mac, NetworkId, PeerName, Slot};
 
 use crate::config::Hold;
 
-/// What the plugin asks a lease for: one interface of one container in one network.
+/// What an engine asks a lease for: one interface of one container in one network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attachment {
     /// The network.
@@ -29,6 +29,8 @@ pub struct Attachment {
     pub container_id: String,
     /// The interface inside the container.
     pub ifname: String,
+    /// Who asked: `cni:NETWORK`, `docker`. What one has asked for is nothing another can ask for again, check or release.
+    pub owner: String,
 }
 
 /// What stays the same when a container is recreated elsewhere. A workload with two interfaces has two leases.
@@ -47,7 +49,7 @@ pub struct LeaseKey {
 pub struct Claim {
     /// What it is for.
     pub attachment: Attachment,
-    /// The name that stays; without one the container id is the key, and the lease is not sticky. With an explicit address
+    /// The name that stays; without one the attachment is the key, and the lease is not sticky. With an explicit address
     /// and no workload, the address is the key, and the lease is sticky; the same goes for a MAC.
     pub workload: Option<String>,
     /// This address and no other.
@@ -74,10 +76,8 @@ pub struct Reservation {
 }
 
 /// Where an attachment is on its host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Place {
-    /// Who asked: `cni`, `docker`.
-    pub owner_kind: String,
     /// The network namespace's path.
     pub netns: Option<String>,
     /// The host's end of the veth pair.
@@ -91,7 +91,7 @@ pub struct Place {
 pub struct Lease {
     /// The container and interface that have it, or last had it.
     pub attachment: Attachment,
-    /// The workload key.
+    /// The workload key; of one without a name, what stands for it. [`Lease::name`] is for people.
     pub workload: String,
     /// Whether the address waits for its workload.
     pub stickiness: Stickiness,
@@ -152,6 +152,15 @@ impl Lease {
             network: self.attachment.network,
             workload: self.workload.clone(),
             ifname: self.attachment.ifname.clone(),
+        }
+    }
+
+    /// The workload as people know it: its name, or else its container's id.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self.stickiness {
+            Stickiness::Sticky => &self.workload,
+            Stickiness::Ephemeral => &self.attachment.container_id,
         }
     }
 }

@@ -69,7 +69,12 @@ pub(crate) fn rows(disk: &Disk) -> Vec<Write> {
 }
 
 pub(crate) fn attachment(container: &str) -> Attachment {
-    Attachment { network: NetworkId::DEFAULT, container_id: container.to_owned(), ifname: "eth0".to_owned() }
+    Attachment {
+        network: NetworkId::DEFAULT,
+        container_id: container.to_owned(),
+        ifname: "eth0".to_owned(),
+        owner: "cni:mesh".to_owned(),
+    }
 }
 
 pub(crate) fn claim(container: &str, workload: Option<&str>) -> Claim {
@@ -81,7 +86,6 @@ pub(crate) fn claim(container: &str, workload: Option<&str>) -> Claim {
         mac: None,
         handover: Handover::WhenStopped,
         place: Place {
-            owner_kind: "cni".to_owned(),
             netns: Some(format!("/run/netns/{container}")),
             host_interface: "rd0".to_owned(),
             masqueraded: false,

@@ -227,7 +227,16 @@ struct StoredLease {
     mac: Option<Mac>,
     hold_s: Option<u64>,
     state: StoredState,
-    place: Place,
+    place: StoredPlace,
+}
+
+/// Who asked for it, and where it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoredPlace {
+    owner: String,
+    netns: Option<String>,
+    host_interface: String,
+    masqueraded: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -239,7 +248,8 @@ enum StoredState {
 
 impl From<&Lease> for StoredLease {
     fn from(lease: &Lease) -> Self {
-        let Attachment { network, container_id, ifname } = lease.attachment.clone();
+        let Attachment { network, container_id, ifname, owner } = lease.attachment.clone();
+        let Place { netns, host_interface, masqueraded } = lease.place.clone();
         Self {
             attachment: (network, container_id, ifname),
             workload: lease.workload.clone(),
@@ -253,7 +263,7 @@ impl From<&Lease> for StoredLease {
                 LeaseState::Held { .. } => StoredState::Held,
                 LeaseState::Fenced => StoredState::Fenced,
             },
-            place: lease.place.clone(),
+            place: StoredPlace { owner, netns, host_interface, masqueraded },
         }
     }
 }
@@ -262,6 +272,7 @@ impl StoredLease {
     /// A hold begins anew with the process: what is left of it is not known.
     fn restore(self, now: std::time::Instant) -> Lease {
         let (network, container_id, ifname) = self.attachment;
+        let StoredPlace { owner, netns, host_interface, masqueraded } = self.place;
         let hold = Hold::from_seconds(self.hold_s);
         let state = match self.state {
             StoredState::Active => LeaseState::Active,
@@ -269,7 +280,7 @@ impl StoredLease {
             StoredState::Held => LeaseState::held(hold, now),
         };
         Lease {
-            attachment: Attachment { network, container_id, ifname },
+            attachment: Attachment { network, container_id, ifname, owner },
             workload: self.workload,
             stickiness: self.stickiness,
             slot: self.slot,
@@ -278,7 +289,7 @@ impl StoredLease {
             hold,
             state,
             since: now,
-            place: self.place,
+            place: Place { netns, host_interface, masqueraded },
         }
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_api::{Answer, ApiError, ErrorKind, Reply, Request, server};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -17,6 +18,30 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub(crate) struct Call {
     pub(crate) request: Request,
     pub(crate) reply: oneshot::Sender<Reply<Answer>>,
+    pub(crate) client: Client,
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub(crate) struct Client(Arc<OwnedWriteHalf>);
+
+impl Client {
+    /// Whether nobody waits for the reply any more. One that has only said its last word still does.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        matches!(self.0.try_write(&[]), Err(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.0.writable().await?;
+            match self.0.try_write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The socket file; removed when dropped.
@@ -92,7 +117,8 @@ impl Drop for ControlSocket {
 
 /// One connection: requests in turn until the client hangs up.
 async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
+    let (reader, writer) = stream.into_split();
+    let client = Client(Arc::new(writer));
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     loop {
@@ -102,20 +128,20 @@ async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<(
             return Ok(());
         }
         let reply = match server::parse_request(&line) {
-            Ok(request) => ask(&calls, request).await,
+            Ok(request) => ask(&calls, request, client.clone()).await,
             Err(error) => Reply::Error(error),
         };
-        writer.write_all(&server::emit_reply(&reply)).await?;
+        client.write(&server::emit_reply(&reply)).await?;
         if !line.ends_with(b"\n") {
             return Ok(());
         }
     }
 }
 
-async fn ask(calls: &mpsc::Sender<Call>, request: Request) -> Reply<Answer> {
+async fn ask(calls: &mpsc::Sender<Call>, request: Request, client: Client) -> Reply<Answer> {
     let (reply, answer) = oneshot::channel();
     let stopped = || Reply::Error(ApiError::new(ErrorKind::TryAgain, "the router is stopping"));
-    if calls.send(Call { request, reply }).await.is_err() {
+    if calls.send(Call { request, reply, client }).await.is_err() {
         return stopped();
     }
     answer.await.unwrap_or_else(|_| stopped())

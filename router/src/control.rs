@@ -22,6 +22,7 @@ mod requests;
 mod targets;
 mod tokens;
 mod views;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -48,7 +49,7 @@ use crate::data::DataPlane;
 use crate::storage::Storage;
 use crate::streams::Streams;
 use forwarding::Arrivals;
-use requests::Waiting;
+use waiting::Waiting;
 
 /// Everything the daemon owns.
 pub(crate) struct Control {

@@ -4,13 +4,13 @@ use std::{
     fs,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{host::Host, wait::until};
+use crate::{command::run, host::Host, wait::until};
 
 /// A running process. Dropping it kills it.
 #[derive(Debug)]
@@ -57,6 +57,15 @@ impl Process {
     pub fn signal(&self, name: &str) -> Result<()> {
         self.host.run(&["kill", &format!("-{name}"), &self.pid.to_string()])?.ok()?;
         Ok(())
+    }
+
+    /// Lets it go on after `STOP`.
+    pub fn go_on(&self) -> Result<()> {
+        // nsenter stops when what it has started stops.
+        let mut entered = Command::new("kill");
+        entered.args(["-CONT", &self.entered.id().to_string()]);
+        run(entered, b"")?.ok()?;
+        self.signal("CONT")
     }
 
     /// Kills it and waits until it is gone.

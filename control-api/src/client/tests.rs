@@ -39,16 +39,19 @@ fn one_connection_serves_many_calls() {
     let replies = vec![b"{\"ok\":{}}\n".to_vec(), b"{\"ok\":{\"peers\":[]}}\n".to_vec()];
     let (_directory, socket, router) = router(replies);
     let mut client = Client::connect(&socket, LONG).unwrap();
-    client.ready().unwrap();
+    client.ready("raddle".into(), false).unwrap();
     assert_eq!(client.peers().unwrap(), Peers::default());
-    assert_eq!(router.join().unwrap(), [Request::Ready, Request::Peers]);
+    assert_eq!(
+        router.join().unwrap(),
+        [Request::Ready { network: "raddle".into(), masquerade: false }, Request::Peers]
+    );
 }
 
 #[test]
 fn a_refusal_keeps_kind_and_remedy() {
     let line = b"{\"error\":{\"code\":\"read-only\",\"message\":\"disk full\",\"remedy\":\"make room\"}}\n";
     let (_directory, socket, _router) = router(vec![line.to_vec()]);
-    let refused = Client::connect(&socket, LONG).unwrap().ready().unwrap_err();
+    let refused = Client::connect(&socket, LONG).unwrap().ready("raddle".into(), false).unwrap_err();
     let ClientError::Refused(error) = refused else { panic!("{refused}") };
     assert_eq!((error.code, error.remedy.as_deref()), (ErrorKind::ReadOnly, Some("make room")));
 }

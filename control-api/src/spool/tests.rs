@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::words::OwnerKind;
 
 fn release(number: u8) -> Release {
     Release {
@@ -8,8 +9,9 @@ fn release(number: u8) -> Release {
             network: "raddle".to_owned(),
             container_id: format!("c{number}"),
             ifname: "eth0".to_owned(),
+            cni_network: "mesh".to_owned(),
+            owner_kind: OwnerKind::Cni,
         },
-        cni_network: "mesh".to_owned(),
         host_interface: format!("rd00000000000{number}"),
     }
 }

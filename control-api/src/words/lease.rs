@@ -11,7 +11,7 @@ use crate::prefix::Prefixed;
 /// The raddle network when a configuration names none.
 pub const DEFAULT_NETWORK: &str = "raddle";
 
-/// One interface of one container on one network.
+/// One interface of one container on one network, as one engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Attachment {
     /// The raddle network.
@@ -20,6 +20,10 @@ pub struct Attachment {
     pub container_id: String,
     /// The interface's name inside the container.
     pub ifname: String,
+    /// The name of the CNI network, or what takes its place for another kind.
+    pub cni_network: String,
+    /// Who asked for it. What belongs to one kind and CNI network, no other can check or release.
+    pub owner_kind: OwnerKind,
 }
 
 /// An attachment whose network goes without saying.
@@ -123,9 +127,6 @@ pub struct Lease {
 /// Drops the leases of one CNI network that its runtime no longer knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcRequest {
-    /// The raddle network.
-    #[serde(default = "default_network")]
-    pub network: String,
     /// The name of the CNI network; no other's leases are touched.
     pub cni_network: String,
     /// What the runtime still has. Empty: nothing. Missing: it did not say, so only leases whose namespace is gone are dropped.
@@ -154,6 +155,6 @@ pub struct CollectedAttachment {
     pub host_interface: String,
 }
 
-fn default_network() -> String {
+pub(super) fn default_network() -> String {
     DEFAULT_NETWORK.to_owned()
 }

@@ -14,7 +14,13 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, json: 
 }
 
 fn attachment() -> Attachment {
-    Attachment { network: "raddle".into(), container_id: "c0ffee".into(), ifname: "eth0".into() }
+    Attachment {
+        network: "raddle".into(),
+        container_id: "c0ffee".into(),
+        ifname: "eth0".into(),
+        cni_network: "web".into(),
+        owner_kind: OwnerKind::Cni,
+    }
 }
 
 #[test]
@@ -23,7 +29,6 @@ fn requests_without_operands() {
     golden(&Request::Peers, r#"{"verb":"peers"}"#);
     golden(&Request::Ps, r#"{"verb":"ps"}"#);
     golden(&Request::Leases, r#"{"verb":"leases"}"#);
-    golden(&Request::Ready, r#"{"verb":"ready"}"#);
 }
 
 #[test]
@@ -43,20 +48,25 @@ fn requests_of_an_operator() {
 fn requests_of_a_plugin() {
     golden(
         &Request::Release(attachment()),
-        r#"{"verb":"release","network":"raddle","container_id":"c0ffee","ifname":"eth0"}"#,
+        r#"{"verb":"release","network":"raddle","container_id":"c0ffee","ifname":"eth0","cni_network":"web","owner_kind":"cni"}"#,
     );
     golden(
         &Request::Check(attachment()),
-        r#"{"verb":"check","network":"raddle","container_id":"c0ffee","ifname":"eth0"}"#,
+        r#"{"verb":"check","network":"raddle","container_id":"c0ffee","ifname":"eth0","cni_network":"web","owner_kind":"cni"}"#,
     );
     golden(
+        &Request::Ready { network: "raddle".into(), masquerade: true },
+        r#"{"verb":"ready","network":"raddle","masquerade":true}"#,
+    );
+    let bare = Request::Ready { network: "raddle".into(), masquerade: false };
+    assert_eq!(serde_json::from_str::<Request>(r#"{"verb":"ready"}"#).unwrap(), bare);
+    golden(
         &Request::Gc(GcRequest {
-            network: "raddle".into(),
             cni_network: "web".into(),
             valid: Some(vec![AttachmentId { container_id: "c0ffee".into(), ifname: "eth0".into() }]),
             started_ago_s: 2,
         }),
-        r#"{"verb":"gc","network":"raddle","cni_network":"web","valid":[{"container_id":"c0ffee","ifname":"eth0"}],"started_ago_s":2}"#,
+        r#"{"verb":"gc","cni_network":"web","valid":[{"container_id":"c0ffee","ifname":"eth0"}],"started_ago_s":2}"#,
     );
 }
 

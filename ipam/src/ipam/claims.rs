@@ -99,7 +99,7 @@ impl Ipam {
             Health::RolledBack => return Err(ClaimError::RolledBackHere),
             Health::Revoked => return Err(ClaimError::RevokedHere),
         }
-        let Attachment { network, container_id, ifname } = &claim.attachment;
+        let Attachment { network, container_id, ifname, .. } = &claim.attachment;
         let texts = [Some(container_id), Some(ifname), claim.workload.as_ref()];
         if let Some(text) = texts.into_iter().flatten().find(|text| text.is_empty() || text.len() > TEXT_BYTES_MAX) {
             return Err(ClaimError::Text { text: text.chars().take(80).collect() });
@@ -176,7 +176,7 @@ impl Ipam {
             return self.ask_holder(slot, network, holding, Wish::Address);
         }
         if let Some(lease) = self.leases.of_slot(network, slot) {
-            let (workload, container_id) = (lease.workload.clone(), lease.attachment.container_id.clone());
+            let (workload, container_id) = (lease.name().to_owned(), lease.attachment.container_id.clone());
             let holder = self.members.label(self.config.identity);
             return Err(ClaimError::Taken { wanted: address, workload, container_id, holder });
         }
@@ -354,7 +354,7 @@ impl Ipam {
 
     fn still_runs(&self, lease: &Lease) -> ClaimError {
         ClaimError::HeldElsewhere {
-            workload: lease.workload.clone(),
+            workload: lease.name().to_owned(),
             container_id: lease.attachment.container_id.clone(),
             holder: self.members.label(self.config.identity),
         }
@@ -378,10 +378,12 @@ impl Claim {
     /// What its lease is found by.
     #[must_use]
     pub fn key(&self) -> LeaseKey {
-        let Attachment { network, container_id, ifname } = &self.attachment;
+        let Attachment { network, container_id, ifname, owner } = &self.attachment;
         let asked = || self.address.map(|address| address.to_string()).or_else(|| self.mac.map(|mac| mac.to_string()));
         let named = self.workload.clone().or_else(asked);
-        LeaseKey { network: *network, workload: named.unwrap_or_else(|| container_id.clone()), ifname: ifname.clone() }
+        // Two engines may call different containers alike, and a workload may be called as a container is.
+        let unnamed = || format!("{owner}\n{container_id}");
+        LeaseKey { network: *network, workload: named.unwrap_or_else(unnamed), ifname: ifname.clone() }
     }
 
     /// Whether the address waits for its workload: if it has a name, or asked for that very address or a MAC.

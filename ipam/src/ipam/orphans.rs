@@ -28,7 +28,12 @@ impl Ipam {
             let hold = Hold::from_seconds(line.hold_s);
             self.space_of(line.network).forget(line.slot);
             self.keep_lease(Lease {
-                attachment: Attachment { network: line.network, container_id: line.container_id, ifname: line.ifname },
+                attachment: Attachment {
+                    network: line.network,
+                    container_id: line.container_id,
+                    ifname: line.ifname,
+                    owner: String::new(),
+                },
                 workload: line.workload,
                 stickiness: Stickiness::Sticky,
                 slot: line.slot,

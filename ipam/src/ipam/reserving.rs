@@ -119,7 +119,7 @@ impl Ipam {
         let LeaseKey { network, workload, ifname } = key;
         // Not a container's: several may wait at once, each for its own.
         let container_id = format!("reservation {}", self.next_attempt());
-        let attachment = Attachment { network, container_id, ifname };
+        let attachment = Attachment { network, container_id, ifname, owner: String::new() };
         let place = Place::default();
         let claim =
             Claim { attachment, workload: Some(workload), address: None, hold: None, mac: None, handover, place };

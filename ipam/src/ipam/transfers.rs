@@ -90,7 +90,7 @@ impl Ipam {
         let (workload, container_id) = (lease.workload.clone(), lease.attachment.container_id.clone());
         let same = workload == prepare.workload && lease.attachment.ifname == prepare.ifname;
         match lease.state {
-            _ if !same => Err(MoveRefusal::Taken { workload, container_id }),
+            _ if !same => Err(MoveRefusal::Taken { workload: lease.name().to_owned(), container_id }),
             LeaseState::Active | LeaseState::Fenced if prepare.handover == Handover::WhenStopped => {
                 Err(MoveRefusal::Active { container_id })
             }
@@ -186,7 +186,7 @@ impl Ipam {
         let (container_id, ifname) = (moved.container_id.clone(), moved.ifname.clone());
         self.space_of(network).forget(slot);
         self.keep_lease(Lease {
-            attachment: Attachment { network, container_id, ifname },
+            attachment: Attachment { network, container_id, ifname, owner: String::new() },
             workload: moved.workload.clone(),
             stickiness: Stickiness::Sticky,
             slot,

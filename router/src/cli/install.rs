@@ -46,7 +46,7 @@ pub(super) enum InstallError {
 pub(super) fn install(globals: &Globals, args: &InstallCniArgs) -> Result<Installed, CliError> {
     let binary = args.bin_dir.join(PLUGIN);
     put(&binary, &plugin()?, EXECUTABLE)?;
-    Client::connect(&globals.control_socket, PATIENCE)?.ready()?;
+    Client::connect(&globals.control_socket, PATIENCE)?.ready(control_api::DEFAULT_NETWORK.to_owned(), false)?;
     let conflist = args.conf_dir.join(CONFLIST);
     // An operator may have put other plugins behind ours.
     let conflist_written = !conflist.exists();

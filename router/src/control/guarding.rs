@@ -35,10 +35,7 @@ impl Guarding {
     /// Lets a network's containers through to the outside: the host forwards what they send. Nothing is masqueraded where the
     /// rules are not loaded, and then nobody is told that it is.
     pub(super) fn ensure_way_out(&self, network: &Network) -> Result<(), ApiError> {
-        if let Some(wrong) = &self.wrong {
-            return Err(ApiError::new(ErrorKind::NotReady, format!("nothing can be masqueraded: {wrong}"))
-                .with_remedy("'raddle status' says what is missing; or leave \"ipMasq\" out"));
-        }
+        self.ensure_rules()?;
         let families = std::iter::once(Family::V4).chain(network.pool6.map(|_| Family::V6));
         for family in families {
             forwarding::switch_on(family).map_err(|error| {
@@ -47,6 +44,13 @@ impl Guarding {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether anything can be masqueraded; changes nothing.
+    pub(super) fn ensure_rules(&self) -> Result<(), ApiError> {
+        let Some(wrong) = &self.wrong else { return Ok(()) };
+        Err(ApiError::new(ErrorKind::NotReady, format!("nothing can be masqueraded: {wrong}"))
+            .with_remedy("'raddle status' says what is missing; or leave \"ipMasq\" out"))
     }
 
     /// What was dropped at each port; nothing where the kernel cannot be asked.

@@ -12,14 +12,7 @@ use wire::NetworkId;
 use wire::message::{Handover, Invited};
 
 use super::Control;
-use super::requests::Waiting;
-
-/// Who waits for what becomes of a move.
-pub(super) struct Mover {
-    pub(super) workload: String,
-    pub(super) to: String,
-    pub(super) reply: oneshot::Sender<Reply<Answer>>,
-}
+use super::waiting::{Mover, Waiting};
 
 impl Control {
     pub(super) fn reserve(
@@ -87,7 +80,7 @@ impl Control {
 
     /// Why no address of a workload was given up: it runs, or another host holds it.
     pub(super) fn not_held_here(&self, network: NetworkId, workload: &str) -> ApiError {
-        let here = self.ipam.leases().find(|lease| lease.attachment.network == network && lease.workload == workload);
+        let here = self.ipam.leases().find(|lease| lease.attachment.network == network && lease.name() == workload);
         if let Some(lease) = here {
             let container = &lease.attachment.container_id;
             return ApiError::new(ErrorKind::Held, format!("{workload:?} runs here in container {container}"))

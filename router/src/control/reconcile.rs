@@ -12,7 +12,7 @@ use hostnet::veth;
 use ipam::{Attachment, LeaseState};
 
 use super::Control;
-use super::requests::Waiting;
+use super::waiting::Waiting;
 
 impl Control {
     /// After a start: leases without a container are released, ports without a lease are fenced (invariant I3).
@@ -79,12 +79,12 @@ impl Control {
         // container was given in between.
         let releases: Vec<_> = pending.releases.into_iter().filter(|spooled| !under_way(spooled)).collect();
         for spooled in releases {
-            match self.attachment(&spooled.release.attachment) {
-                Ok(attachment) => {
+            match self.attachment_anywhere(&spooled.release.attachment) {
+                Some(attachment) => {
                     let request = self.wait(Waiting::Spool(spooled));
                     self.ipam.release(request, &attachment, now);
                 }
-                Err(_) => finish(spooled),
+                None => finish(spooled),
             }
         }
     }
@@ -92,14 +92,14 @@ impl Control {
     /// Blocks the port of a lease whose slot is another host's.
     pub(super) fn fence_port(&self, lease: &ipam::Lease) {
         let interface = &lease.place.host_interface;
-        tracing::warn!(interface, workload = lease.workload, "fenced: its address is another host's");
+        tracing::warn!(interface, workload = lease.name(), "fenced: its address is another host's");
         fence(interface);
     }
 
     /// Opens the port of a lease whose slot has come back.
     pub(super) fn open_port(&self, lease: &ipam::Lease) {
         let interface = &lease.place.host_interface;
-        tracing::warn!(interface, workload = lease.workload, "opened: its address is this host's again");
+        tracing::warn!(interface, workload = lease.name(), "opened: its address is this host's again");
         let Some(network) = self.ipam.network(lease.attachment.network) else { return };
         let mac = lease.mac.unwrap_or_else(|| network.mac(lease.slot));
         if let Err(error) = veth::open(interface, mac.0) {

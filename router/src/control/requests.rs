@@ -5,7 +5,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use control_api::spool::Spooled;
 use control_api::{
     Answer, ApiError, Collected, CollectedAttachment, Done, ErrorKind, GcRequest, Lease, LeaseRequest, OwnerKind,
     Prefixed, Reply, Request, Revoked, TokenCreated,
@@ -13,37 +12,21 @@ use control_api::{
 use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, PeerLabel, Place, RequestId, RevokeError};
 use tokio::sync::oneshot;
 use wire::message::Handover;
-use wire::{Identity, Mac, Network, NetworkId};
+use wire::{Identity, Mac, Network};
 
-use super::keeping::Mover;
+use super::waiting::Waiting;
 use super::{Control, reconcile, views};
 use crate::api::Call;
-
-/// Who waits for which answer.
-pub(super) enum Waiting {
-    /// A claim.
-    Lease(oneshot::Sender<Reply<Answer>>),
-    /// A release of an attachment.
-    Release(oneshot::Sender<Reply<Answer>>),
-    /// A release of a workload's address.
-    ReleasedWorkload(NetworkId, String, oneshot::Sender<Reply<Answer>>),
-    /// A revocation.
-    Revoke(oneshot::Sender<Reply<Answer>>),
-    /// A move that an operator asked for.
-    Moved(Mover),
-    /// The spool: the release is taken out of it.
-    Spool(Spooled),
-    /// Nobody: the router itself asked.
-    Nobody,
-}
 
 /// Digits of an identity that stand for it, as the log shows it.
 const PREFIX_DIGITS: usize = 8;
 
 impl Control {
     pub(super) fn handle_call(&mut self, call: Call, now: Instant) {
-        let Call { request, reply } = call;
+        let Call { request, reply, client } = call;
         let answer = match request {
+            // Whoever asked has given up, and said so in the spool: nobody would use the lease, and nobody would release it.
+            Request::Lease(_) if client.has_hung_up() => return,
             Request::Lease(request) => return self.claim(&request, reply, now),
             Request::Release(attachment) => return self.release(&attachment, reply, now),
             Request::ReleaseWorkload { network, workload } => {
@@ -63,20 +46,12 @@ impl Control {
             Request::Leases => Ok(Answer::Leases(views::leases(self, now))),
             Request::Check(attachment) => self.check(&attachment),
             Request::Gc(request) => self.collect(&request, now),
-            Request::Ready => self.ready(now),
+            Request::Ready { network, masquerade } => self.ready(&network, masquerade, now),
             Request::TokenCreate { ttl_s, uses } => self.create_token(Duration::from_secs(ttl_s), uses, now),
             Request::Connect { addresses } => self.change_targets(addresses, Target::Connect),
             Request::Forget { addresses } => self.change_targets(addresses, Target::Forget),
         };
         let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
-    }
-
-    /// Remembers who asked, under a number of its own.
-    pub(super) fn wait(&mut self, waiting: Waiting) -> RequestId {
-        self.next_request += 1;
-        let request = RequestId(self.next_request);
-        self.waiting.insert(request, waiting);
-        request
     }
 
     fn claim(&mut self, request: &LeaseRequest, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
@@ -100,6 +75,7 @@ impl Control {
                 network: network.id,
                 container_id: request.container_id.clone(),
                 ifname: request.ifname.clone(),
+                owner: owner(request.owner_kind, &request.cni_network),
             },
             workload: request.workload.clone().filter(|_| request.sticky),
             address: wanted_address(network, request)?,
@@ -107,7 +83,6 @@ impl Control {
             hold: request.hold_s.map(|seconds| Hold::from_seconds(Some(seconds))),
             handover: handover(request.take_over),
             place: Place {
-                owner_kind: owner_kind(request.owner_kind, &request.cni_network),
                 netns: request.netns.clone(),
                 host_interface: request.host_interface.clone(),
                 masqueraded: request.masquerade,
@@ -116,13 +91,13 @@ impl Control {
     }
 
     fn release(&mut self, attachment: &control_api::Attachment, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
-        match self.attachment(attachment) {
-            Ok(attachment) => {
+        match self.attachment_anywhere(attachment) {
+            Some(attachment) => {
                 let request = self.wait(Waiting::Release(reply));
                 self.ipam.release(request, &attachment, now);
             }
             // What was never there is gone.
-            Err(_) => drop(reply.send(Reply::Ok(Answer::Done(Done {})))),
+            None => drop(reply.send(Reply::Ok(Answer::Done(Done {})))),
         }
     }
 
@@ -174,8 +149,7 @@ impl Control {
     }
 
     fn collect(&mut self, request: &GcRequest, now: Instant) -> Result<Answer, ApiError> {
-        let network = self.network_named(&request.network)?.id;
-        let kind = owner_kind(OwnerKind::Cni, &request.cni_network);
+        let owner = owner(OwnerKind::Cni, &request.cni_network);
         let gone = |lease: &&ipam::Lease| match &request.valid {
             Some(valid) => !valid.iter().any(|known| {
                 known.container_id == lease.attachment.container_id && known.ifname == lease.attachment.ifname
@@ -186,7 +160,7 @@ impl Control {
         let stale: Vec<_> = self
             .ipam
             .leases()
-            .filter(|lease| lease.attachment.network == network && lease.place.owner_kind == kind)
+            .filter(|lease| lease.attachment.owner == owner)
             .filter(|lease| !matches!(lease.state, LeaseState::Held { .. }))
             .filter(|lease| now.saturating_duration_since(lease.since) >= asked_for)
             .filter(gone)
@@ -202,7 +176,11 @@ impl Control {
     }
 
     /// Whether a lease would be given, as far as can be said without asking anybody else.
-    fn ready(&self, now: Instant) -> Result<Answer, ApiError> {
+    fn ready(&self, network: &str, masquerade: bool, now: Instant) -> Result<Answer, ApiError> {
+        self.network_named(network)?;
+        if masquerade {
+            self.parts.guarding.ensure_rules()?;
+        }
         hostnet::bridge::ensure_whole(&self.about.bridge, &self.about.tap).map_err(|error| {
             ApiError::new(ErrorKind::Impaired, format!("no frame passes between containers and this router: {error}"))
                 .with_remedy("restart the router: it puts its bridge and tap in place again")
@@ -310,7 +288,7 @@ impl Control {
         let with_prefix6 = |address| prefix6.map(|prefix| Prefixed { address, prefix });
         Ok(Answer::Lease(Box::new(Lease {
             network: network.name.clone(),
-            workload: lease.workload.clone(),
+            workload: lease.name().to_owned(),
             address: Prefixed { address: network.address(lease.slot), prefix: network.pool.prefix },
             address6: network.address6(lease.slot).and_then(with_prefix6),
             gateway: network.address(wire::Slot::GATEWAY),
@@ -324,8 +302,14 @@ impl Control {
     }
 
     pub(super) fn attachment(&self, asked: &control_api::Attachment) -> Result<Attachment, ApiError> {
-        let network = self.network_named(&asked.network)?.id;
-        Ok(Attachment { network, container_id: asked.container_id.clone(), ifname: asked.ifname.clone() })
+        Ok(attachment_in(self.network_named(&asked.network)?, asked))
+    }
+
+    /// The configuration may name another network by now than the one the container is attached to.
+    pub(super) fn attachment_anywhere(&self, asked: &control_api::Attachment) -> Option<Attachment> {
+        let mut everywhere = self.about.networks.iter().map(|network| attachment_in(network, asked));
+        let leased = everywhere.find(|attachment| self.ipam.lease_of(attachment).is_some());
+        leased.or_else(|| self.attachment(asked).ok())
     }
 
     pub(super) fn network_named(&self, name: &str) -> Result<&Network, ApiError> {
@@ -429,7 +413,16 @@ fn handover(take_over: bool) -> Handover {
     if take_over { Handover::TakeOver } else { Handover::WhenStopped }
 }
 
-fn owner_kind(kind: OwnerKind, cni_network: &str) -> String {
+fn attachment_in(network: &Network, asked: &control_api::Attachment) -> Attachment {
+    Attachment {
+        network: network.id,
+        container_id: asked.container_id.clone(),
+        ifname: asked.ifname.clone(),
+        owner: owner(asked.owner_kind, &asked.cni_network),
+    }
+}
+
+fn owner(kind: OwnerKind, cni_network: &str) -> String {
     match kind {
         OwnerKind::Cni => format!("cni:{cni_network}"),
         OwnerKind::Docker => "docker".to_owned(),

@@ -139,7 +139,7 @@ pub(super) fn containers(control: &Control) -> Containers {
             address: network.address(lease.slot),
             address6: network.address6(lease.slot),
             mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
-            workload: lease.workload.clone(),
+            workload: lease.name().to_owned(),
             netns: lease.place.netns.clone(),
             host_interface: lease.place.host_interface.clone(),
             drops: drops.remove(&lease.place.host_interface).map(by_reason).unwrap_or_default(),
@@ -195,7 +195,7 @@ fn local_lease(control: &Control, lease: &ipam::Lease, now: Instant) -> Option<L
     };
     Some(LeaseView {
         network: network.name.clone(),
-        workload: lease.workload.clone(),
+        workload: lease.name().to_owned(),
         address: network.address(lease.slot),
         address6: network.address6(lease.slot),
         mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),

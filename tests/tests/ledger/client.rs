@@ -45,8 +45,13 @@ impl Asker {
     }
 
     pub(crate) fn release(&self, container: &str) -> Result<(), ClientError> {
-        let network = control_api::DEFAULT_NETWORK.to_owned();
-        self.client()?.release(Attachment { network, container_id: container.to_owned(), ifname: String::from("eth0") })
+        self.client()?.release(Attachment {
+            network: control_api::DEFAULT_NETWORK.to_owned(),
+            container_id: container.to_owned(),
+            ifname: String::from("eth0"),
+            cni_network: String::from("raddle"),
+            owner_kind: OwnerKind::Cni,
+        })
     }
 
     pub(crate) fn leases(&self) -> Result<Vec<LeaseView>, ClientError> {

@@ -139,7 +139,12 @@ impl World {
     pub(crate) fn claim(&mut self, number: usize, workload: Option<String>) -> Result<()> {
         self.next_request += 1;
         let (request, container_id) = (RequestId(self.next_request), format!("c{}", self.next_request));
-        let attachment = Attachment { network: NetworkId::DEFAULT, container_id, ifname: String::from("eth0") };
+        let attachment = Attachment {
+            network: NetworkId::DEFAULT,
+            container_id,
+            ifname: String::from("eth0"),
+            owner: String::new(),
+        };
         let claim = Claim {
             attachment,
             workload,

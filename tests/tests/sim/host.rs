@@ -90,7 +90,12 @@ pub(crate) fn genesis() -> Genesis {
 }
 
 pub(crate) fn attachment(container: &str) -> Attachment {
-    Attachment { network: NetworkId::DEFAULT, container_id: container.to_owned(), ifname: String::from("eth0") }
+    Attachment {
+        network: NetworkId::DEFAULT,
+        container_id: container.to_owned(),
+        ifname: String::from("eth0"),
+        owner: String::new(),
+    }
 }
 
 pub(crate) fn claim(container: &str, workload: Option<String>) -> Claim {

@@ -118,7 +118,7 @@ impl State {
             Request::Release(attachment) => self.release(&attachment),
             Request::Check(attachment) => self.check(&attachment),
             Request::Gc(request) => Ok(self.gc(&request)),
-            Request::Ready => Ok(Answer::Done(Done {})),
+            Request::Ready { .. } => Ok(Answer::Done(Done {})),
             Request::Status
             | Request::Peers
             | Request::Ps
