@@ -1,4 +1,5 @@
-//! Who is a member: certificates, each vouched for by somebody already admitted, and where members listen.
+//! Who is a member: certificates, each the identity's own word, vouched for by somebody already admitted, and where members
+//! listen.
 //!
 //! Owns the roster and the rules by which it grows. Knows nothing of sessions, and never forgets a member: only revoking
 //! takes one out.
@@ -6,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wire::{Addresses, Certificate, Identity, PeerName, Signature, encode};
+use wire::{Addresses, Certificate, Identity, PeerName, Signature, Title, encode};
 
 use crate::digest::hash;
 use crate::event::MemberChange;
 use crate::gossip::Line;
-use crate::identity::{Purpose, Secret, is_signed_by_issuer, sign, verify};
+use crate::identity::{Purpose, Secret, is_consented, is_vouched_for, sign, verify};
 
 /// The version of [`Member`] this crate writes with [`wire::encode`].
-pub const MEMBER_VERSION: u8 = 1;
+pub const MEMBER_VERSION: u8 = 2;
 
 /// One member, as it is gossiped and stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +73,6 @@ pub(crate) struct Roster {
     members: BTreeMap<Identity, Member>,
     /// The order of admission: an issuer always stands before those it vouched for.
     order: Vec<Identity>,
-    by_noise_key: BTreeMap<[u8; 32], Identity>,
     by_name: BTreeMap<PeerName, Identity>,
     /// Those whom a list that is being recalled calls revoked: what they vouched for still counts, their names are free.
     leaving: BTreeSet<Identity>,
@@ -86,7 +86,6 @@ impl Roster {
             authority,
             members: BTreeMap::new(),
             order: Vec::new(),
-            by_noise_key: BTreeMap::new(),
             by_name: BTreeMap::new(),
             leaving: BTreeSet::new(),
             buckets: [0; BUCKETS],
@@ -109,8 +108,9 @@ impl Roster {
         };
         let (mut renewed, mut change) = (known.clone(), None);
         if member.certificate.title.generation > known.certificate.title.generation {
-            self.check_certificate(&member.certificate)?;
-            renewed.certificate = member.certificate;
+            Self::check_renewal(&known.certificate.title, &member.certificate)?;
+            // Nobody needs to vouch again, so nobody is asked whether this voucher is as good as the first.
+            renewed.certificate = Certificate { voucher: known.certificate.voucher, ..member.certificate };
             change = Some(MemberChange::Renewed);
         }
         if member.addresses.version > known.addresses.version {
@@ -170,11 +170,6 @@ impl Roster {
         self.members.get(&identity)
     }
 
-    /// The member that has a handshake key, revoked ones included.
-    pub(crate) fn of_noise_key(&self, key: &[u8; 32]) -> Option<&Member> {
-        self.members.get(self.by_noise_key.get(key)?)
-    }
-
     /// Who has a name, or had it, if it was revoked and nobody has taken its place.
     pub(crate) fn of_name(&self, name: &PeerName) -> Option<Identity> {
         self.by_name.get(name).copied()
@@ -213,10 +208,19 @@ impl Roster {
         if let Some(&holder) = holder.filter(|holder| !self.is_out(**holder) && !self.is_out(title.identity)) {
             return Err(AdmitError::NameTaken { name: title.name.clone(), holder, claimant: title.identity });
         }
-        if let Some(&holder) = self.by_noise_key.get(&title.noise_key).filter(|holder| **holder != title.identity) {
-            return Err(AdmitError::NoiseKeyTaken { holder, claimant: title.identity });
+        if !(is_vouched_for(certificate) && is_consented(title, &certificate.consent)) {
+            return Err(AdmitError::BadCertificate { member: title.identity });
         }
-        if !is_signed_by_issuer(certificate) {
+        Ok(())
+    }
+
+    /// Only the member renews its certificate, and only key and generation. Whoever vouched for it has no part in that, and may
+    /// have been revoked since.
+    fn check_renewal(known: &Title, renewed: &Certificate) -> Result<(), AdmitError> {
+        let title = &renewed.title;
+        let same = Title { noise_key: title.noise_key, generation: title.generation, ..known.clone() };
+        let rise = title.generation.saturating_sub(known.generation);
+        if same != *title || rise > GENERATIONS_MOST || !is_consented(title, &renewed.consent) {
             return Err(AdmitError::BadCertificate { member: title.identity });
         }
         Ok(())
@@ -242,14 +246,12 @@ impl Roster {
                 if self.by_name.get(old.name()) == Some(&identity) {
                     self.by_name.remove(old.name());
                 }
-                self.by_noise_key.remove(&old.certificate.title.noise_key);
             }
         }
         let others = self.by_name.get(&title.name).is_some_and(|holder| *holder != identity);
         if !(others && self.is_out(identity)) {
             self.by_name.insert(title.name, identity);
         }
-        self.by_noise_key.insert(title.noise_key, identity);
     }
 }
 
@@ -292,8 +294,8 @@ pub enum AdmitError {
         /// Who signed.
         issuer: Identity,
     },
-    /// The issuer did not sign this.
-    #[error("the certificate of {member} is not signed by its issuer")]
+    /// The member did not sign this, or its issuer did not, or it is no renewal of the one before.
+    #[error("the certificate of {member} does not hold")]
     BadCertificate {
         /// Whose certificate.
         member: Identity,
@@ -314,18 +316,16 @@ pub enum AdmitError {
         /// Who wants it.
         claimant: Identity,
     },
-    /// Somebody else has the handshake key.
-    #[error("the handshake key of {claimant} belongs to {holder}")]
-    NoiseKeyTaken {
-        /// Who has it.
-        holder: Identity,
-        /// Who wants it.
-        claimant: Identity,
-    },
 }
 
 /// A host with more addresses than this lists its best ones.
 pub const ADDRESSES_MOST: usize = 16;
+
+/// A certificate that was never renewed has this one.
+pub const FIRST_GENERATION: u32 = 1;
+
+/// More renewals than anybody makes while a router is away; fewer than would use up all there are.
+pub(crate) const GENERATIONS_MOST: u32 = 1 << 16;
 
 /// Beyond the largest cluster this is built for: somebody who may vouch for others has lost its key or its mind.
 pub const MEMBERS_MOST: usize = 16_384;

@@ -6,7 +6,7 @@
 //! Probe        prefix │ nothing, or more: 1 │ cluster tag, 8            "which cluster is this?", and a member's own
 //! ProbeReply   prefix │ cluster id, 32
 //! JoinHello    prefix │ cluster tag, 8 │ secret kind │ token id, 8 │ noise: e
-//! JoinAnswer   prefix │ noise: e, ee, s, es
+//! JoinAnswer   prefix │ noise: e, ee, s, es, payload = the sponsor's identity
 //! JoinProof    prefix │ noise: s, se, psk, payload = Proof
 //! JoinGrant    header, 16 │ sealed: 0 = more follows, 1 = the last │ a piece of the Verdict │ tag, 16
 //! JoinRefused  prefix │ RefuseReason, in clear
@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 use wire::envelope::Kind;
-use wire::{Certificate, ClusterId, Genesis, Identity, PeerName, Signature};
+use wire::{Certificate, ClusterId, Genesis, Signature, Title};
 
 use crate::admission::{Member, SignedAddresses};
 use crate::digest::hash;
@@ -26,7 +26,7 @@ use crate::streams::SecretKind;
 use crate::token::TokenId;
 
 /// The version of [`Proof`] and [`Verdict`].
-pub(crate) const CONTACT_VERSION: u8 = 1;
+pub(crate) const CONTACT_VERSION: u8 = 2;
 
 /// Which cluster is this?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,11 +104,11 @@ impl Hello {
 /// What the applicant says of itself, inside the third handshake message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Proof {
-    pub(crate) identity: Identity,
-    pub(crate) name: PeerName,
+    /// Its first certificate, but for the sponsor's voucher.
+    pub(crate) title: Title,
+    /// The identity's word for it.
+    pub(crate) consent: Signature,
     pub(crate) addresses: SignedAddresses,
-    /// The identity's, over the handshake hash, the handshake key and the name.
-    pub(crate) signature: Signature,
 }
 
 /// The sponsor's answer.

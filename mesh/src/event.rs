@@ -256,11 +256,6 @@ pub enum Alarm {
         /// Who else wants it.
         claimant: Identity,
     },
-    /// Two identities want one handshake key; the later one is refused. Somebody copied a data directory.
-    NoiseKeyTaken {
-        /// Who has it here.
-        holder: Identity,
-        /// Who else wants it.
-        claimant: Identity,
-    },
+    /// There is a newer certificate of this router's with a key that is not its own: somebody else has its signing key.
+    Impersonated,
 }

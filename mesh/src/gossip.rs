@@ -192,7 +192,7 @@ pub(crate) enum Gossip {
 pub(crate) type Line = (Identity, u32, (u32, u32));
 
 /// The version of [`Gossip`] this router writes.
-pub(crate) const GOSSIP_VERSION: u8 = 2;
+pub(crate) const GOSSIP_VERSION: u8 = 3;
 /// Members in one message: with all addresses they list, about a fifth of what a stream message may hold.
 pub(crate) const MEMBERS_A_MESSAGE: usize = 256;
 

@@ -6,22 +6,23 @@
 //! initiation  prefix, 4 │ sender index, 4 │ noise: e, es, s, ss, payload │ mac1, 16 │ mac2, 16
 //! response    prefix, 4 │ sender index, 4 │ receiver index, 4 │ noise: e, ee, se, psk, payload │ mac1, 16 │ mac2, 16
 //!
-//! Greeting    boot counter, 4 │ counter, 8 │ protocol from, to │ queues │ certificate generation, 4 │ n, suites, n │ more
-//! Answer      boot counter, 4 │ protocol │ suite │ queues │ certificate generation, 4 │ more
+//! Greeting    boot counter, 4 │ counter, 8 │ protocol from, to │ queues │ identity, 32 │ n, suites, n
+//!             │ n, 2 │ certificate, n: of those that renewed it, for whoever has not heard of that │ more
+//! Answer      boot counter, 4 │ protocol │ suite │ queues │ more
 //! ```
 //!
 //! Numbers are big endian. Readers ignore what follows ("more"): that is how payloads grow.
 
 use snow::HandshakeState;
-use wire::ClusterId;
 use wire::envelope::Kind;
+use wire::{CERTIFICATE_VERSION, Certificate, ClusterId, Identity};
 use zeroize::Zeroizing;
 
 use crate::aead::Suite;
 use crate::digest::derive;
 use crate::gate::{MACS_BYTES, mac1_key, seal_macs};
 use crate::identity::Secret;
-use crate::noise::{Party, Split};
+use crate::noise::{PSK, Party, Split, between};
 
 /// The protocol this router speaks inside sessions, and the oldest it still understands.
 pub(crate) const PROTOCOL: u8 = 1;
@@ -32,6 +33,7 @@ pub(crate) type Stamp = (u32, u64);
 /// Who we are in handshakes.
 pub(crate) struct Local {
     pub(crate) cluster: ClusterId,
+    pub(crate) identity: Identity,
     pub(crate) noise_key: Secret,
     pub(crate) noise_public: [u8; 32],
 }
@@ -42,19 +44,26 @@ pub(crate) struct Greeting {
     pub(crate) stamp: Stamp,
     pub(crate) protocols: (u8, u8),
     pub(crate) queues: u8,
-    pub(crate) generation: u32,
+    /// Who calls. Its certificate says with which key.
+    pub(crate) identity: Identity,
     pub(crate) suites: Vec<Suite>,
+    /// If it was renewed.
+    pub(crate) certificate: Option<Certificate>,
 }
 
 impl Greeting {
     pub(crate) fn emit(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(24);
+        let mut bytes = Vec::with_capacity(64);
         bytes.extend_from_slice(&self.stamp.0.to_be_bytes());
         bytes.extend_from_slice(&self.stamp.1.to_be_bytes());
         bytes.extend_from_slice(&[self.protocols.0, self.protocols.1, self.queues]);
-        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&self.identity.0);
         bytes.push(u8::try_from(self.suites.len()).unwrap_or(u8::MAX));
         bytes.extend(self.suites.iter().take(usize::from(u8::MAX)).map(|suite| *suite as u8));
+        let certificate = self.certificate.as_ref().map(|certificate| wire::encode(CERTIFICATE_VERSION, certificate));
+        let certificate = certificate.unwrap_or_default();
+        bytes.extend_from_slice(&u16::try_from(certificate.len()).unwrap_or_default().to_be_bytes());
+        bytes.extend_from_slice(&certificate);
         bytes
     }
 
@@ -63,11 +72,21 @@ impl Greeting {
         let (boot, rest) = bytes.split_first_chunk()?;
         let (counter, rest) = rest.split_first_chunk()?;
         let (&[oldest, newest, queues], rest) = rest.split_first_chunk()?;
-        let (generation, rest) = rest.split_first_chunk()?;
+        let (&identity, rest) = rest.split_first_chunk()?;
         let (&count, rest) = rest.split_first()?;
-        let suites = rest.get(..usize::from(count))?.iter().filter_map(|number| Suite::of(*number)).collect();
+        let (suites, rest) = rest.split_at_checked(usize::from(count))?;
+        let suites = suites.iter().filter_map(|number| Suite::of(*number)).collect();
+        let (length, rest) = rest.split_first_chunk()?;
+        let certificate = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
         let stamp = (u32::from_be_bytes(*boot), u64::from_be_bytes(*counter));
-        Some(Self { stamp, protocols: (oldest, newest), queues, generation: u32::from_be_bytes(*generation), suites })
+        Some(Self {
+            stamp,
+            protocols: (oldest, newest),
+            queues,
+            identity: Identity(identity),
+            suites,
+            certificate: wire::decode(CERTIFICATE_VERSION, certificate).ok(),
+        })
     }
 }
 
@@ -78,22 +97,18 @@ pub(crate) struct Answer {
     pub(crate) protocol: u8,
     pub(crate) suite: Suite,
     pub(crate) queues: u8,
-    pub(crate) generation: u32,
 }
 
 impl Answer {
     pub(crate) fn emit(&self) -> Vec<u8> {
         let [a, b, c, d] = self.boot.to_be_bytes();
-        let [e, f, g, h] = self.generation.to_be_bytes();
-        vec![a, b, c, d, self.protocol, self.suite as u8, self.queues, e, f, g, h]
+        vec![a, b, c, d, self.protocol, self.suite as u8, self.queues]
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (boot, rest) = bytes.split_first_chunk()?;
-        let (&[protocol, suite, queues], rest) = rest.split_first_chunk()?;
-        let (generation, _) = rest.split_first_chunk()?;
-        let (boot, generation) = (u32::from_be_bytes(*boot), u32::from_be_bytes(*generation));
-        Some(Self { boot, protocol, suite: Suite::of(suite)?, queues, generation })
+        let (&[protocol, suite, queues], _) = rest.split_first_chunk()?;
+        Some(Self { boot: u32::from_be_bytes(*boot), protocol, suite: Suite::of(suite)?, queues })
     }
 }
 
@@ -127,7 +142,7 @@ pub(crate) struct Call {
 /// Begins a handshake: the state to keep, and the message to send.
 pub(crate) fn call(local: &Local, to: &Callee<'_>, greeting: &Greeting, seed: [u8; 32]) -> Option<(Call, Vec<u8>)> {
     let party = Party { cluster: &local.cluster, noise_key: &local.noise_key, seed };
-    let mut noise = party.call(to.noise_public).ok()?;
+    let mut noise = party.call(to.noise_public, &between(&local.cluster, local.identity, to.identity)).ok()?;
     let mut message = [&Kind::Initiation.prefix()[..], &to.index.to_be_bytes()].concat();
     write(&mut noise, &greeting.emit(), &mut message)?;
     let mac1 = seal_macs(&mut message, &mac1_key(&local.cluster, to.noise_public), to.cookie);
@@ -136,6 +151,7 @@ pub(crate) fn call(local: &Local, to: &Callee<'_>, greeting: &Greeting, seed: [u
 
 /// Whom a call is for.
 pub(crate) struct Callee<'a> {
+    pub(crate) identity: Identity,
     pub(crate) noise_public: &'a [u8; 32],
     /// The number the new session shall have here.
     pub(crate) index: u32,
@@ -165,7 +181,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Opens an initiation: two Diffie-Hellmans. The sender holds `noise_public`, or replays one who does.
+    /// Opens an initiation: two Diffie-Hellmans. The sender holds `noise_public`, or replays one who does; who
+    /// that is in the greeting is only its word.
     pub(crate) fn open(local: &Local, message: &[u8], seed: [u8; 32]) -> Option<Self> {
         let (index, body) = message.get(4..message.len().checked_sub(MACS_BYTES)?)?.split_first_chunk()?;
         let mut noise = Party { cluster: &local.cluster, noise_key: &local.noise_key, seed }.answer().ok()?;
@@ -173,6 +190,7 @@ impl Caller {
         let length = noise.read_message(body, &mut payload).ok()?;
         let greeting = Greeting::parse(payload.get(..length)?)?;
         let noise_public = noise.get_remote_static()?.try_into().ok()?;
+        noise.set_psk(PSK.into(), &between(&local.cluster, greeting.identity, local.identity)).ok()?;
         Some(Self { noise, noise_public, index: u32::from_be_bytes(*index), greeting })
     }
 

@@ -68,34 +68,52 @@ pub fn cluster_id(genesis: &Genesis) -> ClusterId {
     ClusterId(hash(&[&encode(GENESIS_VERSION, genesis)]))
 }
 
-/// Certifies a title. `issuer_key` must be the secret behind `title.issuer`.
+/// Certifies a title. The keys must be the secrets behind `title.identity` and `title.issuer`.
 #[must_use]
-pub fn issue_certificate(title: Title, issuer_key: &Secret) -> Certificate {
-    let signature = sign(issuer_key, Purpose::Certificate, &[&encode(CERTIFICATE_VERSION, &title)]);
-    Certificate { title, signature }
+pub fn issue_certificate(title: Title, holder_key: &Secret, issuer_key: &Secret) -> Certificate {
+    let (consent, voucher) = (consent(&title, holder_key), vouch(&title, issuer_key));
+    Certificate { title, consent, voucher }
 }
 
-/// Whether a certificate was signed by the issuer it names. Says nothing about whether that issuer may.
-#[must_use]
-pub fn is_signed_by_issuer(certificate: &Certificate) -> bool {
-    let title = encode(CERTIFICATE_VERSION, &certificate.title);
-    verify(certificate.title.issuer, Purpose::Certificate, &[&title], &certificate.signature)
+/// The identity's word that the title is its own.
+pub(crate) fn consent(title: &Title, holder_key: &Secret) -> Signature {
+    sign(holder_key, Purpose::Title, &[&encode(CERTIFICATE_VERSION, title)])
+}
+
+/// The issuer's word that an identity with this name is a member.
+pub(crate) fn vouch(title: &Title, issuer_key: &Secret) -> Signature {
+    sign(issuer_key, Purpose::Voucher, &[&vouched(title)])
+}
+
+/// Whether the identity itself says so.
+pub(crate) fn is_consented(title: &Title, consent: &Signature) -> bool {
+    verify(title.identity, Purpose::Title, &[&encode(CERTIFICATE_VERSION, title)], consent)
+}
+
+/// Whether the issuer it names vouches for it. Says nothing about whether that issuer may.
+pub(crate) fn is_vouched_for(certificate: &Certificate) -> bool {
+    let title = &certificate.title;
+    verify(title.issuer, Purpose::Voucher, &[&vouched(title)], &certificate.voucher)
+}
+
+fn vouched(title: &Title) -> Vec<u8> {
+    encode(CERTIFICATE_VERSION, &(title.identity, &title.name))
 }
 
 /// What a signature is for: the label in front of what it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    Certificate,
+    Title,
+    Voucher,
     Addresses,
-    Join,
 }
 
 impl Purpose {
     fn label(self) -> &'static [u8] {
         match self {
-            Self::Certificate => b"raddle certificate 1\0",
+            Self::Title => b"raddle title 1\0",
+            Self::Voucher => b"raddle voucher 1\0",
             Self::Addresses => b"raddle addresses 1\0",
-            Self::Join => b"raddle join 1\0",
         }
     }
 }

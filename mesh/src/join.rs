@@ -12,13 +12,13 @@ use std::collections::VecDeque;
 
 use snow::HandshakeState;
 use wire::envelope::{Frames, Header, Kind};
-use wire::{Addresses, Certificate, ClusterId, Genesis, Identity, PeerName};
+use wire::{Addresses, Certificate, ClusterId, Genesis, Identity, PeerName, Title};
 
-use crate::admission::{Member, Roster, SignedAddresses};
+use crate::admission::{FIRST_GENERATION, Member, Roster, SignedAddresses};
 use crate::aead::{Opener, Suite};
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, cluster_tag, message};
 use crate::digest::derive;
-use crate::identity::{Purpose, Secret, cluster_id, sign};
+use crate::identity::{Secret, cluster_id, consent};
 use crate::noise::{Party, Split};
 use crate::refusal::RefuseReason;
 use crate::streams::SecretKind;
@@ -61,7 +61,7 @@ enum Step {
     },
     Receiving {
         cluster: ClusterId,
-        sponsor: [u8; 32],
+        sponsor: Claim,
         opener: Box<Opener>,
         received: Vec<u8>,
     },
@@ -216,19 +216,22 @@ impl Joiner {
     /// The sponsor has shown its key: shows ours, and who we are.
     fn prove(&mut self, cluster: ClusterId, mut noise: HandshakeState, answer: &[u8]) -> Result<(), JoinError> {
         let body = answer.get(4..).unwrap_or_default();
-        noise.read_message(body, &mut vec![0; body.len()]).map_err(|_| JoinError::Protocol)?;
+        let mut payload = vec![0; body.len()];
+        noise.read_message(body, &mut payload).map_err(|_| JoinError::Protocol)?;
+        let issuer = payload.first_chunk().map(|issuer| Identity(*issuer)).ok_or(JoinError::Protocol)?;
         let Candidate { signing_key, noise_key, name, addresses } = &self.candidate;
-        let transcript = noise.get_handshake_hash().to_vec();
-        let signature =
-            sign(signing_key, Purpose::Join, &[&transcript, &noise_key.noise_public(), name.as_str().as_bytes()]);
+        let (identity, noise_key, name) = (signing_key.identity(), noise_key.noise_public(), name.clone());
+        let title = Title { identity, noise_key, name, generation: FIRST_GENERATION, issuer };
+        let consent = consent(&title, signing_key);
         // Boot counters begin at 1, so that the first start of the router renews this.
         let addresses = SignedAddresses::sign(addresses.clone(), (0, 0), signing_key);
-        let proof = Proof { identity: signing_key.identity(), name: name.clone(), addresses, signature };
+        let proof = Proof { title, consent, addresses };
         let payload = wire::encode(CONTACT_VERSION, &proof);
         let mut sealed = vec![0; payload.len() + 96];
         let length = noise.write_message(&payload, &mut sealed).map_err(|_| JoinError::Protocol)?;
         self.emit(&message(Kind::JoinProof, &[sealed.get(..length).unwrap_or_default()]));
-        let sponsor = noise.get_remote_static().and_then(|key| key.try_into().ok()).ok_or(JoinError::Protocol)?;
+        let key = noise.get_remote_static().and_then(|key| key.try_into().ok()).ok_or(JoinError::Protocol)?;
+        let sponsor = (issuer, key);
         let key = derive(&Split::of(noise).receive, &[b"raddle grant"]);
         let opener = Box::new(Opener::new(Suite::ChaCha20Poly1305, &key));
         self.step = Step::Receiving { cluster, sponsor, opener, received: Vec::new() };
@@ -266,7 +269,7 @@ impl Joiner {
     }
 
     /// Believes nothing of a grant that does not follow from the cluster id.
-    fn verify(&self, cluster: ClusterId, sponsor: [u8; 32], grant: Grant) -> Result<Joined, JoinError> {
+    fn verify(&self, cluster: ClusterId, sponsor: Claim, grant: Grant) -> Result<Joined, JoinError> {
         let fault = |fault| Err(JoinError::Unverified { fault });
         let Grant { genesis, certificate, members, ledger } = grant;
         let Candidate { signing_key, noise_key, .. } = &self.candidate;
@@ -286,7 +289,9 @@ impl Joiner {
         if roster.member(certificate.title.identity).is_none_or(|member| member.certificate != certificate) {
             return fault("the certificate is not among the members'");
         }
-        if roster.of_noise_key(&sponsor).is_none_or(|member| member.revoked) {
+        let (identity, key) = sponsor;
+        let is_it = |member: &&Member| !member.revoked && member.certificate.title.noise_key == key;
+        if roster.member(identity).filter(is_it).is_none() {
             return fault("the sponsor is no member");
         }
         let members = roster.members().cloned().collect();
@@ -305,10 +310,13 @@ impl Joiner {
     }
 }
 
+/// The identity that a sponsor claims, and the handshake key that it has proven.
+type Claim = (Identity, [u8; 32]);
+
 /// A grant coming in.
 struct Receipt {
     cluster: ClusterId,
-    sponsor: [u8; 32],
+    sponsor: Claim,
     opener: Box<Opener>,
     received: Vec<u8>,
 }

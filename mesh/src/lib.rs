@@ -42,14 +42,16 @@ mod trial;
 mod view;
 mod ways;
 
-pub use admission::{ADDRESSES_MOST, AdmitError, MEMBER_VERSION, MEMBERS_MOST, Member, SignedAddresses};
+pub use admission::{
+    ADDRESSES_MOST, AdmitError, FIRST_GENERATION, MEMBER_VERSION, MEMBERS_MOST, Member, SignedAddresses,
+};
 pub use aead::Suite;
 pub use config::{Config, GateLimits, PeerTimes, SessionTimes};
 pub use event::{
     Alarm, Application, Carrier, Delivery, DownReason, Encounter, Event, JoinId, MemberChange, Origin, SecretUsed,
     Standing, StreamId, Target, Topic, Transmit,
 };
-pub use identity::{Credentials, Secret, cluster_id, hash_of, is_signed_by_issuer, issue_certificate};
+pub use identity::{Credentials, Secret, cluster_id, hash_of, issue_certificate};
 pub use join::{Candidate, JoinError, Joined, Joiner, Progress};
 pub use mesh::{Mesh, PAYLOAD_BYTES, SendError};
 pub use plan::Plan;

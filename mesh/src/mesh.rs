@@ -73,7 +73,6 @@ struct Me {
     genesis: Genesis,
     /// The boot counter, and how often our addresses changed since.
     version: (u32, u32),
-    generation: u32,
     /// Rises with every call.
     calls: u64,
 }
@@ -112,15 +111,15 @@ impl Mesh {
     ) -> Self {
         let Credentials { certificate, signing_key, noise_key, genesis } = credentials;
         let (cluster, mut rng) = (cluster_id(&genesis), Rng::new(&seed));
-        let local = Local { cluster, noise_public: noise_key.noise_public(), noise_key };
+        let identity = certificate.title.identity;
+        let local = Local { cluster, identity, noise_public: noise_key.noise_public(), noise_key };
         let gate = Gate::new(&cluster, &local.noise_public, config.gate, &mut rng, now);
-        let (identity, generation) = (certificate.title.identity, certificate.title.generation);
         let mut roster = Roster::new(Identity(genesis.authority));
         let addresses = SignedAddresses::sign(config.addresses.clone(), (boot_counter, 0), &signing_key);
         let ours = Member { certificate, addresses, revoked: false };
         let errors = roster.recall(members.into_iter().chain([ours]).collect());
         errors.iter().for_each(|error| tracing::warn!(%error, "a member is not what was written down about it"));
-        let me = Me { identity, signing_key, local, genesis, version: (boot_counter, 0), generation, calls: 0 };
+        let me = Me { identity, signing_key, local, genesis, version: (boot_counter, 0), calls: 0 };
         let swim = Swim::new(identity, boot_counter, rng.bytes(), now);
         let mut mesh = Self {
             config,

@@ -6,7 +6,7 @@ use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
-use wire::ClusterId;
+use wire::{ClusterId, Identity};
 use zeroize::Zeroizing;
 
 use crate::digest::hash;
@@ -23,16 +23,16 @@ pub(crate) struct Party<'a> {
 
 impl Party<'_> {
     /// Calls a known peer.
-    pub(crate) fn call(self, remote: &[u8; 32]) -> Result<HandshakeState, snow::Error> {
-        let (prologue, psk) = (prologue(self.cluster, &[]), known_psk(self.cluster));
-        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?.psk(2, &psk)?;
+    pub(crate) fn call(self, remote: &[u8; 32], psk: &[u8; 32]) -> Result<HandshakeState, snow::Error> {
+        let prologue = prologue(self.cluster, &[]);
+        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?.psk(PSK, psk)?;
         builder.local_private_key(self.noise_key.bytes())?.remote_public_key(remote)?.build_initiator()
     }
 
-    /// Answers a known peer, whose key its first message holds.
+    /// Answers a known peer. Its first message says who it is; the psk follows from that ([`between`]).
     pub(crate) fn answer(self) -> Result<HandshakeState, snow::Error> {
-        let (prologue, psk) = (prologue(self.cluster, &[]), known_psk(self.cluster));
-        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?.psk(2, &psk)?;
+        let prologue = prologue(self.cluster, &[]);
+        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?;
         builder.local_private_key(self.noise_key.bytes())?.build_responder()
     }
 
@@ -73,11 +73,14 @@ fn prologue(cluster: &ClusterId, context: &[u8]) -> Vec<u8> {
     [b"raddle 1", &cluster.0[..], context].concat()
 }
 
-/// Members share no secret beyond their keys: the psk of IKpsk2 is a public function of the cluster id. The place is kept,
-/// so that a secret can be put there later without another pattern.
-fn known_psk(cluster: &ClusterId) -> [u8; 32] {
-    hash(&[b"raddle psk 1", &cluster.0])
+/// Members share no secret beyond their keys: the psk of IKpsk2 is a public function of who speaks with whom, as each of
+/// them sees it. Whoever lists another's handshake key under an identity of its own gains no session by it.
+pub(crate) fn between(cluster: &ClusterId, caller: Identity, callee: Identity) -> [u8; 32] {
+    hash(&[b"raddle psk 2", &cluster.0, &caller.0, &callee.0])
 }
+
+/// Where the pattern wants it: with the second message.
+pub(crate) const PSK: u8 = 2;
 
 fn builder<'a>(pattern: &str, seed: &[u8; 32]) -> Result<Builder<'a>, snow::Error> {
     let params: NoiseParams = pattern.parse()?;

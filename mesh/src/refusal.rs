@@ -39,8 +39,8 @@ pub enum RefuseReason {
     /// The identity has been revoked.
     #[error("this identity has been revoked; a new one is needed")]
     Revoked,
-    /// The handshake key belongs to another member.
-    #[error("another member has this handshake key: the data directory is a copy")]
+    /// The identity is a member with another handshake key.
+    #[error("this identity is a member with another handshake key: the data directory is a copy")]
     KeyTaken,
     /// The sponsor cannot write, so it gives nothing away (invariant I10).
     #[error("the sponsor's store is read-only")]

@@ -8,13 +8,14 @@
 
 use snow::HandshakeState;
 use wire::envelope::{HEADER_BYTES, Kind, TAG_BYTES};
-use wire::{ClusterId, Identity, PeerName};
+use wire::{Identity, Signature, Title};
 
-use crate::admission::SignedAddresses;
+use crate::admission::{FIRST_GENERATION, SignedAddresses};
 use crate::aead::{Sealer, Suite};
 use crate::contact::{CONTACT_VERSION, Hello, Proof, Verdict, message};
 use crate::digest::derive;
-use crate::identity::{Purpose, Secret, verify};
+use crate::handshake::Local;
+use crate::identity::{Secret, is_consented};
 use crate::noise::{Party, Split};
 use crate::refusal::RefuseReason;
 use crate::streams::{SecretKind, SecretState};
@@ -25,6 +26,8 @@ pub(crate) struct Sponsor {
     pub(crate) kind: SecretKind,
     /// What that is worth.
     pub(crate) state: SecretState,
+    /// Who would certify it.
+    issuer: Identity,
     step: Step,
 }
 
@@ -44,33 +47,33 @@ struct Judging {
 /// An applicant that has proven its keys and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applicant {
-    pub(crate) identity: Identity,
-    pub(crate) noise_key: [u8; 32],
-    pub(crate) name: PeerName,
+    pub(crate) title: Title,
+    /// The identity's word for the title.
+    pub(crate) consent: Signature,
     pub(crate) addresses: SignedAddresses,
 }
 
 impl Sponsor {
     /// Reads the hello. The second handshake message comes with it.
     pub(crate) fn greet(
-        cluster: &ClusterId,
-        noise_key: &Secret,
+        local: &Local,
         hello: &[u8],
         secrets: &[Secret],
         state: SecretState,
         seed: [u8; 32],
     ) -> Option<(Self, Vec<u8>)> {
         let (Hello { kind, .. }, context, body) = Hello::parse(hello)?;
+        let Local { cluster, identity, noise_key, .. } = local;
         let (mut states, mut answer) = (Vec::new(), None);
         for secret in secrets {
             let mut noise = Party { cluster, noise_key, seed }.sponsor(secret, context).ok()?;
             noise.read_message(body, &mut vec![0; body.len()]).ok()?;
             let mut bytes = [0; ANSWER_BYTES];
-            let length = noise.write_message(&[], &mut bytes).ok()?;
+            let length = noise.write_message(&identity.0, &mut bytes).ok()?;
             answer = Some(message(Kind::JoinAnswer, &[bytes.get(..length)?]));
             states.push(noise);
         }
-        Some((Self { kind, state, step: Step::Doubting(states) }, answer?))
+        Some((Self { kind, state, issuer: *identity, step: Step::Doubting(states) }, answer?))
     }
 
     /// Reads the proof: whether the secret was right, and who it is.
@@ -81,11 +84,10 @@ impl Sponsor {
         let body = proof.get(4..).unwrap_or_default();
         let mut payload = vec![0; body.len()];
         let opened = states.into_iter().find_map(|mut noise| {
-            let transcript = noise.get_handshake_hash().to_vec();
             let length = noise.read_message(body, &mut payload).ok()?;
-            Some((noise, transcript, length))
+            Some((noise, length))
         });
-        let Some((noise, transcript, length)) = opened else {
+        let Some((noise, length)) = opened else {
             return Err(match self.kind {
                 SecretKind::Password => RefuseReason::WrongPassword,
                 SecretKind::Token(_) => RefuseReason::WrongToken,
@@ -96,14 +98,15 @@ impl Sponsor {
         let (Some(noise_key), Ok(proof)) = (noise_key, proof) else {
             return Err(RefuseReason::BadProof);
         };
-        let Proof { identity, name, addresses, signature } = proof;
-        if !verify(identity, Purpose::Join, &[&transcript, &noise_key, name.as_str().as_bytes()], &signature) {
+        let Proof { title, consent, addresses } = proof;
+        // The handshake has proven the key, and only its holder's own word binds it to the identity.
+        let fits = (title.noise_key, title.issuer, title.generation) == (noise_key, self.issuer, FIRST_GENERATION);
+        if !(fits && is_consented(&title, &consent)) {
             return Err(RefuseReason::BadProof);
         }
         let key = derive(&Split::of(noise).send, &[b"raddle grant"]);
         let sealer = Sealer::new(Suite::ChaCha20Poly1305, &key, Kind::JoinGrant, 0, 0);
-        self.step =
-            Step::Judging(Box::new(Judging { sealer, applicant: Applicant { identity, noise_key, name, addresses } }));
+        self.step = Step::Judging(Box::new(Judging { sealer, applicant: Applicant { title, consent, addresses } }));
         self.applicant().ok_or(RefuseReason::BadProof)
     }
 
@@ -134,7 +137,7 @@ impl Sponsor {
     }
 }
 
-/// Room for the second handshake message: an ephemeral key, a sealed static key, a tag.
-const ANSWER_BYTES: usize = 32 + 48 + 16;
+/// Room for the second handshake message: an ephemeral key, a sealed static key, a sealed identity.
+const ANSWER_BYTES: usize = 32 + 48 + 48;
 /// A piece with its envelope stays well below the longest stream message.
 const PIECE_BYTES: usize = 512 << 10;

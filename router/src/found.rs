@@ -79,11 +79,10 @@ pub(crate) fn found(plan: &Plan, keys: &Keys) -> Membership {
         identity: first,
         noise_key: keys.noise.noise_public(),
         name: plan.name.clone(),
-        generation: 0,
-        lifetime_s: 0,
+        generation: mesh::FIRST_GENERATION,
         issuer: authority.identity(),
     };
-    let certificate = mesh::issue_certificate(title, &authority);
+    let certificate = mesh::issue_certificate(title, &keys.signing, &authority);
     let ledger = ipam::found(&ipam::Config::new(keys.ledger_key(), genesis.clone()));
     Membership { genesis, certificate, members: Vec::new(), ledger, psk: None }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the rows of the store and their encodings. Knows nothing of files.
 
-use mesh::Member;
+use mesh::{MEMBER_VERSION, Member};
 use wire::{CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis};
 
 use crate::control::{TARGETS, Targets};
@@ -114,5 +114,3 @@ pub(crate) enum RecallError {
 
 /// The format of single facts.
 const META_VERSION: u8 = 1;
-/// The format of a stored member.
-const MEMBER_VERSION: u8 = 1;

@@ -16,7 +16,7 @@ use crate::network::Network;
 /// The version of [`Genesis`] this crate writes.
 pub const GENESIS_VERSION: u8 = 1;
 /// The version of [`Certificate`] this crate writes.
-pub const CERTIFICATE_VERSION: u8 = 1;
+pub const CERTIFICATE_VERSION: u8 = 2;
 /// The version of [`Record`] this crate writes.
 pub const RECORD_VERSION: u8 = 2;
 
@@ -40,11 +40,13 @@ pub struct Genesis {
 pub struct Certificate {
     /// What is certified.
     pub title: Title,
-    /// The issuer's Ed25519 signature over the encoded `title`.
-    pub signature: Signature,
+    /// The identity's own Ed25519 signature over the encoded `title`: nobody else binds it to a key, first or later.
+    pub consent: Signature,
+    /// The issuer's Ed25519 signature over the encoded identity and name: that they are a member's. It outlasts renewals.
+    pub voucher: Signature,
 }
 
-/// The signed part of a [`Certificate`].
+/// What a [`Certificate`] says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Title {
     /// The Ed25519 key that signs the member's records.
@@ -53,11 +55,9 @@ pub struct Title {
     pub noise_key: [u8; 32],
     /// What people call it. Unique in a cluster.
     pub name: PeerName,
-    /// Rises by one with every renewal; the higher one holds.
+    /// 1, and one more with every renewal; the higher one holds.
     pub generation: u32,
-    /// How long it holds, in seconds of the holder's uptime; 0 = for ever. No wall clock is ever asked.
-    pub lifetime_s: u32,
-    /// The authority's key for the first member, a member's identity for every other.
+    /// The authority's key for the first member, a member's identity for every other. It stays the same.
     pub issuer: Identity,
 }
 

@@ -11,15 +11,8 @@ fn key(number: u8) -> Secret {
 
 fn certificate(number: u8, name: &str, issuer: &Secret, generation: u32) -> Certificate {
     let (identity, noise_key) = (key(number).identity(), key(number + 100).noise_public());
-    let title = Title {
-        identity,
-        noise_key,
-        name: name.parse().unwrap(),
-        generation,
-        lifetime_s: 0,
-        issuer: issuer.identity(),
-    };
-    issue_certificate(title, issuer)
+    let title = Title { identity, noise_key, name: name.parse().unwrap(), generation, issuer: issuer.identity() };
+    issue_certificate(title, &key(number), issuer)
 }
 
 fn member(number: u8, issuer: u8) -> Member {
@@ -95,18 +88,59 @@ fn the_name_of_a_revoked_member_is_free() {
 }
 
 #[test]
-fn names_and_handshake_keys_are_unique() {
+fn names_are_unique() {
     let mut roster = roster();
     roster.admit_all(vec![member(1, 0), member(2, 1)]);
     let mut twin = member(3, 1);
     twin.certificate = certificate(3, "host2", &key(1), 1);
     let (holder, claimant) = (key(2).identity(), key(3).identity());
     let name = "host2".parse().unwrap();
-    assert_eq!(roster.admit(twin.clone()), Err(AdmitError::NameTaken { name, holder, claimant }));
-    let mut title = member(3, 1).certificate.title;
-    title.noise_key = key(102).noise_public();
-    twin.certificate = issue_certificate(title, &key(1));
-    assert_eq!(roster.admit(twin), Err(AdmitError::NoiseKeyTaken { holder, claimant }));
+    assert_eq!(roster.admit(twin), Err(AdmitError::NameTaken { name, holder, claimant }));
+}
+
+#[test]
+fn nobody_is_admitted_without_its_own_word() {
+    let mut roster = roster();
+    roster.admit(member(1, 0)).unwrap();
+    // 1 has an identity's public key, and would like to speak in its name.
+    let mut forged = member(2, 1);
+    let title = Title { noise_key: key(50).noise_public(), ..forged.certificate.title };
+    forged.certificate = issue_certificate(title, &key(1), &key(1));
+    assert_eq!(roster.admit(forged), Err(AdmitError::BadCertificate { member: key(2).identity() }));
+}
+
+#[test]
+fn nobody_but_the_member_renews_its_certificate() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 1), member(3, 1)]);
+    let before = roster.member(key(2).identity()).unwrap().clone();
+    let title =
+        |generation| Title { noise_key: key(50).noise_public(), generation, ..before.certificate.title.clone() };
+    let renewal = |certificate| Member { certificate, ..before.clone() };
+    // Neither another member nor the one that vouched for it, under whichever issuer's name.
+    let taken = Title { issuer: key(3).identity(), ..title(u32::MAX) };
+    let forged = [
+        issue_certificate(taken.clone(), &key(3), &key(3)),
+        issue_certificate(title(2), &key(1), &key(1)),
+        Certificate { title: title(2), ..before.certificate.clone() },
+        // What it may not change by itself either.
+        issue_certificate(Title { generation: 2, ..taken }, &key(2), &key(3)),
+        issue_certificate(Title { name: "other".parse().unwrap(), ..title(2) }, &key(2), &key(1)),
+        issue_certificate(title(2 + GENERATIONS_MOST), &key(2), &key(1)),
+    ];
+    for certificate in forged {
+        let refused = AdmitError::BadCertificate { member: key(2).identity() };
+        assert_eq!(roster.admit(renewal(certificate)), Err(refused));
+        assert_eq!(roster.member(key(2).identity()), Some(&before));
+    }
+    // Its own word is enough, also when nobody would vouch for it any more; who once did stays on record.
+    roster.revoke(key(1).identity());
+    let unvouched = issue_certificate(title(2), &key(2), &key(9));
+    assert_eq!(roster.admit(renewal(unvouched)), Ok(Some(MemberChange::Renewed)));
+    let known = roster.member(key(2).identity()).unwrap().clone();
+    assert_eq!(known.certificate.title, title(2));
+    let mut elsewhere = Roster::new(key(0).identity());
+    assert_eq!(elsewhere.admit_all(vec![known, member(1, 0)]).1, Vec::new());
 }
 
 #[test]
@@ -114,13 +148,12 @@ fn only_what_is_newer_replaces() {
     let mut roster = roster();
     roster.admit(member(1, 0)).unwrap();
     let mut renewed = member(1, 0);
-    renewed.certificate = certificate(1, "renamed", &key(0), 2);
+    renewed.certificate = certificate(1, "host1", &key(0), 2);
     assert_eq!(roster.admit(renewed), Ok(Some(MemberChange::Renewed)));
     assert_eq!(roster.admit(member(1, 0)), Ok(None));
-    assert_eq!(roster.of_name(&"host1".parse().unwrap()), None);
     let mut moved = member(1, 0);
     moved.addresses = SignedAddresses::sign(vec!["192.0.2.1:6783".parse().unwrap()], (2, 0), &key(1));
     assert_eq!(roster.admit(moved), Ok(Some(MemberChange::Renewed)));
     let known = roster.member(key(1).identity()).unwrap();
-    assert_eq!((known.name().as_str(), known.addresses.addresses.len()), ("renamed", 1));
+    assert_eq!((known.certificate.title.generation, known.addresses.addresses.len()), (2, 1));
 }

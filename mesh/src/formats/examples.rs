@@ -12,7 +12,7 @@ use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Ve
 use crate::event::Topic;
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
-use crate::identity::{Purpose, Secret, issue_certificate, sign};
+use crate::identity::{Secret, issue_certificate};
 use crate::refusal::RefuseReason;
 use crate::streams::SecretKind;
 use crate::token::{Token, TokenId};
@@ -27,11 +27,16 @@ pub fn all() -> Vec<Example> {
 }
 
 const CLUSTER: ClusterId = ClusterId([9; 32]);
-const ANSWER: Answer = Answer { boot: 8, protocol: 1, suite: Suite::Aes256Gcm, queues: 4, generation: 2 };
+const ANSWER: Answer = Answer { boot: 8, protocol: 1, suite: Suite::Aes256Gcm, queues: 4 };
 
 fn local(number: u8) -> Local {
     let noise_key = Secret::new([number; 32]);
-    Local { cluster: CLUSTER, noise_public: noise_key.noise_public(), noise_key }
+    Local {
+        cluster: CLUSTER,
+        identity: Secret::new([number; 32]).identity(),
+        noise_public: noise_key.noise_public(),
+        noise_key,
+    }
 }
 
 /// Whom the example of an initiation is for.
@@ -41,14 +46,27 @@ pub(super) fn callee() -> Local {
 
 fn greeting() -> Greeting {
     let suites = vec![Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
-    Greeting { stamp: (3, 1 << 40), protocols: (1, 1), queues: 2, generation: 1, suites }
+    Greeting {
+        stamp: (3, 1 << 40),
+        protocols: (1, 1),
+        queues: 2,
+        identity: local(1).identity,
+        suites,
+        certificate: None,
+    }
 }
 
 fn calls() -> Vec<Example> {
     let (caller, called) = (local(1), callee());
-    let whom = Callee { noise_public: &called.noise_public, index: 0x1111_1111, cookie: Some(&[4; 16]) };
+    let whom = Callee {
+        identity: called.identity,
+        noise_public: &called.noise_public,
+        index: 0x1111_1111,
+        cookie: Some(&[4; 16]),
+    };
     let mut examples = vec![
         ("mesh-greeting", "two-suites", greeting().emit()),
+        ("mesh-greeting", "renewed", Greeting { certificate: Some(certificate(1)), ..greeting() }.emit()),
         ("mesh-greeting", "more", [greeting().emit(), vec![1, 2, 3]].concat()),
         ("mesh-answer", "first", ANSWER.emit()),
         ("mesh-cookie", "reply", [&Kind::Cookie.prefix()[..], &[0x11; 60]].concat()),
@@ -70,9 +88,8 @@ fn contact() -> Vec<Example> {
         ("name-taken", RefuseReason::NameTaken { name: name(1) }),
         ("sponsor-revoked", RefuseReason::SponsorRevoked),
     ];
-    let identity = Secret::new([1; 32]).identity();
-    let signature = sign(&Secret::new([1; 32]), Purpose::Join, &[&[5; 32]]);
-    let proof = Proof { identity, name: name(1), addresses: addresses(1), signature };
+    let Certificate { title, consent, .. } = certificate(1);
+    let proof = Proof { title, consent, addresses: addresses(1) };
     let grant = Grant {
         genesis: genesis(),
         certificate: certificate(1),
@@ -150,10 +167,9 @@ fn certificate(number: u8) -> Certificate {
         noise_key: Secret::new([number + 100; 32]).noise_public(),
         name: name(number),
         generation: 1,
-        lifetime_s: 0,
         issuer: issuer.identity(),
     };
-    issue_certificate(title, &issuer)
+    issue_certificate(title, &key, &issuer)
 }
 
 fn addresses(number: u8) -> SignedAddresses {

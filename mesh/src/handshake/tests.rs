@@ -7,18 +7,23 @@ use super::*;
 
 fn local(number: u8, cluster: u8) -> Local {
     let noise_key = Secret::new([number; 32]);
-    Local { cluster: ClusterId([cluster; 32]), noise_public: noise_key.noise_public(), noise_key }
+    Local {
+        cluster: ClusterId([cluster; 32]),
+        identity: Identity([number; 32]),
+        noise_public: noise_key.noise_public(),
+        noise_key,
+    }
 }
 
 fn greeting() -> Greeting {
     let suites = vec![Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
-    Greeting { stamp: (3, 9), protocols: (1, 1), queues: 2, generation: 1, suites }
+    Greeting { stamp: (3, 9), protocols: (1, 1), queues: 2, identity: Identity([1; 32]), suites, certificate: None }
 }
 
-const ANSWER: Answer = Answer { boot: 8, protocol: 1, suite: Suite::Aes256Gcm, queues: 4, generation: 2 };
+const ANSWER: Answer = Answer { boot: 8, protocol: 1, suite: Suite::Aes256Gcm, queues: 4 };
 
 fn initiation(from: &Local, to: &Local) -> (Call, Vec<u8>) {
-    let callee = Callee { noise_public: &to.noise_public, index: 0x1111_1111, cookie: None };
+    let callee = Callee { identity: to.identity, noise_public: &to.noise_public, index: 0x1111_1111, cookie: None };
     call(from, &callee, &greeting(), [1; 32]).unwrap()
 }
 
@@ -46,13 +51,13 @@ fn the_messages_are_as_they_always_were() {
     let (_, message) = initiation(&left, &right);
     assert_eq!(
         (message.len(), &message[..8]),
-        (4 + 4 + 32 + 48 + 22 + 16 + 32, &[1, 0, 1, 0, 0x11, 0x11, 0x11, 0x11][..])
+        (4 + 4 + 32 + 48 + 52 + 16 + 32, &[1, 0, 1, 0, 0x11, 0x11, 0x11, 0x11][..])
     );
     let (reply, keys) = Caller::open(&right, &message, [2; 32]).unwrap().answer(&right, 0x2222_2222, &ANSWER).unwrap();
-    assert_eq!((reply.len(), &reply[..4]), (4 + 8 + 32 + 11 + 16 + 32, &[2, 0, 1, 0][..]));
+    assert_eq!((reply.len(), &reply[..4]), (4 + 8 + 32 + 7 + 16 + 32, &[2, 0, 1, 0][..]));
     let digest = crate::digest::hash(&[&message, &reply, &*keys.control_send, &*keys.data_send]);
     let text: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(text, "29ad7ff40d0bb37c");
+    assert_eq!(text, "acfb7d25e1d32c2e");
 }
 
 #[test]
@@ -77,13 +82,13 @@ fn garbage_does_not_end_a_call() {
 
 proptest! {
     #[test]
-    fn payloads_survive_their_encoding(boot in any::<u32>(), counter in any::<u64>(), bytes in any::<[u8; 3]>(), generation in any::<u32>(), more in vec(any::<u8>(), 0..9)) {
+    fn payloads_survive_their_encoding(boot in any::<u32>(), counter in any::<u64>(), bytes in any::<[u8; 3]>(), identity in any::<[u8; 32]>(), more in vec(any::<u8>(), 0..9)) {
         let [oldest, newest, queues] = bytes;
-        let greeting = Greeting { stamp: (boot, counter), protocols: (oldest, newest), queues, generation, ..greeting() };
+        let greeting = Greeting { stamp: (boot, counter), protocols: (oldest, newest), queues, identity: Identity(identity), ..greeting() };
         let mut encoded = greeting.emit();
         encoded.extend(&more);
         prop_assert_eq!(Greeting::parse(&encoded), Some(greeting));
-        let answer = Answer { boot, queues, generation, ..ANSWER };
+        let answer = Answer { boot, queues, ..ANSWER };
         let mut encoded = answer.emit();
         encoded.extend(&more);
         prop_assert_eq!(Answer::parse(&encoded), Some(answer));

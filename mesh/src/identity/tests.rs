@@ -7,29 +7,33 @@ use super::*;
 fn title(name: &str, issuer: Identity) -> Title {
     let name: PeerName = name.parse().unwrap();
     let identity = Secret::new([3; 32]).identity();
-    Title { identity, noise_key: Secret::new([4; 32]).noise_public(), name, generation: 1, lifetime_s: 0, issuer }
+    Title { identity, noise_key: Secret::new([4; 32]).noise_public(), name, generation: 1, issuer }
 }
 
 #[test]
 fn a_certificate_holds_as_issued_and_no_other_way() {
     let authority = Secret::new([1; 32]);
-    let certificate = issue_certificate(title("one", authority.identity()), &authority);
-    assert!(is_signed_by_issuer(&certificate));
+    let certificate = issue_certificate(title("one", authority.identity()), &Secret::new([3; 32]), &authority);
+    let holds = |changed: Certificate| (is_vouched_for(&changed), is_consented(&changed.title, &changed.consent));
+    assert_eq!(holds(certificate.clone()), (true, true));
     let mut renamed = certificate.clone();
     renamed.title.name = "two".parse().unwrap();
-    assert!(!is_signed_by_issuer(&renamed));
-    let mut other = certificate;
+    assert_eq!(holds(renamed), (false, false));
+    let mut other = certificate.clone();
     other.title.issuer = Secret::new([2; 32]).identity();
-    assert!(!is_signed_by_issuer(&other));
+    assert_eq!(holds(other), (false, false));
+    let mut rekeyed = certificate;
+    rekeyed.title.noise_key = [5; 32];
+    assert_eq!(holds(rekeyed), (true, false), "the issuer has no say about keys");
 }
 
 #[test]
 fn a_signature_for_one_purpose_is_none_for_another() {
     let key = Secret::new([1; 32]);
-    let signature = sign(&key, Purpose::Join, &[b"text"]);
-    assert!(verify(key.identity(), Purpose::Join, &[b"te", b"xt"], &signature));
+    let signature = sign(&key, Purpose::Voucher, &[b"text"]);
+    assert!(verify(key.identity(), Purpose::Voucher, &[b"te", b"xt"], &signature));
     assert!(!verify(key.identity(), Purpose::Addresses, &[b"text"], &signature));
-    assert!(!verify(Identity([0; 32]), Purpose::Join, &[b"text"], &signature), "a key of small order");
+    assert!(!verify(Identity([0; 32]), Purpose::Voucher, &[b"text"], &signature), "a key of small order");
 }
 
 #[test]

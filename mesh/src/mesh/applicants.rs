@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use wire::Title;
 use wire::envelope::{Frames, Kind};
+use wire::{Certificate, Title};
 
 use super::Mesh;
 use crate::admission::Member;
 use crate::contact::{Grant, Hello, Verdict, cluster_tag, refusal};
 use crate::event::{Application, Carrier, Event, JoinId, SecretUsed, Standing, StreamId};
-use crate::identity::{Secret, issue_certificate};
+use crate::identity::{Secret, vouch};
 use crate::refusal::RefuseReason;
 use crate::sponsor::{Applicant, Sponsor};
 use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding, Stream};
@@ -26,9 +26,9 @@ impl Mesh {
         if let Some(member) = self.judge(&applicant)? {
             return Ok(member);
         }
-        let Applicant { identity, noise_key, name, addresses } = applicant;
-        let title = Title { identity, noise_key, name, generation: 1, lifetime_s: 0, issuer: self.me.identity };
-        let certificate = issue_certificate(title, &self.me.signing_key);
+        let Applicant { title, consent, addresses } = applicant;
+        let (identity, voucher) = (title.identity, vouch(&title, &self.me.signing_key));
+        let certificate = Certificate { title, consent, voucher };
         let member = Member { certificate, addresses, revoked: false };
         self.admit(vec![member.clone()], None, now);
         match self.roster.member(identity) {
@@ -40,7 +40,7 @@ impl Mesh {
     /// Answers an applicant, sealed: with the ledger as it shall begin with, or with a refusal.
     pub fn answer_join(&mut self, join: JoinId, answer: Result<Vec<u8>, RefuseReason>) {
         let stream = StreamId(join.0);
-        let identity = self.sponsor_of(join).and_then(Sponsor::applicant).map(|applicant| applicant.identity);
+        let identity = self.sponsor_of(join).and_then(Sponsor::applicant).map(|applicant| applicant.title.identity);
         let Some(identity) = identity else { return };
         let certificate = self.roster.member(identity).map(|member| member.certificate.clone());
         let verdict = match (answer, certificate) {
@@ -99,8 +99,7 @@ impl Mesh {
         let keys: Vec<Secret> = known.into_iter().map(|secret| secret.key.clone()).collect();
         self.out.counters.handshakes += 1;
         let seed = self.rng.bytes();
-        let (cluster, noise_key) = (self.me.local.cluster, self.me.local.noise_key.clone());
-        let greeted = Sponsor::greet(&cluster, &noise_key, hello, &keys, state, seed);
+        let greeted = Sponsor::greet(&self.me.local, hello, &keys, state, seed);
         let (sponsor, answer) = greeted.ok_or(RefuseReason::BadProof)?;
         if let Some(open) = self.streams.get_mut(&stream) {
             open.standing =
@@ -127,7 +126,7 @@ impl Mesh {
             Ok(Standing::Newcomer) if state == SecretState::Used => Err(RefuseReason::UsedToken),
             judged => judged,
         };
-        let Applicant { identity, noise_key, name, addresses } = applicant;
+        let Applicant { title: Title { identity, noise_key, name, .. }, addresses, .. } = applicant;
         match standing {
             Ok(standing) => {
                 let secret = match kind {
@@ -147,7 +146,7 @@ impl Mesh {
 
     /// Whether the applicant may be a member; the member, if it is one already.
     fn judge(&self, applicant: &Applicant) -> Result<Option<Member>, RefuseReason> {
-        let Applicant { identity, noise_key, name, .. } = applicant;
+        let Title { identity, noise_key, name, .. } = &applicant.title;
         if let Some(member) = self.roster.member(*identity) {
             return match (member.revoked, member.certificate.title.noise_key == *noise_key) {
                 (true, _) => Err(RefuseReason::Revoked),
@@ -158,9 +157,6 @@ impl Mesh {
         let holder = self.roster.of_name(name).and_then(|holder| self.roster.member(holder));
         if holder.is_some_and(|holder| !holder.revoked) {
             return Err(RefuseReason::NameTaken { name: name.clone() });
-        }
-        if self.roster.of_noise_key(noise_key).is_some() {
-            return Err(RefuseReason::KeyTaken);
         }
         Ok(None)
     }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use wire::Identity;
+use wire::{Certificate, Identity};
 
 use super::Mesh;
+use crate::admission::{FIRST_GENERATION, Member};
 use crate::aead::Suite;
 use crate::config::PeerTimes;
 use crate::event::{Carrier, Via};
@@ -28,13 +29,14 @@ impl Mesh {
             stamp: (self.me.version.0, self.me.calls),
             protocols: (PROTOCOL, PROTOCOL),
             queues: self.config.queues,
-            generation: self.me.generation,
+            identity: self.me.identity,
             suites: self.config.suites.clone(),
+            certificate: self.renewed().cloned(),
         };
         let Some(peer) = self.peers.get_mut(&identity) else { return };
         let choices = peer.path.choices(self.named.addresses()) + peer.ways.relays();
         let (cookie, way) = (peer.valid_cookie(now), peer.ways.call(peer.calling.tries()));
-        let callee = Callee { noise_public: &peer.noise_public, index, cookie: cookie.as_ref() };
+        let callee = Callee { identity, noise_public: &peer.noise_public, index, cookie: cookie.as_ref() };
         let via = match way {
             Way::Direct => peer.path.next(self.named.addresses()).map(Via::Datagram),
             Way::Relay(relay) => Some(Via::Relay(relay)),
@@ -60,8 +62,8 @@ impl Mesh {
             self.out.counters.malformed += 1;
             return;
         };
-        let identity = self.roster.of_noise_key(&caller.noise_public).map(crate::admission::Member::identity);
-        let Some(peer) = identity.and_then(|identity| self.peers.get_mut(&identity)) else {
+        let known = self.knows(&caller, now).then_some(caller.greeting.identity);
+        let Some(peer) = known.and_then(|identity| self.peers.get_mut(&identity)) else {
             self.out.counters.strangers += 1;
             return;
         };
@@ -82,6 +84,25 @@ impl Mesh {
         self.answer_call(identity, via, caller, now);
     }
 
+    /// Whether the caller's key is the one that the member it claims to be has, or has had certified since we heard of it.
+    fn knows(&mut self, caller: &Caller, now: Instant) -> bool {
+        let Greeting { identity, certificate, .. } = &caller.greeting;
+        let is_it = |member: &Member| member.certificate.title.noise_key == caller.noise_public;
+        let Some(member) = self.roster.member(*identity) else { return false };
+        let Some(certificate) = certificate.clone().filter(|_| !is_it(member)) else { return is_it(member) };
+        if certificate.title.identity == *identity {
+            // It has told everybody it could: the others learn of it by comparing.
+            self.admit(vec![Member { certificate, ..member.clone() }], Some(*identity), now);
+        }
+        self.roster.member(*identity).is_some_and(is_it)
+    }
+
+    /// Our certificate, if there was another before.
+    fn renewed(&self) -> Option<&Certificate> {
+        let ours = &self.roster.member(self.me.identity)?.certificate;
+        (ours.title.generation > FIRST_GENERATION && ours.title.noise_key == self.me.local.noise_public).then_some(ours)
+    }
+
     fn answer_call(&mut self, identity: Identity, via: Via, caller: Caller, now: Instant) {
         let greeting = &caller.greeting;
         let (oldest, newest) = greeting.protocols;
@@ -91,13 +112,7 @@ impl Mesh {
             return;
         }
         let suite = chosen.unwrap_or(Suite::ChaCha20Poly1305);
-        let answer = Answer {
-            boot: self.me.version.0,
-            protocol: PROTOCOL,
-            suite,
-            queues: self.config.queues,
-            generation: self.me.generation,
-        };
+        let answer = Answer { boot: self.me.version.0, protocol: PROTOCOL, suite, queues: self.config.queues };
         let (boot, remote_queues, remote_index) = (greeting.stamp.0, greeting.queues, caller.index);
         let local_index = self.new_index(identity);
         let Some((message, keys)) = caller.answer(&self.me.local, local_index, &answer) else {

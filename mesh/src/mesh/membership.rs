@@ -65,6 +65,9 @@ impl Mesh {
     fn meet(&mut self, member: &Member, now: Instant) {
         let identity = member.identity();
         if identity == self.me.identity {
+            if member.certificate.title.noise_key != self.me.local.noise_public {
+                self.alarm(identity, Alarm::Impersonated);
+            }
             return;
         }
         if !self.peers.contains(&identity) {
@@ -75,7 +78,14 @@ impl Mesh {
             self.touch_plan();
         }
         if let Some(peer) = self.peers.get_mut(&identity) {
-            peer.noise_public = member.certificate.title.noise_key;
+            let noise_public = member.certificate.title.noise_key;
+            if std::mem::replace(&mut peer.noise_public, noise_public) != noise_public {
+                // Nobody answers what was asked under the old key; the sessions go on.
+                peer.cookie = None;
+                for index in peer.calling.stop() {
+                    self.indexes.remove(&index);
+                }
+            }
             peer.path.list(&member.addresses.addresses);
             if member.revoked && !peer.is_revoked() {
                 peer.phase = Phase::Revoked { since: now, answered: None };
@@ -158,9 +168,6 @@ impl Mesh {
         match error {
             AdmitError::NameTaken { name, holder, claimant } => {
                 self.alarm(claimant, Alarm::NameTaken { name, holder, claimant });
-            }
-            AdmitError::NoiseKeyTaken { holder, claimant } => {
-                self.alarm(claimant, Alarm::NoiseKeyTaken { holder, claimant });
             }
             AdmitError::Full
             | AdmitError::UnknownIssuer { .. }

@@ -295,8 +295,8 @@ fn mesh_alarm(alarm: &mesh::Alarm) -> String {
         mesh::Alarm::NameTaken { name, holder, claimant } => {
             format!("{claimant} wants the name {name}, which {holder} has; it is refused")
         }
-        mesh::Alarm::NoiseKeyTaken { holder, claimant } => {
-            format!("{claimant} wants the handshake key of {holder}: somebody copied a data directory; it is refused")
-        }
+        mesh::Alarm::Impersonated => "somebody else renewed this router's certificate, so has its signing key: revoke \
+                                      this router on another host, and join again with an empty --data-dir"
+            .to_owned(),
     }
 }

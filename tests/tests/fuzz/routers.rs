@@ -34,10 +34,9 @@ fn start(now: Instant) -> Mesh {
         noise_key: noise_key.noise_public(),
         name: name(),
         generation: 1,
-        lifetime_s: 0,
         issuer: authority.identity(),
     };
-    let certificate = mesh::issue_certificate(title, &authority);
+    let certificate = mesh::issue_certificate(title, &signing_key, &authority);
     let credentials = Credentials { certificate, signing_key, noise_key, genesis: genesis() };
     let mut mesh = Mesh::new(Config::default(), credentials, Vec::new(), 1, [5; 32], now);
     let secret = |kind| JoinSecret { kind, key: Secret::new([8; 32]), state: SecretState::Live };

@@ -71,8 +71,8 @@ fn record(start: u32, length: u32) -> Record {
 
 fn certificate() -> Result<Certificate> {
     let name = "host-1".parse()?;
-    let title = Title { identity: id(1), noise_key: [3; 32], name, generation: 1, lifetime_s: 0, issuer: id(4) };
-    Ok(Certificate { title, signature: Signature([5; 64]) })
+    let title = Title { identity: id(1), noise_key: [3; 32], name, generation: 1, issuer: id(4) };
+    Ok(Certificate { title, consent: Signature([5; 64]), voucher: Signature([6; 64]) })
 }
 
 fn genesis() -> Genesis {

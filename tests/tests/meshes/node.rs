@@ -119,10 +119,14 @@ fn credentials(number: usize) -> Result<Credentials> {
         noise_key: noise_key.noise_public(),
         name: name(number)?,
         generation: 1,
-        lifetime_s: 0,
         issuer: issuer.identity(),
     };
-    Ok(Credentials { certificate: issue_certificate(title, &issuer), signing_key, noise_key, genesis: genesis() })
+    Ok(Credentials {
+        certificate: issue_certificate(title, &signing_key, &issuer),
+        signing_key,
+        noise_key,
+        genesis: genesis(),
+    })
 }
 
 /// A pool with room for a block for everybody.

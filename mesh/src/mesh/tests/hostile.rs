@@ -128,10 +128,17 @@ fn a_flood_with_valid_mac1_is_met_with_cookies_and_a_member_gets_through() {
     sim.kill(1);
     // Somebody who knows the public key, from ever new addresses.
     let (target, now) = (sim::credentials(1, 0).noise_key.noise_public(), sim.now);
-    let local = Local { cluster: sim.mesh(0).cluster(), noise_public: [0; 32], noise_key: Secret::new([1; 32]) };
-    let callee = crate::handshake::Callee { noise_public: &target, index: 1, cookie: None };
-    let greeting =
-        crate::handshake::Greeting { stamp: (1, 1), protocols: (1, 1), queues: 1, generation: 1, suites: Vec::new() };
+    let (cluster, identity, noise_key) = (sim.mesh(0).cluster(), sim.identity(0), Secret::new([1; 32]));
+    let local = Local { cluster, identity, noise_public: [0; 32], noise_key };
+    let callee = crate::handshake::Callee { identity: sim.identity(1), noise_public: &target, index: 1, cookie: None };
+    let greeting = crate::handshake::Greeting {
+        stamp: (1, 1),
+        protocols: (1, 1),
+        queues: 1,
+        identity,
+        suites: Vec::new(),
+        certificate: None,
+    };
     let (_, message) = crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap();
     let before = sim.mesh(0).counters();
     for number in 0..5_000u32 {
@@ -164,11 +171,10 @@ fn a_name_taken_twice_is_an_alarm_and_no_more() {
         noise_key: noise.noise_public(),
         name: "host1".parse().unwrap(),
         generation: 1,
-        lifetime_s: 0,
         issuer: issuer.identity(),
     };
     let addresses = SignedAddresses::sign(Vec::new(), (1, 0), &signing);
-    let twin = Member { certificate: issue_certificate(title, &issuer), addresses, revoked: false };
+    let twin = Member { certificate: issue_certificate(title, &signing, &issuer), addresses, revoked: false };
     sim.run(SECOND);
     let now = sim.now;
     let first = sim.identity(0);
@@ -182,6 +188,81 @@ fn a_name_taken_twice_is_an_alarm_and_no_more() {
     assert_eq!(alarms.len(), 1);
     assert_eq!(alarms[0].1, Event::Alarm(Alarm::NameTaken { name, holder, claimant }));
     assert!(sim.data_passes(0, 1));
+}
+
+/// What node 0 certifies under another identity's name or key, told to node 1 as gossip.
+fn certify(sim: &mut Sim, title: wire::Title, holder: &Secret) {
+    let certificate = issue_certificate(title, holder, &sim::secret(1, 0, 1));
+    let addresses = SignedAddresses::sign(vec![sim.nodes[0].address], (u32::MAX, 0), holder);
+    let news = crate::gossip::Gossip::Members {
+        members: vec![Member { certificate, addresses, revoked: false }],
+        seen: Vec::new(),
+    };
+    let (payload, liar, now) = (wire::encode(crate::gossip::GOSSIP_VERSION, &news), sim.identity(0), sim.now);
+    sim.mesh(1).handle_gossip(liar, &payload, now);
+    sim.drain();
+}
+
+/// Calls node 1 as somebody, with a key of node 0's choice. Returns whether that made a session.
+fn passes_for(sim: &mut Sim, identity: Identity, noise_key: Secret, certificate: Option<wire::Certificate>) -> bool {
+    let target = sim::credentials(1, 1).noise_key.noise_public();
+    let (cluster, noise_public) = (sim.mesh(0).cluster(), noise_key.noise_public());
+    let local = Local { cluster, identity, noise_public, noise_key };
+    let callee = crate::handshake::Callee { identity: sim.identity(1), noise_public: &target, index: 1, cookie: None };
+    let (stamp, suites) = ((u32::MAX, u64::MAX), Vec::new());
+    let greeting = crate::handshake::Greeting { stamp, protocols: (1, 1), queues: 1, identity, suites, certificate };
+    let (_, message) = crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap();
+    let (from, now) = (sim.nodes[0].address, sim.now);
+    sim.mesh(1).handle_datagram(from, &message, now);
+    let answered = sim.mesh(1).poll_transmit().is_some();
+    sim.drain();
+    answered
+}
+
+#[test]
+fn no_member_becomes_another_by_certifying_it() {
+    let all: &[u8] = &[0, 1, 2];
+    let mut sim = Sim::new(31, &[all, all, all]);
+    sim.run(10 * SECOND);
+    let (victim, before) = (sim.identity(2), sim::member(1, 2).certificate);
+    let (liar, key) = (sim::secret(1, 0, 1), Secret::new([77; 32]));
+    let title =
+        wire::Title { noise_key: key.noise_public(), generation: 2, issuer: liar.identity(), ..before.title.clone() };
+    certify(&mut sim, title.clone(), &liar);
+    let known = sim.mesh(1).members().into_iter().find(|member| member.identity() == victim).unwrap();
+    assert_eq!(known.certificate, before);
+    let certificate = issue_certificate(title, &liar, &liar);
+    assert!(!passes_for(&mut sim, victim, key.clone(), None), "a key nobody certified");
+    assert!(!passes_for(&mut sim, victim, key, Some(certificate)), "a key that the member did not take");
+    // Its own calls are heard as before.
+    sim.run(200 * SECOND);
+    assert!(sim.data_passes(2, 1) && sim.data_passes(1, 2));
+    assert!(sim.downs(1).is_empty() && sim.downs(2).is_empty());
+}
+
+#[test]
+fn a_handshake_key_listed_by_another_too_serves_its_holder_alone() {
+    // 0 lists the key of 2, of which 1 has not heard yet, for an identity of its own making.
+    let mut sim = Sim::new(32, &[&[0, 1], &[0, 1], &[0, 2]]);
+    sim.run(SECOND);
+    sim.cuts.insert((0, 2));
+    let (fake, theirs) = (Secret::new([78; 32]), sim::credentials(1, 2).certificate.title);
+    let title = wire::Title { identity: fake.identity(), name: "fake".parse().unwrap(), ..theirs };
+    certify(&mut sim, title, &fake);
+    assert_eq!(sim.mesh(1).members().len(), 3);
+    let now = sim.now;
+    let (newcomer, knows) = (sim::member(1, 2), sim::member(1, 1));
+    sim.mesh(1).admit(vec![newcomer], None, now);
+    sim.mesh(2).admit(vec![knows], None, now);
+    assert!(sim.run_while(10 * SECOND, |sim| !sim.is_up(1, 2)).is_some(), "the holder of the key is shut out");
+    assert!(sim.data_passes(1, 2) && sim.data_passes(2, 1));
+    // Calls for the fake that reach the key's holder come to nothing.
+    let (holder, fake, now) = (sim.nodes[2].address, fake.identity(), sim.now);
+    sim.mesh(1).peers.get_mut(&fake).unwrap().path.list(&[holder]);
+    sim.mesh(1).place_call(fake, now);
+    sim.run(10 * SECOND);
+    let fake_is_up = sim.mesh(1).peers.get(&fake).unwrap().is_up();
+    assert!(!fake_is_up && sim.downs(2).is_empty());
 }
 
 #[test]

@@ -84,11 +84,10 @@ fn nothing_a_revoked_member_says_is_heard() {
         noise_key: sim::secret(1, 70, 2).noise_public(),
         name: "friend".parse().unwrap(),
         generation: 1,
-        lifetime_s: 0,
         issuer: issuer.identity(),
     };
     let addresses = SignedAddresses::sign(Vec::new(), (1, 0), &key);
-    let certificate = crate::identity::issue_certificate(title, &issuer);
+    let certificate = crate::identity::issue_certificate(title, &key, &issuer);
     let now = sim.now;
     sim.mesh(2).admit(vec![Member { certificate, addresses, revoked: false }], None, now);
     sim.run(30 * SECOND);

@@ -94,10 +94,14 @@ pub(super) fn credentials(cluster: u8, number: u8) -> Credentials {
         noise_key: noise_key.noise_public(),
         name,
         generation: 1,
-        lifetime_s: 0,
         issuer: issuer.identity(),
     };
-    Credentials { certificate: issue_certificate(title, &issuer), signing_key, noise_key, genesis: genesis(cluster) }
+    Credentials {
+        certificate: issue_certificate(title, &signing_key, &issuer),
+        signing_key,
+        noise_key,
+        genesis: genesis(cluster),
+    }
 }
 
 pub(super) fn address_of(number: u8) -> SocketAddr {
