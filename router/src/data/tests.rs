@@ -2,6 +2,7 @@
 //! threads and formats are the real ones.
 
 mod hosts;
+mod joining;
 mod kernel;
 mod namespaces;
 mod packets;

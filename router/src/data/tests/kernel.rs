@@ -70,7 +70,7 @@ impl Drop for Kernel {
     }
 }
 
-fn run(command: &str) {
+pub(super) fn run(command: &str) {
     let status = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(status.success(), "{command}");
 }

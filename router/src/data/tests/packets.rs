@@ -53,6 +53,8 @@ pub(super) enum Summed {
     Whole,
 }
 
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
 const DESTINATION_OPTIONS: u8 = 60;
 
 impl Packet {
@@ -177,7 +179,7 @@ pub(super) fn with_one_zero(mut frame: Vec<u8>) -> Vec<u8> {
     let (mut number, mut at) = (frame[23], 14 + usize::from(frame[14] & 0x0f) * 4);
     if frame[12..14] == [0x86, 0xdd] {
         (number, at) = (frame[20], 54);
-        while number == DESTINATION_OPTIONS {
+        while [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS].contains(&number) {
             (number, at) = (frame[at], at + 8 + 8 * usize::from(frame[at + 1]));
         }
     }
@@ -193,6 +195,16 @@ impl Extension {
         let bytes = 4 + 8 * words;
         let options = [&[1, bytes][..], &vec![0; usize::from(bytes)]].concat();
         Self { number: DESTINATION_OPTIONS, options }
+    }
+
+    /// The same for every node on the way: the first of all extensions (RFC 8200 §4.1).
+    pub(super) fn hop_by_hop(words: u8) -> Self {
+        Self { number: HOP_BY_HOP, ..Self::padding(words) }
+    }
+
+    /// A way of the experimental type 253 (RFC 4727 §3) that has been gone to its end.
+    pub(super) fn routing(words: u8) -> Self {
+        Self { number: ROUTING, options: [&[253, 0][..], &vec![0; 4 + 8 * usize::from(words)]].concat() }
     }
 
     fn bytes(&self, next: u8) -> Vec<u8> {

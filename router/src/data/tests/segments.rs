@@ -43,10 +43,12 @@ fn ipv4_options() -> impl Strategy<Value = Vec<u8>> {
 fn network_header() -> impl Strategy<Value = NetworkHeader> {
     let fragment = prop_oneof![Just(0), Just(DO_NOT_FRAGMENT)];
     let ipv4 = (any::<u8>(), any::<u16>(), fragment, 1..=255_u8, ipv4_options());
-    let extensions = prop_oneof![
-        4 => Just(Vec::new()),
-        1 => proptest::collection::vec((0..3_u8).prop_map(Extension::padding), 1..3),
-    ];
+    let first = prop_oneof![Just(None), (0..3_u8).prop_map(|words| Some(Extension::hop_by_hop(words)))];
+    let other = (any::<bool>(), 0..3_u8)
+        .prop_map(|(routes, words)| if routes { Extension::routing(words) } else { Extension::padding(words) });
+    let some = (first, proptest::collection::vec(other, 0..3))
+        .prop_map(|(first, others)| first.into_iter().chain(others).collect());
+    let extensions = prop_oneof![2 => Just(Vec::new()), 1 => some];
     let ipv6 = (any::<u8>(), 0..0x10_0000_u32, any::<u8>(), extensions);
     prop_oneof![
         ipv4.prop_map(|(service, identification, fragment, time_to_live, options)| {
@@ -400,8 +402,15 @@ fn a_datagram_in_which_one_bit_differs_is_not_joined_with_its_neighbours() {
     let ipv4 =
         |fragment, options| NetworkHeader::Ipv4 { service: 2, identification: 7, fragment, time_to_live: 9, options };
     let ipv6 = |extensions| NetworkHeader::Ipv6 { class: 2, label: 5, hops: 9, extensions };
-    for network in [ipv4(0, vec![]), ipv4(DO_NOT_FRAGMENT, vec![1; 8]), ipv6(vec![]), ipv6(vec![Extension::padding(0)])]
-    {
+    let extended = |extension| ipv6(vec![extension]);
+    for network in [
+        ipv4(0, vec![]),
+        ipv4(DO_NOT_FRAGMENT, vec![1; 8]),
+        ipv6(vec![]),
+        extended(Extension::padding(0)),
+        extended(Extension::hop_by_hop(0)),
+        extended(Extension::routing(0)),
+    ] {
         let datagrams = [0, 1, 2_u8].map(|index| {
             let network = with_identification(&network, 7 + u16::from(index));
             datagram_of(network, [4000, 5000], Payload { first: index, bytes: 50 }).offered()
