@@ -19,6 +19,7 @@ mod pieces;
 mod publication;
 mod run;
 mod sessions;
+mod spin;
 mod traffic;
 mod worker;
 

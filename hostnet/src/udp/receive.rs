@@ -75,6 +75,20 @@ impl ReceiveBatch {
         })
     }
 
+    pub(super) fn receive_one(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received> {
+        self.received = 0;
+        let (Some(slot), Some(room)) = (self.slots.first_mut(), self.buffer.get_mut(..SLOT_BYTES)) else {
+            return Ok(Received::Nothing);
+        };
+        match sys::recvmsg(socket, slot, room) {
+            Ok(()) => self.received = 1,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        // More may be there.
+        Ok(if self.received == 0 { Received::Nothing } else { Received::Full })
+    }
+
     /// What the last call received.
     pub fn messages(&mut self) -> impl Iterator<Item = Message<'_>> {
         self.slots.iter().zip(self.buffer.chunks_exact_mut(SLOT_BYTES)).take(self.received).filter_map(

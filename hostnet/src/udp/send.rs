@@ -185,16 +185,24 @@ impl SendBatch {
     }
 
     fn hand_over(&self, messages: &[Grouped], socket: BorrowedFd<'_>) -> io::Result<usize> {
+        // A message alone, the rule for small frames, needs no arrays.
+        if let [message] = messages {
+            return sys::sendmsg(socket, &self.outgoing(message)).map(|()| 1);
+        }
         let mut outgoing: [Outgoing<'_>; sys::MESSAGES] =
             std::array::from_fn(|_| Outgoing { name: Name::empty(), bytes: &[], control: None });
         let mut count = 0;
         for (slot, message) in outgoing.iter_mut().zip(messages) {
-            let bytes = self.buffer.get(message.start..message.start + message.bytes).unwrap_or_default();
-            let control = (message.datagrams > 1).then(|| SegmentControl::new(message.datagram_bytes));
-            *slot = Outgoing { name: Name::from(message.to), bytes, control };
+            *slot = self.outgoing(message);
             count += 1;
         }
         sys::sendmmsg(socket, outgoing.get(..count).unwrap_or_default())
+    }
+
+    fn outgoing(&self, message: &Grouped) -> Outgoing<'_> {
+        let bytes = self.buffer.get(message.start..message.start + message.bytes).unwrap_or_default();
+        let control = (message.datagrams > 1).then(|| SegmentControl::new(message.datagram_bytes));
+        Outgoing { name: Name::from(message.to), bytes, control }
     }
 }
 

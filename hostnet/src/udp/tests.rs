@@ -59,6 +59,28 @@ fn data_goes_to_its_queue_and_all_else_to_control() {
 }
 
 #[test]
+fn one_message_is_received_and_the_others_are_left() {
+    let group = group(1);
+    let client = UdpSocket::bind(LOCAL).unwrap();
+    let mut batch = ReceiveBatch::new();
+    let queue = &group.data[0];
+    assert_eq!(queue.receive_one(&mut batch).unwrap(), Received::Nothing);
+    for number in 0..3 {
+        client.send_to(&[4, 0, number], group.local).unwrap();
+    }
+    let mut take = |receive: &dyn Fn(&mut ReceiveBatch) -> io::Result<Received>| {
+        let received = receive(&mut batch).unwrap();
+        let message = |message: Message<'_>| (message.from, message.bytes.to_vec());
+        (received, batch.messages().map(message).collect::<Vec<_>>())
+    };
+    let from = client.local_addr().unwrap();
+    assert_eq!(take(&|batch| queue.receive_one(batch)), (Received::Full, vec![(from, vec![4, 0, 0])]));
+    let rest = vec![(from, vec![4, 0, 1]), (from, vec![4, 0, 2])];
+    assert_eq!(take(&|batch| queue.receive(batch)), (Received::Some, rest));
+    assert_eq!(take(&|batch| queue.receive_one(batch)), (Received::Nothing, vec![]));
+}
+
+#[test]
 fn a_port_in_other_hands_is_said_to_be_in_use() {
     let first = group(1);
     assert!(matches!(bind_group(first.local, queues(1)), Err(BindError::InUse { listen }) if listen == first.local));

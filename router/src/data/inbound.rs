@@ -63,6 +63,7 @@ impl Worker {
             return self.pass_on(&header, datagram);
         }
         let datagram_bytes = datagram.len();
+        self.carried.received_bytes += datagram_bytes;
         let Opened { peer, plaintext, news } = match self.outbound.sessions.open(from, &header, datagram) {
             Ok(opened) => opened,
             Err(unopened) => return self.counters.lose(loss_of(unopened), 1),

@@ -28,6 +28,7 @@ use super::pace::Pace;
 use super::pieces::Pieces;
 use super::publication::Publication;
 use super::sessions::Sessions;
+use super::spin::{Carried, Spin};
 use super::{Forwarding, Report, Stray};
 
 /// Where a thread stands among the others.
@@ -57,8 +58,11 @@ pub(super) struct Worker {
     pub(super) has_delivered: bool,
     guard: Guard,
     pace: Pace,
-    /// Frames that the last turn took from the tap.
-    taken: usize,
+    spin: Spin,
+    /// What the last turn carried.
+    pub(super) carried: Carried,
+    /// Whether nothing was there when this turn began, so that what woke it is most likely alone.
+    is_quiet: bool,
     seen: u64,
 }
 
@@ -94,7 +98,9 @@ impl Worker {
             has_delivered: false,
             guard: Guard::new(guard, Instant::now()),
             pace: Pace::new(Instant::now()),
-            taken: 0,
+            spin: Spin::new(Instant::now()),
+            carried: Carried::default(),
+            is_quiet: false,
             seen: 0,
         }
     }
@@ -114,11 +120,12 @@ impl Worker {
     /// Sleeps until there is something to do, and does it.
     pub(super) fn turn(&mut self, frame: &mut [u8], batch: &mut ReceiveBatch) -> io::Result<()> {
         let now = Instant::now();
-        if let Some(nap) = self.pace.nap(std::mem::take(&mut self.taken), now) {
+        let carried = std::mem::take(&mut self.carried);
+        self.spin.handle_turn(&carried, now);
+        if let Some(nap) = self.pace.nap(carried.frames, now) {
             std::thread::sleep(nap);
         }
-        let patience = self.outbound.traffic.patience(now);
-        let ready = wait(self.tap.as_fd(), self.outbound.socket().as_fd(), &self.place.waker, patience)?;
+        let ready = self.await_work(now)?;
         self.follow();
         self.receive_ready(ready, batch)?;
         // What the container says to a frame is often there before the write has returned.
@@ -129,8 +136,46 @@ impl Worker {
         Ok(())
     }
 
+    /// Looks for work, goes on looking for a moment if that is worth it, and then sleeps.
+    fn await_work(&mut self, begun: Instant) -> io::Result<Ready> {
+        let patience = self.outbound.traffic.patience(begun);
+        self.is_quiet = false;
+        if self.spin.rests(begun) {
+            return self.poll(patience);
+        }
+        let mut ready = self.poll(Some(Duration::ZERO))?;
+        if ready == Ready::default() {
+            self.is_quiet = true;
+            ready = self.look(begun)?;
+        }
+        if ready == Ready::default() {
+            ready = self.poll(patience)?;
+        }
+        self.spin.handle_work(begun.elapsed());
+        Ok(ready)
+    }
+
+    fn look(&mut self, begun: Instant) -> io::Result<Ready> {
+        let mut now = begun;
+        while self.spin.goes_on(begun, now) {
+            std::thread::yield_now();
+            let ready = self.poll(Some(Duration::ZERO))?;
+            let back = Instant::now();
+            self.spin.handle_away(back.saturating_duration_since(now), back);
+            if ready != Ready::default() {
+                return Ok(ready);
+            }
+            now = back;
+        }
+        Ok(Ready::default())
+    }
+
+    fn poll(&self, patience: Option<Duration>) -> io::Result<Ready> {
+        wait(self.tap.as_fd(), self.outbound.socket().as_fd(), &self.place.waker, patience)
+    }
+
     fn receive_ready(&mut self, ready: Ready, batch: &mut ReceiveBatch) -> io::Result<()> {
-        if ready.udp && self.outbound.socket().receive(batch)? != Received::Nothing {
+        if ready.udp && self.receive(batch)? != Received::Nothing {
             self.accept(batch);
         }
         if ready.woken {
@@ -143,6 +188,11 @@ impl Worker {
         Ok(())
     }
 
+    fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<Received> {
+        let socket = self.outbound.socket();
+        if self.is_quiet { socket.receive_one(batch) } else { socket.receive(batch) }
+    }
+
     fn forward_frames(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..FRAMES_A_TURN {
             let received = self.tap.receive(buffer);
@@ -150,9 +200,11 @@ impl Worker {
                 self.outbound.flush();
                 return received.map(|_| ());
             };
-            self.taken += 1;
+            self.carried.frames += 1;
+            self.carried.sent_bytes += bytes;
             self.forward(buffer.get(..bytes).unwrap_or_default());
-            if self.outbound.waiting_bytes() >= FLUSH_BYTES {
+            // Whoever is alone does not wait for a look for company.
+            if std::mem::take(&mut self.is_quiet) || self.outbound.waiting_bytes() >= FLUSH_BYTES {
                 self.outbound.flush();
             }
         }
