@@ -23,7 +23,7 @@ use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnsp
 
 use crate::link::{Link, LinkKind, LinkState, Prefix, prefix_of};
 use crate::netlink::{Netlink, NetlinkError, io_error, with_handle};
-use crate::sysctl::{self, Family};
+use crate::sysctl::{self, Family, Written};
 
 /// A bridge as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Bridge {
 pub fn ensure(bridge: &Bridge) -> Result<u32, EnsureBridgeError> {
     with_handle(async |handle| {
         let index = make(&handle, bridge).await?;
-        set_sysctls(&bridge.name)?;
+        set_sysctls(bridge)?;
         set_addresses(&handle, index, &bridge.addresses).await?;
         let up = LinkUnspec::new_with_index(index).up().build();
         handle.link().set(up).execute().await.map_err(NetlinkError::of("switch the bridge on"))?;
@@ -188,7 +188,8 @@ fn ensure_bridge(link: &Link) -> Result<(), EnsureBridgeError> {
 }
 
 /// Settings of the host's own end. Written before it is switched on, so that no address ever has to prove itself.
-fn set_sysctls(bridge: &str) -> Result<(), EnsureBridgeError> {
+fn set_sysctls(bridge: &Bridge) -> Result<(), EnsureBridgeError> {
+    let name = &bridge.name;
     let settings = [
         // Every host has the gateway's address: looking for duplicates would find them all.
         (Family::V6, "accept_dad", "0"),
@@ -201,14 +202,20 @@ fn set_sysctls(bridge: &str) -> Result<(), EnsureBridgeError> {
         (Family::V4, "arp_ignore", "1"),
         (Family::V4, "arp_announce", "2"),
     ];
-    settings.into_iter().try_for_each(|(family, key, value)| write_sysctl(family, bridge, key, value))
+    settings.into_iter().try_for_each(|(family, key, value)| write_sysctl(family, name, key, value).map(|_| ()))?;
+    let Some(address) = bridge.addresses.iter().map(|prefix| prefix.address).find(IpAddr::is_ipv6) else {
+        return Ok(());
+    };
+    // A host may have it off for all interfaces that come; this one is ours to decide.
+    match write_sysctl(Family::V6, name, "disable_ipv6", "0")? {
+        Written::Done => Ok(()),
+        Written::Absent => Err(EnsureBridgeError::NoIpv6 { address }),
+    }
 }
 
-fn write_sysctl(family: Family, interface: &str, key: &'static str, value: &str) -> Result<(), EnsureBridgeError> {
-    match sysctl::write(family, interface, key, value) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(EnsureBridgeError::Sysctl { interface: interface.to_owned(), key, source }),
-    }
+fn write_sysctl(family: Family, interface: &str, key: &'static str, value: &str) -> Result<Written, EnsureBridgeError> {
+    let wrong = |source| EnsureBridgeError::Sysctl { interface: interface.to_owned(), key, source };
+    sysctl::write(family, interface, key, value).map_err(wrong)
 }
 
 async fn set_addresses(handle: &Handle, index: u32, wanted: &[Prefix]) -> Result<(), EnsureBridgeError> {
@@ -310,6 +317,15 @@ pub enum EnsureBridgeError {
         address: IpAddr,
         /// What the kernel said.
         source: std::io::Error,
+    },
+    /// The network has IPv6, the host has not.
+    #[error(
+        "the bridge cannot have the address {address}: this host's kernel has IPv6 switched off; boot without \
+         ipv6.disable=1, or make the cluster without --pool6"
+    )]
+    NoIpv6 {
+        /// The address.
+        address: IpAddr,
     },
     /// A setting was refused.
     #[error("{key} of {interface} cannot be set")]

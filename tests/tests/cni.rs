@@ -12,6 +12,8 @@ mod chains;
 mod driver;
 #[path = "cni/faults.rs"]
 mod faults;
+#[path = "cni/hosts.rs"]
+mod hosts;
 #[path = "cni/keys.rs"]
 mod keys;
 #[path = "cni/neighbours.rs"]
