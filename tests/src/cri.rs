@@ -77,9 +77,32 @@ impl Cri {
 
     /// Runs a pod.
     pub fn run(&self, pod: &Pod<'_>) -> Result<Sandbox> {
+        let request = RunPodSandboxRequest { config: Some(self.config(pod)) };
+        let answer: SandboxId = self.call("RunPodSandbox", &request)?;
+        self.sandbox(&answer.pod_sandbox_id)
+    }
+
+    /// Runs a container of the image that all pods run, with other words, in a pod that runs.
+    pub fn run_in(&self, sandbox: &Sandbox, pod: &Pod<'_>, words: &[&str]) -> Result<()> {
+        let config = ContainerConfig {
+            metadata: Some(ContainerMetadata { name: "main".to_owned() }),
+            image: Some(ImageSpec { image: POD_IMAGE.to_owned() }),
+            command: words.iter().map(|&word| word.to_owned()).collect(),
+        };
+        let request = CreateContainerRequest {
+            pod_sandbox_id: sandbox.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(self.config(pod)),
+        };
+        let container: ContainerId = self.call("CreateContainer", &request)?;
+        let _: Empty = self.call("StartContainer", &container)?;
+        Ok(())
+    }
+
+    fn config(&self, pod: &Pod<'_>) -> PodSandboxConfig {
         let map =
             |pairs: &[(&str, &str)]| pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let config = PodSandboxConfig {
+        PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: pod.name.to_owned(),
                 uid: format!("uid-{}", pod.name),
@@ -98,9 +121,7 @@ impl Cri {
                 .collect(),
             annotations: map(pod.annotations),
             linux: Some(LinuxPodSandboxConfig { cgroup_parent: self.cgroup.clone() }),
-        };
-        let answer: SandboxId = self.call("RunPodSandbox", &RunPodSandboxRequest { config: Some(config) })?;
-        self.sandbox(&answer.pod_sandbox_id)
+        }
     }
 
     /// What it says about a pod.
@@ -272,6 +293,45 @@ struct PortMapping {
 struct LinuxPodSandboxConfig {
     #[prost(string, tag = "1")]
     cgroup_parent: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CreateContainerRequest {
+    #[prost(string, tag = "1")]
+    pod_sandbox_id: String,
+    #[prost(message, optional, tag = "2")]
+    config: Option<ContainerConfig>,
+    #[prost(message, optional, tag = "3")]
+    sandbox_config: Option<PodSandboxConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ContainerConfig {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ContainerMetadata>,
+    #[prost(message, optional, tag = "2")]
+    image: Option<ImageSpec>,
+    #[prost(string, repeated, tag = "3")]
+    command: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ContainerMetadata {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ImageSpec {
+    #[prost(string, tag = "1")]
+    image: String,
+}
+
+/// Also the request of Start.
+#[derive(Clone, PartialEq, Message)]
+struct ContainerId {
+    #[prost(string, tag = "1")]
+    container_id: String,
 }
 
 /// Also the request of Stop and Remove.

@@ -85,6 +85,10 @@ fn pods_live_and_move(hosts: &mut Hosts) -> Result<()> {
     ensure!((client.address.as_str(), client.mac()?.as_str()) == ("10.32.1.7", "02:00:00:00:01:07"), "{client:?}");
     until_talks(&client, &format!("{address}:7"))?;
 
+    // What the pod is for: a container of its own in the pod's network.
+    hosts.cri(1)?.run_in(&web, &WEB, &["probe", "tcp-echo", "0.0.0.0:9"])?;
+    until_talks(&client, &format!("{address}:9"))?;
+
     // The chain: the port of the host leads to the pod, and the bandwidth is limited on its veth.
     let probe = binary("probe")?.display().to_string();
     let published = format!("{}:8080", hosts.stage.host(1)?.underlay());
