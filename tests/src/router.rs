@@ -52,6 +52,13 @@ impl Router {
         self.process.kill()
     }
 
+    /// Ends it as its service manager does, and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.signal("TERM")?;
+        self.process.wait(READY)?;
+        Ok(())
+    }
+
     /// Starts it again the way it was started, and waits until it answers.
     pub fn start_again(&mut self) -> Result<()> {
         self.process = launch(&self.host, &self.flags)?;

@@ -1,10 +1,11 @@
 //! Each step of an attachment fails for a real reason: the error says which, and the host is as it was.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tests::{Cluster, Finished, Host, Plugin, Stage, Underlay, rounds, until};
+use tests::{Cluster, Finished, Host, Plugin, Stage, Storm, Underlay, rounds, until};
 
 use super::driver::{PLUGIN, Sandbox, conf, fault, refuses, state, with};
 use super::{WAIT, address, alone};
@@ -209,6 +210,84 @@ fn a_router_that_restarts_under_a_storm_keeps_its_books() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// One verb for all of them, while both programs are replaced as `raddle install-cni` and the service manager do it.
+fn storm_while_upgraded(cluster: &mut Cluster, host: &Host, verb: &str, containers: usize) -> Result<Storm> {
+    std::thread::scope(|scope| {
+        let storm = scope.spawn(|| host.try_storm(Plugin::Raddle, verb, containers));
+        host.raddle(&["install-cni", "--conf-dir", "/run/net.d"])?.ok()?;
+        let router = cluster.router_mut(1)?;
+        router.stop()?;
+        router.start_again()?;
+        host.raddle(&["install-cni", "--conf-dir", "/run/net.d"])?.ok()?;
+        storm.join().map_err(|_| anyhow::anyhow!("the storm panicked"))?
+    })
+}
+
+#[test]
+fn an_upgrade_under_a_storm_loses_nothing_for_who_tries_again() -> Result<()> {
+    let (stage, mut cluster) = alone(&[])?;
+    let host = stage.host(1)?.clone();
+    let containers = rounds(40, 200);
+    host.storm_begins(containers)?;
+    let code = |failure: &String| Ok::<_, anyhow::Error>(serde_json::from_str::<Value>(failure)?["code"].as_u64());
+    for _ in 0..rounds(1, 10) {
+        let added = storm_while_upgraded(&mut cluster, &host, "ADD", containers)?;
+        for failure in added.failures() {
+            ensure!(code(failure)? == Some(11), "an ADD failed otherwise than by \"try again\": {failure}");
+        }
+        let again = host.try_storm(Plugin::Raddle, "ADD", containers)?;
+        for failure in again.failures() {
+            ensure!(code(failure)? == Some(104), "trying again does not help: {failure}");
+        }
+        eprintln!("{} of {containers} ADDs were told to try again", added.failed());
+        ensure!(added.failed() + again.failed() == containers, "{added:?} {again:?}");
+        let listed = cluster.router(1)?.containers()?;
+        let addresses: BTreeSet<_> = listed.iter().filter_map(|one| one["address"].as_str()).collect();
+        ensure!(addresses.len() == containers, "{} addresses of {containers}", addresses.len());
+        let deleted = storm_while_upgraded(&mut cluster, &host, "DEL", containers)?;
+        ensure!(deleted.failed() == 0, "{:?}", deleted.failures());
+        until("nothing is left", WAIT, || {
+            Ok((host.container_links()?.is_empty() && cluster.router(1)?.containers()?.is_empty()).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_spooled_release_is_carried_out_once_however_many_ask_in_one_turn() -> Result<()> {
+    let (stage, cluster) = alone(&[])?;
+    let host = stage.host(1)?;
+    let sandboxes: Vec<_> = ["c1", "c2", "c3"].into_iter().map(|id| Sandbox::new(host, id)).collect::<Result<_>>()?;
+    let (one, two, three) = (&sandboxes[0], &sandboxes[1], &sandboxes[2]);
+    one.add(&conf("1.0.0"))?;
+    let router = cluster.router(1)?;
+    router.process().signal("STOP")?;
+    one.del(&conf("1.0.0"))?;
+    // What the three ask lies before the router, in this order, when it goes on.
+    let before = waiting(host)?;
+    std::thread::scope(|scope| -> Result<()> {
+        let mut calls = Vec::new();
+        for (number, sandbox) in (1..).zip([two, one, three]) {
+            calls.push(scope.spawn(|| sandbox.add(&conf("1.0.0"))));
+            until("the next one has asked", WAIT, || Ok((waiting(host)? == before + number).then_some(())))?;
+        }
+        router.process().go_on()?;
+        for call in calls {
+            call.join().map_err(|_| anyhow::anyhow!("a call panicked"))??;
+        }
+        Ok(())
+    })?;
+    ensure!(router.containers()?.len() == 3, "{:?}", router.containers()?);
+    one.run(&["ping", "-n", "-c", "1", "-W", "1", "10.32.0.1"])?.ok()?;
+    Ok(())
+}
+
+/// How many connections to the control socket nobody has accepted yet.
+fn waiting(host: &Host) -> Result<usize> {
+    let listed = host.run(&["ss", "-xlnH", "src", "/run/raddle/control.sock"])?.ok()?;
+    listed.split_whitespace().nth(2).with_context(|| format!("no queue in {listed:?}"))?.parse().context("no number")
 }
 
 #[test]
