@@ -80,9 +80,9 @@ impl Calling {
         self.open.push_back(call);
     }
 
-    /// The mac1 of the call of this number: what a cookie reply is bound to.
-    pub(crate) fn mac1(&self, index: u32) -> Option<[u8; 16]> {
-        self.open.iter().find(|call| call.index == index).map(|call| call.mac1)
+    /// The mac1 of the call of this number, which a cookie reply is bound to, and whether it showed a cookie itself.
+    pub(crate) fn shown(&self, index: u32) -> Option<([u8; 16], bool)> {
+        self.open.iter().find(|call| call.index == index).map(|call| (call.mac1, call.has_cookie))
     }
 
     /// No call is needed any more. Returns the numbers of those that are forgotten.

@@ -5,11 +5,15 @@
 //!
 //! ```text
 //!   message ──mac1 wrong──▶ Drop
-//!      │ load high (or too many sources) and no valid mac2 ──▶ Challenge (stateless, smaller than the question)
-//!      │ source's or everybody's budget is spent ──▶ Drop
+//!      │ no valid mac2, and load high, too many sources or this one's budget spent ──▶ Challenge (stateless, smaller
+//!      │                                                                               than the question)
+//!      │ budget of a source that has shown its cookie, or everybody's, is spent ──▶ Drop
 //!      ▼
 //!     Pass
 //! ```
+//!
+//! Anybody can write a member's address on a datagram: what has shown no cookie spends a budget of its own, and never
+//! that of the host that is really there. The last of everybody's budget is for members.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -52,7 +56,8 @@ pub(crate) struct Gate {
     limits: GateLimits,
     mac1_key: [u8; 32],
     cookie_key: [u8; 32],
-    sources: BTreeMap<IpAddr, Budget>,
+    /// Who asks, and whether it has shown that it can hear answers there.
+    sources: BTreeMap<(IpAddr, bool), Budget>,
     /// Members that pass on others' calls: charged as a source is, each alone.
     relays: BTreeMap<Identity, Budget>,
     total: Budget,
@@ -99,22 +104,17 @@ impl Gate {
         let Some((_, &mac1, mac2)) = split(message) else {
             return Verdict::Drop;
         };
-        let source = match source {
-            Source::Known => from.ip(),
-            Source::Unknown => block_of(from.ip()),
-        };
-        if self.is_loaded(source, now) && !self.has_cookie(from, message, mac2, rng, now) {
+        let proven = self.has_cookie(from, message, mac2, rng, now);
+        let asker = (charged(from, source), proven);
+        if !proven && (self.is_loaded(asker, now) || !self.has_budget(asker, now)) {
             return self.challenge(from, message, &mac1, rng);
         }
-        let (rate, burst) = (self.limits.source_per_second, self.limits.source_burst);
-        let budget = self.sources.entry(source).or_insert_with(|| Budget::full(burst, now));
-        if budget.spend(rate, burst, now)
-            && self.total.spend(self.limits.total_per_second, self.limits.total_per_second, now)
-        {
-            Verdict::Pass
-        } else {
-            Verdict::Drop
-        }
+        if self.spend(asker, source, now) { Verdict::Pass } else { Verdict::Drop }
+    }
+
+    /// Judges somebody on a stream: its carrier has shown already that it can hear answers.
+    pub(crate) fn admits_stranger(&mut self, from: SocketAddr, source: Source, now: Instant) -> bool {
+        self.spend((charged(from, source), true), source, now)
     }
 
     /// Judges an initiation that [`Self::recognises`] and a member has passed on. There is no challenge: the member has a
@@ -126,11 +126,30 @@ impl Gate {
         budget.spend(rate, burst, now) && self.total.spend(total, total, now)
     }
 
+    fn has_budget(&mut self, asker: (IpAddr, bool), now: Instant) -> bool {
+        let (rate, burst) = (self.limits.source_per_second, self.limits.source_burst);
+        self.sources.get_mut(&asker).is_none_or(|budget| budget.has(1.0, rate, burst, now))
+    }
+
+    /// Charges a message to the one who asks, then to everybody.
+    fn spend(&mut self, asker: (IpAddr, bool), source: Source, now: Instant) -> bool {
+        let (rate, burst, total) =
+            (self.limits.source_per_second, self.limits.source_burst, self.limits.total_per_second);
+        let kept = match (source, asker) {
+            (Source::Known, (_, true)) => 0.0,
+            (Source::Known, (_, false)) | (Source::Unknown, _) => f64::from(total) * KEPT_FOR_MEMBERS,
+        };
+        let budget = self.sources.entry(asker).or_insert_with(|| Budget::full(burst, now));
+        budget.spend(rate, burst, now)
+            && self.total.has(kept + 1.0, total, total, now)
+            && self.total.spend(total, total, now)
+    }
+
     /// Whether half of everybody's budget is spent, or there is no room to count one more source.
-    fn is_loaded(&mut self, source: IpAddr, now: Instant) -> bool {
+    fn is_loaded(&mut self, asker: (IpAddr, bool), now: Instant) -> bool {
         let (rate, burst, most) = (self.limits.source_per_second, self.limits.source_burst, self.limits.sources);
-        if self.sources.len() >= most && !self.sources.contains_key(&source) {
-            self.sources.retain(|_, budget| !budget.is_full(rate, burst, now));
+        if self.sources.len() >= most && !self.sources.contains_key(&asker) {
+            self.sources.retain(|_, budget| !budget.has(f64::from(burst), rate, burst, now));
             if self.sources.len() >= most {
                 return true;
             }
@@ -203,6 +222,14 @@ fn cookie_key(cluster: &ClusterId, noise_public: &[u8; 32]) -> [u8; 32] {
     hash(&[b"raddle cookie 1-", &cluster.0, noise_public])
 }
 
+/// To what a message is charged.
+pub(crate) fn charged(from: SocketAddr, source: Source) -> IpAddr {
+    match source {
+        Source::Known => from.ip(),
+        Source::Unknown => block_of(from.ip()),
+    }
+}
+
 /// What is charged together: an IPv4 address, an IPv6 /64 (one subscriber has at least that much).
 fn block_of(address: IpAddr) -> IpAddr {
     match address {
@@ -237,20 +264,21 @@ impl Budget {
     }
 
     fn spend(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
-        self.refill(per_second, burst, now);
-        let enough = self.tokens >= 1.0;
+        let enough = self.has(1.0, per_second, burst, now);
         if enough {
             self.tokens -= 1.0;
         }
         enough
     }
 
-    fn is_full(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
+    fn has(&mut self, tokens: f64, per_second: u32, burst: u32, now: Instant) -> bool {
         self.refill(per_second, burst, now);
-        self.tokens >= f64::from(burst)
+        self.tokens >= tokens
     }
 }
 
+/// How much of everybody's budget strangers leave untouched.
+const KEPT_FOR_MEMBERS: f64 = 0.25;
 /// WireGuard's figure: a cookie is good for one roundtrip and a few retries, not for a day.
 const COOKIE_LIFE: Duration = Duration::from_secs(120);
 

@@ -137,6 +137,8 @@ pub(crate) struct Call {
     noise: HandshakeState,
     pub(crate) index: u32,
     pub(crate) mac1: [u8; 16],
+    /// Whether it showed a cookie.
+    pub(crate) has_cookie: bool,
 }
 
 /// Begins a handshake: the state to keep, and the message to send.
@@ -146,7 +148,7 @@ pub(crate) fn call(local: &Local, to: &Callee<'_>, greeting: &Greeting, seed: [u
     let mut message = [&Kind::Initiation.prefix()[..], &to.index.to_be_bytes()].concat();
     write(&mut noise, &greeting.emit(), &mut message)?;
     let mac1 = seal_macs(&mut message, &mac1_key(&local.cluster, to.noise_public), to.cookie);
-    Some((Call { noise, index: to.index, mac1 }, message))
+    Some((Call { noise, index: to.index, mac1, has_cookie: to.cookie.is_some() }, message))
 }
 
 /// Whom a call is for.

@@ -21,6 +21,8 @@ use crate::token::TokenId;
 pub(crate) struct Stream {
     pub(crate) frames: Frames,
     pub(crate) standing: Standing,
+    /// Whether a stranger has asked for our cluster on it: once is enough.
+    pub(crate) probed: bool,
 }
 
 /// Whose a stream is.
@@ -42,7 +44,7 @@ impl Stream {
     pub(crate) fn new(standing: Standing) -> Self {
         let mut frames = Frames::new();
         frames.limit(STRANGER_BYTES);
-        Self { frames, standing }
+        Self { frames, standing, probed: false }
     }
 
     /// The peer has proven itself.
@@ -73,6 +75,11 @@ impl Stream {
             | Standing::Applying { until, .. } => Some(until),
             Standing::Bound(_) => None,
         }
+    }
+
+    /// Whether somebody came who has not even said what it wants to prove.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self.standing, Standing::Stranger { .. })
     }
 
     pub(crate) fn is_bound(&self) -> bool {
@@ -117,7 +124,8 @@ pub(crate) const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const APPLICANT_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest message of one who has proven nothing: an applicant's proof with all its addresses has less than 1 KiB.
 const STRANGER_BYTES: usize = 4096;
-/// Streams from one host that have proven nothing: enough for a host that restarts again and again.
+/// Streams from one host (an IPv4 address, an IPv6 /64) that have proven nothing: enough for one that restarts again and
+/// again.
 pub(crate) const STRANGERS_A_HOST: usize = 8;
-/// Streams that have proven nothing, at a time.
+/// Streams that have proven nothing, at a time. As many again are for hosts on which members are.
 pub(crate) const STRANGERS_MOST: usize = 64;

@@ -95,3 +95,37 @@ fn more_sources_than_fit_must_show_cookies() {
     assert!(matches!(judge(3, now), Verdict::Challenge(_)));
     assert_eq!(judge(3, now + Duration::from_secs(1)), Verdict::Pass, "idle sources make room");
 }
+
+/// The cookie in the challenge to a message without one.
+fn cookie(gate: &mut Gate, from: SocketAddr, rng: &mut Rng, now: Instant) -> [u8; 16] {
+    let (plain, mac1) = message(None);
+    loop {
+        if let Verdict::Challenge(reply) = gate.judge(from, Source::Known, &plain, rng, now) {
+            return open_cookie(&reply, &CLUSTER, &KEY, &mac1).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_writes_a_members_address_on_its_calls_does_not_shut_the_member_out() {
+    let now = start();
+    let (mut gate, mut rng) = gate(GateLimits::default(), now);
+    let (member, (plain, _)) = ("192.0.2.1:1".parse().unwrap(), message(None));
+    let forged: Vec<Verdict> = (0..50).map(|_| gate.judge(member, Source::Known, &plain, &mut rng, now)).collect();
+    assert_eq!(forged.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 5);
+    assert!(!forged.contains(&Verdict::Drop), "the member would not hear how to prove itself");
+    let cookie = cookie(&mut gate, member, &mut rng, now);
+    assert_eq!(gate.judge(member, Source::Known, &message(Some(&cookie)).0, &mut rng, now), Verdict::Pass);
+}
+
+#[test]
+fn strangers_leave_members_the_last_of_everybodys_budget() {
+    let now = start();
+    let (mut gate, mut rng) = gate(GateLimits { total_per_second: 40, ..GateLimits::default() }, now);
+    let strangers = (0..100)
+        .filter(|number| gate.admits_stranger(SocketAddr::from(([10, 0, 0, *number], 1)), Source::Unknown, now));
+    assert_eq!(strangers.count(), 30);
+    let member = "192.0.2.1:1".parse().unwrap();
+    let cookie = cookie(&mut gate, member, &mut rng, now);
+    assert_eq!(gate.judge(member, Source::Known, &message(Some(&cookie)).0, &mut rng, now), Verdict::Pass);
+}

@@ -64,12 +64,24 @@ impl Mesh {
         };
         match Kind::of_message(bytes) {
             Ok(Kind::Probe) => self.handle_probe(stream, from, bytes, now),
+            Ok(Kind::JoinHello) if !self.may_greet(stream, from, now) => {
+                self.out.counters.gated += 1;
+                self.emit(stream, &refusal(&RefuseReason::Busy));
+                self.drop_stream(stream, now);
+            }
             Ok(Kind::JoinHello) => match self.greet(stream, from, bytes, now) {
                 Ok(answer) => self.emit(stream, &answer),
                 Err(reason) => self.refuse_in_clear(stream, from, reason, now),
             },
             Ok(_) | Err(_) => self.examine(stream, from, bytes, now),
         }
+    }
+
+    /// Whether something may be computed for whoever is on this stream: once, and within its budget.
+    fn may_greet(&mut self, stream: StreamId, from: SocketAddr, now: Instant) -> bool {
+        let is_new = self.streams.get(&stream).is_some_and(Stream::is_new);
+        let source = self.source(from);
+        is_new && self.gate.admits_stranger(from, source, now)
     }
 
     /// Judges what the applicant says in clear, before anything is computed for it.

@@ -182,14 +182,18 @@ impl Mesh {
             return;
         };
         let Some(peer) = self.indexes.get(&index).and_then(|identity| self.peers.get_mut(identity)) else { return };
-        let Some(mac1) = peer.calling.mac1(index) else { return };
-        if peer.valid_cookie(now).is_some() {
+        let Some((mac1, had_cookie)) = peer.calling.shown(index) else { return };
+        if peer.valid_cookie(now).is_some() && !had_cookie {
             return; // a second reply to the same question must not make us call twice
         }
         if let Some(cookie) = open_cookie(bytes, &self.me.local.cluster, &peer.noise_public, &mac1) {
             peer.cookie = Some((cookie, now));
-            peer.path.restart();
-            peer.calling.hurry(now);
+            // A call that showed a cookie showed a stale one: the next call shows this one, in its own time, or two that
+            // never agree would call without a pause.
+            if !had_cookie {
+                peer.path.restart();
+                peer.calling.hurry(now);
+            }
         }
     }
 
@@ -216,8 +220,9 @@ impl Mesh {
     }
 
     /// Whether a member is, or says it listens, at this address.
-    fn is_known(&self, from: SocketAddr) -> bool {
-        self.peers.values().any(|peer| peer.path.has(from.ip()))
+    pub(super) fn source(&self, from: SocketAddr) -> Source {
+        let known = self.peers.values().any(|peer| peer.path.has(from.ip()));
+        if known { Source::Known } else { Source::Unknown }
     }
 
     fn passes_gate(&mut self, via: Via, bytes: &[u8], now: Instant) -> bool {
@@ -234,7 +239,7 @@ impl Mesh {
             }
             Via::Stream(_) => return false,
         };
-        let source = if self.is_known(from) { Source::Known } else { Source::Unknown };
+        let source = self.source(from);
         match self.gate.judge(from, source, bytes, &mut self.rng, now) {
             Verdict::Pass => true,
             Verdict::Drop => {

@@ -46,7 +46,8 @@ impl Mesh {
     /// A stranger asks which cluster this is. Anybody may know; a member of another one is worth a line.
     pub(super) fn handle_probe(&mut self, stream: StreamId, from: SocketAddr, bytes: &[u8], now: Instant) {
         let cluster: ClusterId = self.me.local.cluster;
-        let Some(probe) = Probe::parse(bytes) else {
+        let first = self.streams.get_mut(&stream).is_some_and(|open| !std::mem::replace(&mut open.probed, true));
+        let Some(probe) = Probe::parse(bytes).filter(|_| first) else {
             self.out.counters.malformed += 1;
             return self.drop_stream(stream, now);
         };

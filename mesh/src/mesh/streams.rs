@@ -8,6 +8,7 @@ use wire::envelope::Kind;
 
 use super::Mesh;
 use crate::event::{Event, Origin, StreamId, Target, Via};
+use crate::gate::charged;
 use crate::gossip::Control;
 use crate::path::plain;
 use crate::streams::{STRANGER_PATIENCE, STRANGERS_A_HOST, STRANGERS_MOST, Standing, Stream};
@@ -167,11 +168,15 @@ impl Mesh {
         self.close_stream(stream);
     }
 
-    /// Whether one more stranger may come, from this host.
+    /// Whether one more stranger may come, from this host. Members too come as strangers, and nobody can keep them out by
+    /// coming often.
     fn has_room_for(&self, from: SocketAddr) -> bool {
-        let strangers = || self.streams.values().filter_map(Stream::stranger);
-        strangers().count() < STRANGERS_MOST
-            && strangers().filter(|other| other.ip() == from.ip()).count() < STRANGERS_A_HOST
+        let source = self.source(from);
+        let alike = |other: &SocketAddr| self.source(*other) == source;
+        let others: Vec<SocketAddr> = self.streams.values().filter_map(Stream::stranger).filter(alike).collect();
+        let host = charged(from, source);
+        others.len() < STRANGERS_MOST
+            && others.iter().filter(|other| charged(**other, source) == host).count() < STRANGERS_A_HOST
     }
 }
 

@@ -1,7 +1,9 @@
 //! What strangers, liars and old recordings achieve: nothing, cheaply.
 
+use std::net::Ipv6Addr;
+
 use super::*;
-use crate::event::{Alarm, Encounter};
+use crate::event::{Alarm, Encounter, Origin};
 use crate::identity::issue_certificate;
 
 #[test]
@@ -89,7 +91,7 @@ fn what_answers_a_probe_with_rubbish_is_left_alone() {
     let short = crate::contact::message(Kind::ProbeReply, &[&[7; 31]]);
     let of_others = crate::contact::message(Kind::JoinRefused, &[&[0, 0]]);
     for (number, message) in (1..).zip([short, of_others]) {
-        let (stream, origin) = (StreamId(number), crate::event::Origin::Dialed(crate::event::Target::Address(address)));
+        let (stream, origin) = (StreamId(number), Origin::Dialed(crate::event::Target::Address(address)));
         sim.mesh(0).handle_stream_opened(stream, origin, now);
         sim.mesh(0).handle_stream_bytes(stream, &wire::envelope::Frames::emit(&message).unwrap(), now);
         let events: Vec<Event> = std::iter::from_fn(|| sim.mesh(0).poll_event()).collect();
@@ -97,7 +99,7 @@ fn what_answers_a_probe_with_rubbish_is_left_alone() {
     }
     // A reply that nobody asked for is none.
     let reply = crate::contact::ProbeReply { cluster: ClusterId([1; 32]) }.emit();
-    sim.mesh(0).handle_stream_opened(StreamId(3), crate::event::Origin::Accepted(address), now);
+    sim.mesh(0).handle_stream_opened(StreamId(3), Origin::Accepted(address), now);
     sim.mesh(0).handle_stream_bytes(StreamId(3), &wire::envelope::Frames::emit(&reply).unwrap(), now);
     let events: Vec<Event> = std::iter::from_fn(|| sim.mesh(0).poll_event()).collect();
     assert_eq!(events, vec![Event::CloseStream { stream: StreamId(3) }]);
@@ -151,6 +153,35 @@ fn a_flood_with_valid_mac1_is_met_with_cookies_and_a_member_gets_through() {
     sim.start(1);
     let took = sim.run_while(SECOND, |sim| !sim.data_passes(0, 1)).expect("the flood shut a member out");
     assert!(took < SECOND, "{took:?}");
+}
+
+#[test]
+fn under_a_flood_a_stale_cookie_is_replaced() {
+    let mut sim = pair();
+    sim.run(SECOND);
+    sim.kill(1);
+    let (target, now) = (sim::credentials(1, 0).noise_key.noise_public(), sim.now);
+    let (local, first) = (
+        Local { cluster: sim.mesh(0).cluster(), noise_public: [0; 32], noise_key: Secret::new([1; 32]) },
+        sim.identity(0),
+    );
+    let callee = crate::handshake::Callee { noise_public: &target, index: 1, cookie: None };
+    let greeting =
+        crate::handshake::Greeting { stamp: (1, 1), protocols: (1, 1), queues: 1, generation: 1, suites: Vec::new() };
+    let (_, message) = crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap();
+    sim.start(1);
+    sim.mesh(1).peers.get_mut(&first).unwrap().cookie = Some(([7; 16], now));
+    let took = sim.run_while(10 * SECOND, |sim| {
+        let now = sim.now;
+        // Whoever floods is there all the time: only who shows a good cookie passes.
+        for number in 0..2_000u32 {
+            let [_, _, b, c] = number.to_be_bytes();
+            sim.mesh(0).handle_datagram(SocketAddr::from(([10, 1, b, c], 1)), &message, now);
+        }
+        while sim.mesh(0).out.transmits.pop_front().is_some() {}
+        !sim.data_passes(0, 1)
+    });
+    assert!(took.is_some(), "the member showed its stale cookie again and again");
 }
 
 #[test]
@@ -271,7 +302,7 @@ fn strangers_hold_few_streams_and_not_for_long() {
     sim.run(SECOND);
     let now = sim.now;
     for number in 0..100 {
-        let origin = crate::event::Origin::Accepted(SocketAddr::from(([10, 9, 9, number], 1)));
+        let origin = Origin::Accepted(SocketAddr::from(([10, 9, 9, number], 1)));
         sim.mesh(0).handle_stream_opened(StreamId(1000 + u64::from(number)), origin, now);
     }
     sim.drain();
@@ -280,7 +311,7 @@ fn strangers_hold_few_streams_and_not_for_long() {
     assert_eq!(closed(&sim), 36);
     // One host alone gets fewer.
     for number in 0..20 {
-        let origin = crate::event::Origin::Accepted(SocketAddr::from(([10, 9, 9, 9], number)));
+        let origin = Origin::Accepted(SocketAddr::from(([10, 9, 9, 9], number)));
         sim.mesh(1).handle_stream_opened(StreamId(1000 + u64::from(number)), origin, now);
     }
     sim.drain();
@@ -288,6 +319,27 @@ fn strangers_hold_few_streams_and_not_for_long() {
     sim.run(6 * SECOND);
     assert_eq!(closed(&sim), 100);
     assert!(sim.data_passes(0, 1));
+}
+
+#[test]
+fn strangers_cannot_keep_members_streams_out() {
+    let mut sim = pair();
+    sim.run(SECOND);
+    let (now, member) = (sim.now, sim.nodes[1].address);
+    // One IPv6 host with a network of its own, and many others.
+    for number in 0..200u16 {
+        let here = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number), 1));
+        sim.mesh(0).handle_stream_opened(StreamId(1000 + u64::from(number)), Origin::Accepted(here), now);
+    }
+    let open = |sim: &mut Sim| sim.mesh(0).streams.values().filter(|stream| stream.stranger().is_some()).count();
+    assert_eq!(open(&mut sim), 8, "a /64 is one host");
+    for number in 0..200u8 {
+        let there = SocketAddr::from(([10, 9, 9, number], 1));
+        sim.mesh(0).handle_stream_opened(StreamId(2000 + u64::from(number)), Origin::Accepted(there), now);
+    }
+    assert_eq!(open(&mut sim), 64);
+    sim.mesh(0).handle_stream_opened(StreamId(3000), Origin::Accepted(member), now);
+    assert!(sim.mesh(0).streams.contains_key(&StreamId(3000)));
 }
 
 #[test]
@@ -300,7 +352,7 @@ fn garbage_on_a_stream_closes_it() {
         (3, [&[0, 0, 0, 40, 5, 0, 1, 0][..], &[7; 36]].concat()),
     ] {
         let stream = StreamId(1000 + number);
-        sim.mesh(0).handle_stream_opened(stream, crate::event::Origin::Accepted(from), now);
+        sim.mesh(0).handle_stream_opened(stream, Origin::Accepted(from), now);
         sim.mesh(0).handle_stream_bytes(stream, &bytes, now);
         assert!(
             std::iter::from_fn(|| sim.mesh(0).poll_event()).any(|event| event == Event::CloseStream { stream }),
@@ -314,7 +366,7 @@ proptest::proptest! {
     fn any_datagrams_and_streams_are_survived(pieces in proptest::collection::vec((0u8..24, proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)), 0..20)) {
         let mut sim = Sim::new(1, &[&[0, 1]]);
         let now = sim.now;
-        let origin = crate::event::Origin::Accepted("10.0.0.1:1".parse().unwrap());
+        let origin = Origin::Accepted("10.0.0.1:1".parse().unwrap());
         for (number, (kind, piece)) in (0..).zip(pieces) {
             let message = [&[kind, 0, 1, 0][..], &piece].concat();
             sim.mesh(0).handle_datagram("10.0.0.1:1".parse().unwrap(), &message, now);

@@ -1,5 +1,7 @@
 //! First contact from both sides: every way in, and every refusal with its own reason on both sides.
 
+use wire::envelope::Frames;
+
 use super::*;
 use crate::event::{Application, JoinId, Origin, SecretUsed, Standing};
 use crate::join::{Candidate, JoinError, Joined, Joiner, Progress};
@@ -233,7 +235,7 @@ fn an_impostor_that_does_not_know_the_secret_is_not_believed() {
     joiner.poll_transmit().unwrap();
     let mut sealed = vec![0; 100];
     crate::aead::Sealer::new(Suite::ChaCha20Poly1305, &[0; 32], Kind::JoinGrant, 0, 0).seal(&mut sealed).unwrap();
-    joiner.handle_bytes(&wire::envelope::Frames::emit(&sealed).unwrap());
+    joiner.handle_bytes(&Frames::emit(&sealed).unwrap());
     assert_eq!(joiner.poll_progress(), Some(Progress::Failed(JoinError::Impostor)));
     joiner.handle_closed();
     assert_eq!(joiner.poll_progress(), None, "one outcome is enough");
@@ -261,7 +263,41 @@ proptest::proptest! {
         let token = token(&mut sim, 1);
         let mut joiner = Joiner::with_token(candidate(1, "new"), &token, [1; 32]);
         for (kind, piece) in pieces {
-            joiner.handle_bytes(&wire::envelope::Frames::emit(&[&[kind, 0, 1, 0][..], &piece].concat()).unwrap());
+            joiner.handle_bytes(&Frames::emit(&[&[kind, 0, 1, 0][..], &piece].concat()).unwrap());
         }
     }
+}
+
+#[test]
+fn a_stranger_says_each_thing_once() {
+    let mut sim = alone(vec![secret(SecretKind::Token(ID), 1, SecretState::Live)]);
+    let (now, from) = (sim.now, "198.51.100.5:5000".parse().unwrap());
+    let token = token(&mut sim, 1);
+    let hello = Joiner::with_token(candidate(1, "host1"), &token, [1; 32]).poll_transmit().unwrap();
+    let tag = crate::contact::cluster_tag(&token.cluster);
+    let probe = Frames::emit(&crate::contact::Probe::Member { tag }.emit()).unwrap();
+    for (number, said) in [(1, hello), (2, probe)] {
+        let (mesh, stream) = (sim.mesh(0), StreamId(8_000 + number));
+        mesh.handle_stream_opened(stream, Origin::Accepted(from), now);
+        let before = mesh.counters().handshakes;
+        mesh.handle_stream_bytes(stream, &said.repeat(100), now);
+        assert!(mesh.counters().handshakes - before <= 1, "a hundred answers were computed for one stranger");
+        assert!(!mesh.streams.contains_key(&stream));
+    }
+}
+
+#[test]
+fn one_host_cannot_have_much_computed_on_many_streams() {
+    let mut sim = alone(vec![secret(SecretKind::Token(ID), 1, SecretState::Live)]);
+    let now = sim.now;
+    let token = token(&mut sim, 1);
+    let hello = Joiner::with_token(candidate(1, "host1"), &token, [1; 32]).poll_transmit().unwrap();
+    let before = sim.mesh(0).counters().handshakes;
+    for number in 0..100 {
+        let (mesh, stream) = (sim.mesh(0), StreamId(8_000 + number));
+        mesh.handle_stream_opened(stream, Origin::Accepted("198.51.100.5:5000".parse().unwrap()), now);
+        mesh.handle_stream_bytes(stream, &hello, now);
+        mesh.handle_stream_closed(stream, now);
+    }
+    assert_eq!(sim.mesh(0).counters().handshakes - before, 5);
 }
