@@ -140,7 +140,8 @@ impl Session {
 pub(crate) struct Opened {
     pub(crate) plaintext: Vec<u8>,
     pub(crate) confirmation: Confirmation,
-    /// Whether nothing later has been opened before: only then is its source the peer's newest address.
+    /// Whether nothing later has been opened before, in the session in use: only then is its source the peer's newest
+    /// address.
     pub(crate) newest: bool,
     pub(crate) boot: u32,
 }
@@ -166,15 +167,23 @@ impl Sessions {
     pub(crate) fn open(&mut self, local_index: u32, counter: u64, envelope: &mut [u8]) -> Result<Opened, OpenError> {
         let session =
             self.list.iter_mut().find(|session| session.local_index == local_index).ok_or(OpenError::Forged)?;
-        let newest = session.opener.is_newest(counter);
+        let latest = session.opener.is_newest(counter);
         let plaintext = session.opener.open(envelope)?.to_vec();
-        Ok(Opened { plaintext, confirmation: session.confirm(), newest, boot: session.boot })
+        let (confirmation, boot) = (session.confirm(), session.boot);
+        Ok(Opened { plaintext, confirmation, newest: latest && self.is_carrying(local_index), boot })
     }
 
     /// The session of this number was confirmed by a data envelope.
-    pub(crate) fn confirm(&mut self, local_index: u32) -> Option<(Confirmation, u32)> {
+    pub(crate) fn confirm(&mut self, local_index: u32) -> Option<Opened> {
         let session = self.list.iter_mut().find(|session| session.local_index == local_index)?;
-        Some((session.confirm(), session.boot))
+        let (confirmation, boot) = (session.confirm(), session.boot);
+        Some(Opened { plaintext: Vec::new(), confirmation, newest: self.is_carrying(local_index), boot })
+    }
+
+    /// Whether it is this session by which the peer is to be found: what was sent under an older one may have been kept
+    /// back, and be sent again from elsewhere.
+    fn is_carrying(&self, local_index: u32) -> bool {
+        self.carrying().is_some_and(|session| session.local_index == local_index)
     }
 
     /// Drops those too old to be used. Returns their numbers.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mesh::Target;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -86,7 +87,9 @@ impl Streams {
 
     /// Starts reading and writing.
     pub(crate) fn open(&mut self, stream: u64, socket: TcpStream) {
-        let _ = socket.set_nodelay(true);
+        if let Err(error) = tune(&socket) {
+            tracing::warn!(%error, "a stream keeps the system's times: a peer that vanishes may be noticed late");
+        }
         let (reader, writer) = socket.into_split();
         let (queue, queued) = mpsc::channel(QUEUE);
         tokio::spawn(write(writer, queued));
@@ -121,6 +124,16 @@ pub(crate) enum Sent {
     Closed,
 }
 
+/// Sends at once, and ends the stream when the far side has been silent for [`SILENCE`], be there something to send (RFC
+/// 5482) or not (RFC 9293 section 3.8.4): the kernel's own times are a quarter of an hour and two hours, in which a host
+/// that has changed its address, or a firewall that has forgotten the stream, would swallow all that is said.
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4).with_retries(2))?;
+    socket.set_tcp_user_timeout(Some(SILENCE))
+}
+
 async fn write(mut writer: OwnedWriteHalf, mut queued: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
     while let Some(bytes) = queued.recv().await {
         // Whoever takes nothing for so long is gone, or means harm.
@@ -142,6 +155,8 @@ async fn read(stream: u64, mut reader: OwnedReadHalf, events: mpsc::Sender<Strea
 
 /// A host that is there answers within a few round trips; one that is not is tried again later.
 const DIAL: Duration = Duration::from_secs(3);
+/// Longer than any loss that a stream survives usefully; the mesh calls a peer silent after half of it.
+const SILENCE: Duration = Duration::from_secs(20);
 /// A megabyte passes any link worth having in less.
 const WRITE: Duration = Duration::from_secs(30);
 /// Messages waiting for one peer; a snapshot is sent in far fewer.

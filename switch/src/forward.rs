@@ -113,7 +113,7 @@ impl NetworkTable {
         }
         let honest = match content {
             Content::Ipv4(packet) => self.may_send_from(origin, packet.source),
-            Content::Ipv6(packet) => self.may_send_from6(origin, packet),
+            Content::Ipv6(packet) => self.may_send_from6(origin, mac, packet),
             Content::Arp(packet) => packet.sender_mac == mac && self.may_send_from(origin, packet.sender),
             Content::Tagged | Content::Other(_) | Content::Malformed => true,
         };
@@ -125,15 +125,19 @@ impl NetworkTable {
         source.is_unspecified() || self.may_use(origin, self.owner_of(source))
     }
 
-    fn may_send_from6(&self, origin: Origin, packet: Ipv6) -> bool {
+    fn may_send_from6(&self, origin: Origin, mac: Mac, packet: Ipv6) -> bool {
         let source = packet.source;
-        // Link-local addresses have no slot. They reach no further than the network, and the MAC has been checked.
-        let source_is_fine =
-            source.is_unspecified() || source.is_unicast_link_local() || self.may_use(origin, self.owner_of6(source));
-        let target_is_fine = match packet.transport {
-            Transport::Neighbour(Neighbour::Advertisement(target)) => {
-                target.is_unicast_link_local() || self.may_use(origin, self.owner_of6(target))
+        // Link-local addresses have no slot: they belong to the MAC, which has been checked.
+        let has = |address: Ipv6Addr| {
+            if address.is_unicast_link_local() {
+                address == mac.link_local()
+            } else {
+                self.may_use(origin, self.owner_of6(address))
             }
+        };
+        let source_is_fine = source.is_unspecified() || has(source);
+        let target_is_fine = match packet.transport {
+            Transport::Neighbour(Neighbour::Advertisement(target)) => has(target),
             Transport::Neighbour(Neighbour::Solicitation(_) | Neighbour::Router)
             | Transport::Udp { .. }
             | Transport::Icmp(_)

@@ -59,8 +59,7 @@ impl Mesh {
     /// A data thread heard the peer.
     pub(super) fn handle_data_heard(&mut self, identity: Identity, local_index: u32, from: SocketAddr, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
-        let Some((confirmation, boot)) = peer.sessions.confirm(local_index) else { return };
-        let opened = Opened { plaintext: Vec::new(), confirmation, newest: true, boot };
+        let Some(opened) = peer.sessions.confirm(local_index) else { return };
         self.note_authentic(identity, Via::Datagram(from), &opened, now);
     }
 

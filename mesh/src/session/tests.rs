@@ -32,8 +32,8 @@ fn a_caller_may_speak_at_once_and_the_called_only_after_it_has_heard() {
     let mut sessions = Sessions::default();
     sessions.add(session(1, Role::Called, 1, now));
     assert_eq!(indexes(&sessions), (None, None));
-    assert_eq!(sessions.confirm(1), Some((Confirmation::First, 1)));
-    assert_eq!(sessions.confirm(1), Some((Confirmation::Known, 1)));
+    assert_eq!(sessions.confirm(1).map(|opened| opened.confirmation), Some(Confirmation::First));
+    assert_eq!(sessions.confirm(1).map(|opened| opened.confirmation), Some(Confirmation::Known));
     assert_eq!(indexes(&sessions), (Some(1), Some(1)));
     sessions.add(session(2, Role::Caller, 1, now));
     assert_eq!(indexes(&sessions), (Some(2), Some(1)), "frames change over when the peer has been heard");

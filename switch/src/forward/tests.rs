@@ -99,6 +99,17 @@ const fn dropped(reason: DropReason) -> Verdict {
 }
 
 #[test]
+fn a_link_local_address_belongs_to_the_mac_also_behind_a_peer() {
+    let own = |slot| Mac(mac(slot)).link_local().octets();
+    let advertisement = |from, source, target| from_p(&icmp6(from, source, 136, target));
+    assert_ne!(advertisement(AT_P, own(AT_P), own(AT_P)), dropped(DropReason::SourceAddress));
+    for (source, target) in [(own(AT_P), own(HERE)), (own(HERE), own(AT_P)), (own(AT_P), own(AT_Q))] {
+        assert_eq!(advertisement(AT_P, source, target), dropped(DropReason::SourceAddress));
+    }
+    assert_eq!(from_p(&icmp6(AT_P, own(HERE), 135, ip6(HERE))), dropped(DropReason::SourceAddress));
+}
+
+#[test]
 fn a_frame_goes_to_the_owner_of_its_destination() {
     let cases = [
         (AT_P, Verdict::Send(P)),

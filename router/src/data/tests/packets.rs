@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use hostnet::tap::{Cut, CutKind, PartialChecksum, Virtio};
-use wire::Slot;
+use wire::{Mac, Slot};
 
 use super::hosts::{address, fold, mac, sum};
 
@@ -215,5 +215,5 @@ impl Extension {
 
 /// Link-local: the containers' own, whatever the network's pools are.
 fn address6(slot: Slot) -> Ipv6Addr {
-    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(slot.0))
+    Mac(mac(slot)).link_local()
 }
