@@ -73,7 +73,7 @@ impl Table {
         table.check_source(origin, frame.source(), content)?;
         let destination = match aim(frame.destination(), content) {
             Aim::All => return all(origin),
-            Aim::One(mac) => table.owner_of_mac(mac),
+            Aim::One(mac) => table.owner_of_mac(mac).filter(|(slot, _)| table.may_be_for(*slot, mac, content)),
             Aim::Who(address) => table.owner_of(address),
             Aim::Who6(address) => table.owner_of6(address),
         };
@@ -146,6 +146,17 @@ impl NetworkTable {
             | Transport::Malformed => true,
         };
         source_is_fine && target_is_fine
+    }
+
+    /// Whether a frame to this MAC is for this slot. A MAC that its slot gives it is; one that somebody insists on is another
+    /// owner's word, and no way to get what is addressed to others' slots.
+    fn may_be_for(&self, slot: Slot, mac: Mac, content: Content) -> bool {
+        let addressed = match content {
+            Content::Ipv4(packet) => self.owner_of(packet.destination),
+            Content::Ipv6(packet) => self.owner_of6(packet.destination),
+            Content::Arp(_) | Content::Tagged | Content::Other(_) | Content::Malformed => None,
+        };
+        addressed.is_none_or(|(addressed, _)| addressed == slot) || !self.is_exception(mac)
     }
 
     fn may_use(&self, origin: Origin, place: Option<(Slot, Owner)>) -> bool {

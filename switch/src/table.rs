@@ -156,6 +156,10 @@ impl NetworkTable {
         Some((slot, self.owner(slot)))
     }
 
+    pub(crate) fn is_exception(&self, mac: Mac) -> bool {
+        self.network.slot_of_mac(mac).is_none()
+    }
+
     fn exception(&self, mac: Mac) -> Option<Slot> {
         let at = self.exceptions.binary_search_by_key(&mac, |(known, _)| *known).ok()?;
         self.exceptions.get(at).map(|(_, slot)| *slot)

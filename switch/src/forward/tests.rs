@@ -168,8 +168,12 @@ fn a_mac_that_is_not_its_slots_own_is_known_with_its_slot() {
     assert_eq!(at(&table()), (dropped(DropReason::SourceMac), dropped(DropReason::Foreign)));
     assert_eq!(at(&excepted(&[(MAC, AT_P)])), (Verdict::Deliver, Verdict::Send(P)));
     // It is the slot's owner's, whoever that is, and of two slots the lower one's.
-    assert_eq!(at(&excepted(&[(MAC, AT_Q)])), (dropped(DropReason::SourceMac), Verdict::Send(Q)));
+    assert_eq!(at(&excepted(&[(MAC, AT_Q)])), (dropped(DropReason::SourceMac), dropped(DropReason::Foreign)));
     assert_eq!(at(&excepted(&[(MAC, AT_Q), (MAC, AT_P)])), (Verdict::Deliver, Verdict::Send(P)));
+    // Whoever claims the MAC of another's container gets nothing that is addressed to that one.
+    let to_q = udp(mac(HERE), ip(HERE), MAC, ip(AT_Q));
+    let claimed = excepted(&[(MAC, AT_Q), (MAC, AT_P)]);
+    assert_eq!(claimed.outbound(NET, Frame::parse(&to_q).unwrap()), dropped(DropReason::Foreign));
 }
 
 #[test]
