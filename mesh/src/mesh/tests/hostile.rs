@@ -123,25 +123,25 @@ fn garbage_costs_no_diffie_hellman() {
     assert!(sim.data_passes(0, 1));
 }
 
+/// A call to node 0 of somebody who knows its public key, and is no member.
+fn strangers_call(sim: &mut Sim) -> Vec<u8> {
+    let (cluster, identity, noise_key) = (sim.mesh(0).cluster(), sim.identity(0), Secret::new([1; 32]));
+    let local = Local { cluster, identity, noise_public: [0; 32], noise_key };
+    let noise_public = &sim::credentials(1, 0).noise_key.noise_public();
+    let callee = crate::handshake::Callee { identity, noise_public, index: 1, cookie: None };
+    let (stamp, suites) = ((1, 1), Vec::new());
+    let greeting =
+        crate::handshake::Greeting { stamp, protocols: (1, 1), queues: 1, identity, suites, certificate: None };
+    crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap().1
+}
+
 #[test]
 fn a_flood_with_valid_mac1_is_met_with_cookies_and_a_member_gets_through() {
     let mut sim = Sim::new(1, &[&[0, 1], &[0, 1]]);
     sim.run(SECOND);
     sim.kill(1);
     // Somebody who knows the public key, from ever new addresses.
-    let (target, now) = (sim::credentials(1, 0).noise_key.noise_public(), sim.now);
-    let (cluster, identity, noise_key) = (sim.mesh(0).cluster(), sim.identity(0), Secret::new([1; 32]));
-    let local = Local { cluster, identity, noise_public: [0; 32], noise_key };
-    let callee = crate::handshake::Callee { identity: sim.identity(1), noise_public: &target, index: 1, cookie: None };
-    let greeting = crate::handshake::Greeting {
-        stamp: (1, 1),
-        protocols: (1, 1),
-        queues: 1,
-        identity,
-        suites: Vec::new(),
-        certificate: None,
-    };
-    let (_, message) = crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap();
+    let (message, now) = (strangers_call(&mut sim), sim.now);
     let before = sim.mesh(0).counters();
     for number in 0..5_000u32 {
         let [_, _, b, c] = number.to_be_bytes();
@@ -160,15 +160,7 @@ fn under_a_flood_a_stale_cookie_is_replaced() {
     let mut sim = pair();
     sim.run(SECOND);
     sim.kill(1);
-    let (target, now) = (sim::credentials(1, 0).noise_key.noise_public(), sim.now);
-    let (local, first) = (
-        Local { cluster: sim.mesh(0).cluster(), noise_public: [0; 32], noise_key: Secret::new([1; 32]) },
-        sim.identity(0),
-    );
-    let callee = crate::handshake::Callee { noise_public: &target, index: 1, cookie: None };
-    let greeting =
-        crate::handshake::Greeting { stamp: (1, 1), protocols: (1, 1), queues: 1, generation: 1, suites: Vec::new() };
-    let (_, message) = crate::handshake::call(&local, &callee, &greeting, [3; 32]).unwrap();
+    let (message, first, now) = (strangers_call(&mut sim), sim.identity(0), sim.now);
     sim.start(1);
     sim.mesh(1).peers.get_mut(&first).unwrap().cookie = Some(([7; 16], now));
     let took = sim.run_while(10 * SECOND, |sim| {
