@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::lines::Lines;
 use crate::server::{LONGEST_REPLY, LONGEST_REQUEST};
 use crate::words::{
-    ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Moved, Peers, Reply,
-    Request, Revoked, Status, TokenCreated,
+    ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Moved, Peers, Renewed,
+    Reply, Request, Revoked, Status, TokenCreated,
 };
 
 /// A conversation with a router.
@@ -79,6 +79,14 @@ impl Client {
     /// Any [`ClientError`].
     pub fn token_create(&mut self, ttl: Duration, uses: u32) -> Result<TokenCreated, ClientError> {
         self.call(&Request::TokenCreate { ttl_s: ttl.as_secs(), uses })
+    }
+
+    /// A new handshake key for the router.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn renew(&mut self) -> Result<Renewed, ClientError> {
+        self.call(&Request::Renew)
     }
 
     /// An address for a container.

@@ -40,6 +40,8 @@ pub enum Request {
         /// How often it can be used.
         uses: u32,
     },
+    /// A new handshake key for the router: answered by [`Renewed`].
+    Renew,
     /// An address for a container: answered by [`Lease`]. Repeated for the same attachment, the same lease.
     Lease(LeaseRequest),
     /// The attachment is gone: answered by [`Done`], also when nothing was there.
@@ -139,6 +141,7 @@ pub enum Answer {
     Lease(Box<Lease>),
     Collected(Collected),
     Revoked(Revoked),
+    Renewed(Renewed),
     Moved(Moved),
     Done(Done),
 }
@@ -165,6 +168,15 @@ impl fmt::Debug for TokenCreated {
             .field("uses", &self.uses)
             .finish_non_exhaustive()
     }
+}
+
+/// The router has a new handshake key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// The generation of its certificate: 1, and one more with every renewal.
+    pub generation: u32,
+    /// Routers that are not connected: they learn of it when they are, as long as they have not renewed theirs meanwhile.
+    pub away: Vec<String>,
 }
 
 /// How far a revocation is.

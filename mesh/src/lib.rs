@@ -53,7 +53,7 @@ pub use event::{
 };
 pub use identity::{Credentials, Secret, cluster_id, hash_of, issue_certificate};
 pub use join::{Candidate, JoinError, Joined, Joiner, Progress};
-pub use mesh::{Mesh, PAYLOAD_BYTES, SendError};
+pub use mesh::{Mesh, PAYLOAD_BYTES, RenewError, SendError};
 pub use plan::Plan;
 pub use refusal::RefuseReason;
 pub use route::Route;

@@ -9,6 +9,7 @@ mod control;
 mod liveness;
 mod membership;
 mod relays;
+mod renewal;
 mod repair;
 mod service;
 mod strangers;
@@ -40,6 +41,8 @@ use crate::rng::Rng;
 use crate::streams::{JoinSecret, Stream};
 use crate::swim::Swim;
 use crate::view::{Counters, PeerView};
+
+pub use renewal::RenewError;
 
 /// The mesh of one router.
 pub struct Mesh {

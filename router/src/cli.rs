@@ -121,6 +121,9 @@ pub(crate) enum ClientVerb {
     /// Take everything from routers that are gone for good
     #[command(after_help = help::REVOKE)]
     Revoke(RevokeArgs),
+    /// Give this router a new handshake key, while it runs
+    #[command(after_help = help::RENEW)]
+    Renew,
     /// Put the CNI plugin and its configuration where container runtimes look for them
     #[command(after_help = help::INSTALL_CNI)]
     InstallCni(InstallCniArgs),

@@ -18,6 +18,7 @@ mod inputs;
 mod keeping;
 mod react;
 mod reconcile;
+mod renewal;
 mod requests;
 mod targets;
 mod tokens;

@@ -56,9 +56,9 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 /// The keys, if they and the store still belong to each other and to this disk (invariant I3).
 fn own_keys(data_dir: &DataDir, memory: &Memory) -> anyhow::Result<Keys> {
-    let keys =
-        Keys { signing: data_dir.read_secret(SecretFile::Signing)?, noise: data_dir.read_secret(SecretFile::Noise)? };
     let title = &memory.certificate.title;
+    let noise = data_dir.settle_noise_key(&title.noise_key)?;
+    let keys = Keys { signing: data_dir.read_secret(SecretFile::Signing)?, noise };
     ensure!(
         keys.signing.identity() == title.identity && keys.noise.noise_public() == title.noise_key,
         "the keys in {} do not belong to its store; restore the right ones, or join again with an empty --data-dir",

@@ -6,7 +6,7 @@
 //! ```text
 //!   DIR/            0700
 //!     signing.key   0600   Ed25519 secret, 32 bytes
-//!     noise.key     0600   X25519 secret, 32 bytes
+//!     noise.key     0600   X25519 secret, 32 bytes; noise.key.next: the one that is to replace it
 //!     cluster.psk   0600   Argon2id(password), only where a mesh is formed by password
 //!     ledger.redb   0600   genesis, certificate, members, ledger, leases, tokens
 //!     spool/               releases that raddle-cni could not deliver
@@ -33,6 +33,8 @@ pub(crate) enum SecretFile {
     Signing,
     /// Its static key in handshakes.
     Noise,
+    /// The one that is to replace it.
+    NextNoise,
     /// What a password was stretched to.
     Psk,
 }
@@ -42,6 +44,7 @@ impl SecretFile {
         match self {
             Self::Signing => "signing.key",
             Self::Noise => "noise.key",
+            Self::NextNoise => "noise.key.next",
             Self::Psk => "cluster.psk",
         }
     }
@@ -111,6 +114,28 @@ impl DataDir {
             opened.sync_all()
         });
         written.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
+    }
+
+    /// Writes the handshake key that is to replace the one in use; one that an interrupted renewal left goes.
+    pub(crate) fn write_next_noise_key(&self, secret: &Secret) -> Result<(), DataDirError> {
+        match fs::remove_file(self.path.join(SecretFile::NextNoise.name())) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(DataDirError::Write { path: self.path.join(SecretFile::NextNoise.name()), source })
+            }
+            Ok(()) | Err(_) => self.write_secret(SecretFile::NextNoise, secret),
+        }
+    }
+
+    /// The handshake key that belongs to this public key, in its own file: a renewal that was interrupted is finished or undone.
+    pub(crate) fn settle_noise_key(&self, public: &[u8; 32]) -> Result<Secret, DataDirError> {
+        let (path, next) = (self.path.join(SecretFile::Noise.name()), self.path.join(SecretFile::NextNoise.name()));
+        if !self.has_secret(SecretFile::NextNoise) {
+            return self.read_secret(SecretFile::Noise);
+        }
+        let is_next = self.read_secret(SecretFile::NextNoise).is_ok_and(|secret| secret.noise_public() == *public);
+        let settled = if is_next { fs::rename(&next, &path) } else { fs::remove_file(&next) };
+        settled.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path: next, source })?;
+        self.read_secret(SecretFile::Noise)
     }
 
     /// Whether the secret's file is there.

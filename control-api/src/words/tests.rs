@@ -29,6 +29,7 @@ fn requests_without_operands() {
     golden(&Request::Peers, r#"{"verb":"peers"}"#);
     golden(&Request::Ps, r#"{"verb":"ps"}"#);
     golden(&Request::Leases, r#"{"verb":"leases"}"#);
+    golden(&Request::Renew, r#"{"verb":"renew"}"#);
 }
 
 #[test]
@@ -281,6 +282,7 @@ fn operator_answers() {
         &TokenCreated { token: "secret".into(), expires_s: 3600, uses: 1 },
         r#"{"token":"secret","expires_s":3600,"uses":1}"#,
     );
+    golden(&Renewed { generation: 2, away: vec!["b".into()] }, r#"{"generation":2,"away":["b"]}"#);
     golden(
         &Revoked { revoked: vec!["b".into()], pending: vec![], waiting_for: vec![] },
         r#"{"revoked":["b"],"pending":[],"waiting_for":[]}"#,

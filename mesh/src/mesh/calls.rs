@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use wire::{Certificate, Identity};
+use wire::Identity;
 
 use super::Mesh;
-use crate::admission::{FIRST_GENERATION, Member};
+use crate::admission::Member;
 use crate::aead::Suite;
 use crate::config::PeerTimes;
 use crate::event::{Carrier, Via};
@@ -95,12 +95,6 @@ impl Mesh {
             self.admit(vec![Member { certificate, ..member.clone() }], Some(*identity), now);
         }
         self.roster.member(*identity).is_some_and(is_it)
-    }
-
-    /// Our certificate, if there was another before.
-    fn renewed(&self) -> Option<&Certificate> {
-        let ours = &self.roster.member(self.me.identity)?.certificate;
-        (ours.title.generation > FIRST_GENERATION && ours.title.noise_key == self.me.local.noise_public).then_some(ours)
     }
 
     fn answer_call(&mut self, identity: Identity, via: Via, caller: Caller, now: Instant) {

@@ -3,6 +3,7 @@
 mod hostile;
 mod joining;
 mod relays;
+mod renewal;
 mod revoked;
 mod sim;
 mod sizes;

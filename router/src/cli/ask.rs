@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use control_api::{Client, Done, Lease, MoveState, Moved, Revoked, TokenCreated};
+use control_api::{Client, Done, Lease, MoveState, Moved, Renewed, Revoked, TokenCreated};
 use serde::Serialize;
 
 use super::failure::{CliError, PATIENCE, report};
@@ -83,6 +83,7 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
             connect()?.release_workload(args.network.clone(), args.workload.clone())?;
             show(output, out, &Done {}, nothing)
         }
+        ClientVerb::Renew => show(output, out, &connect()?.renew()?, renewed),
         ClientVerb::Revoke(args) => show(output, out, &connect()?.revoke(args.names.clone())?, revoked),
     }
 }
@@ -120,6 +121,15 @@ fn nothing(_: &Done) -> String {
 
 fn reserved(lease: &Lease) -> String {
     format!("{} is kept for {}\n", lease.address.address, print::plain(&lease.workload))
+}
+
+fn renewed(renewed: &Renewed) -> String {
+    let mut text = format!("this router has a new handshake key (generation {})\n", renewed.generation);
+    if !renewed.away.is_empty() {
+        let away: Vec<_> = renewed.away.iter().map(|name| print::plain(name)).collect();
+        let _ = writeln!(text, "not connected, and told when they return: {}", away.join(", "));
+    }
+    text
 }
 
 fn on_its_way(moved: &Moved) -> String {

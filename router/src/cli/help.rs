@@ -74,6 +74,21 @@ Examples:
   raddle token create --ttl 10m --uses 5
   raddle token create --output json | jq -r .token";
 
+pub(super) const RENEW: &str = "\
+For when the file noise.key may have been copied: with it alone somebody can pass for this
+router. From when the others have heard of the new key, the old one opens nothing; connections
+go on. Whoever copied the whole data directory has the signing key too: then run 'raddle revoke'
+on another router, and join this host anew.
+
+A router that is away learns of it when it returns. Renew one router after the other, so that no
+two of them change keys while they cannot see each other.
+
+Examples:
+  raddle renew
+  raddle renew --output json | jq -r '.away[]'
+
+JSON: generation, away[]";
+
 pub(super) const STATUS: &str = "\
 Examples:
   raddle status

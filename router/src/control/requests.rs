@@ -48,6 +48,7 @@ impl Control {
             Request::Gc(request) => self.collect(&request, now),
             Request::Ready { network, masquerade } => self.ready(&network, masquerade, now),
             Request::TokenCreate { ttl_s, uses } => self.create_token(Duration::from_secs(ttl_s), uses, now),
+            Request::Renew => self.renew(now),
             Request::Connect { addresses } => self.change_targets(addresses, Target::Connect),
             Request::Forget { addresses } => self.change_targets(addresses, Target::Forget),
         };

@@ -32,3 +32,31 @@ fn keys_and_directories_open_to_others_are_refused_with_the_remedy() {
     let message = DataDir::open(data_dir.path()).unwrap_err().to_string();
     assert!(message.contains("chmod 0700"), "{message}");
 }
+
+#[test]
+fn a_renewal_that_was_interrupted_is_finished_or_undone() {
+    let (old, new) = (Secret::new([7; 32]), Secret::new([8; 32]));
+    for meant in [&old, &new] {
+        let (_temporary, data_dir) = directory();
+        data_dir.write_secret(SecretFile::Noise, &old).unwrap();
+        data_dir.write_next_noise_key(&Secret::new([9; 32])).unwrap();
+        data_dir.write_next_noise_key(&new).unwrap();
+        for _ in 0..2 {
+            let settled = data_dir.settle_noise_key(&meant.noise_public()).unwrap();
+            assert_eq!(settled.bytes(), meant.bytes());
+            assert!(!data_dir.has_secret(SecretFile::NextNoise));
+        }
+    }
+}
+
+#[test]
+fn half_a_key_replaces_none() {
+    let (_temporary, data_dir) = directory();
+    let secret = Secret::new([7; 32]);
+    data_dir.write_secret(SecretFile::Noise, &secret).unwrap();
+    data_dir.write_next_noise_key(&secret).unwrap();
+    let cut = OpenOptions::new().write(true).open(data_dir.path().join("noise.key.next")).unwrap();
+    cut.set_len(5).unwrap();
+    assert_eq!(data_dir.settle_noise_key(&secret.noise_public()).unwrap().bytes(), secret.bytes());
+    assert!(!data_dir.has_secret(SecretFile::NextNoise));
+}

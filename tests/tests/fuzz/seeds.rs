@@ -304,6 +304,7 @@ fn requests() -> Vec<(&'static str, Request)> {
     let texts = |words: &[&str]| words.iter().map(|&word| String::from(word)).collect();
     vec![
         ("status", Request::Status),
+        ("renew", Request::Renew),
         ("token-create", Request::TokenCreate { ttl_s: 3600, uses: 1 }),
         ("connect", Request::Connect { addresses: texts(&["host1", "[fd99::1]:6783"]) }),
         ("revoke", Request::Revoke { names: texts(&["host2"]) }),

@@ -124,6 +124,7 @@ impl State {
             | Request::Ps
             | Request::Leases
             | Request::TokenCreate { .. }
+            | Request::Renew
             | Request::Connect { .. }
             | Request::Forget { .. }
             | Request::Revoke { .. }

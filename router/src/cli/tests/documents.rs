@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use clap::CommandFactory;
-use control_api::{Containers, Lease, Leases, Moved, Peers, Revoked, Status, TokenCreated};
+use control_api::{Containers, Lease, Leases, Moved, Peers, Renewed, Revoked, Status, TokenCreated};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +35,7 @@ fn every_json_example_is_what_the_router_answers() {
     example::<Lease>("reserve");
     example::<Moved>("move");
     example::<Revoked>("revoke");
+    example::<Renewed>("renew");
 }
 
 #[test]

@@ -109,6 +109,7 @@ fn client_verbs_have_their_operands() {
     assert_eq!(verb("raddle ps"), ClientVerb::Ps);
     assert_eq!(verb("raddle leases"), ClientVerb::Leases);
     assert_eq!(verb("raddle version"), ClientVerb::Version);
+    assert_eq!(verb("raddle renew"), ClientVerb::Renew);
     let addresses = vec!["host1".parse().unwrap(), "host2:1".parse().unwrap()];
     let args = AddressArgs { addresses };
     assert_eq!(verb("raddle connect host1 host2:1"), ClientVerb::Connect(args));
