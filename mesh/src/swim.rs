@@ -97,12 +97,23 @@ impl Swim {
         self.note_probe();
     }
 
-    /// Takes what a router said. Returns `None` if it is nothing we read.
-    pub(crate) fn handle_data(&mut self, from: Identity, bytes: &[u8], now: Instant) -> Option<()> {
+    /// Takes what a router said of those that are `known`: others would be probed for ever, and nobody else then. Returns
+    /// `None` if it is nothing we read.
+    pub(crate) fn handle_data(
+        &mut self,
+        from: Identity,
+        bytes: &[u8],
+        known: impl Fn(Identity) -> bool,
+        now: Instant,
+    ) -> Option<()> {
+        if bytes.len() > PACKET_BYTES.get() - words::ADDRESS_BYTES {
+            return None;
+        }
         self.said.now = now;
         let me = *self.foca.identity();
-        let suspicions = Words::suspicions(bytes);
-        let read = self.foca.handle_data(&Words::address(from, me.identity, bytes), &mut self.said);
+        let bytes = Words::about(|identity| identity == me.identity || known(identity), bytes)?;
+        let suspicions = Words::suspicions(&bytes);
+        let read = self.foca.handle_data(&Words::address(from, me.identity, &bytes), &mut self.said);
         self.note_probe();
         for (router, incarnation) in suspicions.into_iter().filter(|(router, _)| router.identity != me.identity) {
             let news = (router.life, incarnation);

@@ -13,7 +13,9 @@ use crate::swim::Deed;
 impl Mesh {
     /// Takes what a peer says about who lives.
     pub(super) fn handle_swim(&mut self, from: Identity, payload: &[u8], now: Instant) {
-        if self.swim.handle_data(from, payload, now).is_none() {
+        let peers = &self.peers;
+        let known = |identity: Identity| peers.get(&identity).is_some_and(|peer| !peer.is_revoked());
+        if self.swim.handle_data(from, payload, known, now).is_none() {
             self.out.counters.malformed += 1;
         }
         self.act(now);

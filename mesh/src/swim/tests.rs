@@ -58,7 +58,7 @@ impl Ring {
         let to = to.0[0];
         if !self.dead.contains(&to) {
             self.heard.insert((to, number), self.now);
-            self.swims[usize::from(to)].handle_data(identity(number), &bytes, self.now).unwrap();
+            self.swims[usize::from(to)].handle_data(identity(number), &bytes, |_| true, self.now).unwrap();
         }
     }
 
@@ -126,6 +126,45 @@ fn who_hears_nobody_doubts_everybody() {
     assert_eq!(ring.told(&Deed::DoubtAll), BTreeSet::from([0]));
 }
 
+/// A word of gossip from router 1 that has these to say.
+fn gossip(updates: &[foca::Member<Router>]) -> Vec<u8> {
+    let (src, dst) = (Router { identity: identity(1), life: (1, 0) }, Router { identity: identity(0), life: (1, 0) });
+    let mut bytes = Vec::new();
+    let header = foca::Header { src, src_incarnation: 0, dst, message: foca::Message::Gossip };
+    Words.encode_header(&header, &mut bytes).unwrap();
+    bytes.extend(u16::try_from(updates.len()).unwrap().to_be_bytes());
+    updates.iter().for_each(|update| Words.encode_member(update, &mut bytes).unwrap());
+    Words::strip(&bytes)
+}
+
+#[test]
+fn who_is_no_member_is_not_heard_of() {
+    let mut ring = Ring::new(3);
+    let known = |identity: Identity| identity.0[0] < 3;
+    let stranger = |number: u32, state| {
+        let mut identity = [99; 32];
+        identity[..4].copy_from_slice(&number.to_be_bytes().map(|byte| byte | 0x80));
+        let router = Router { identity: Identity(identity), life: (1, 0) };
+        foca::Member::new(router, 0, state)
+    };
+    let doubted = foca::Member::new(Router { identity: identity(2), life: (1, 0) }, 0, foca::State::Suspect);
+    let before = ring.swims[0].foca.num_members();
+    for number in 0..1000 {
+        let (alive, suspect) = (stranger(number, foca::State::Alive), stranger(number, foca::State::Suspect));
+        let word = gossip(&[alive, suspect, doubted.clone()]);
+        assert_eq!(ring.swims[0].handle_data(identity(1), &word, known, ring.now), Some(()));
+    }
+    assert_eq!(ring.swims[0].foca.num_members(), before);
+    assert_eq!(ring.swims[0].suspicions.keys().copied().collect::<Vec<_>>(), [identity(2)]);
+    let doubts = std::iter::from_fn(|| ring.swims[0].poll_deed()).filter(|deed| matches!(deed, Deed::Doubt(_)));
+    assert_eq!(doubts.collect::<Vec<_>>(), [Deed::Doubt(identity(2))], "what else the word said is believed");
+    // A probe of a stranger, and a word that is longer than any, are not even read.
+    let probe = [&[2][..], &gossip(&[])[1..15], &[7], &[99; 32], &[0; 6], &[0, 0]].concat();
+    assert_eq!(ring.swims[0].handle_data(identity(1), &probe, known, ring.now), None);
+    let long = gossip(&vec![doubted; 40]);
+    assert_eq!(ring.swims[0].handle_data(identity(1), &long, known, ring.now), None);
+}
+
 fn router() -> impl Strategy<Value = Router> {
     (any::<[u8; 32]>(), any::<Life>()).prop_map(|(identity, life)| Router { identity: Identity(identity), life })
 }
@@ -166,6 +205,6 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
         let mut ring = Ring::new(2);
-        let _ = ring.swims[0].handle_data(identity(1), &bytes, ring.now);
+        let _ = ring.swims[0].handle_data(identity(1), &bytes, |_| true, ring.now);
     }
 }

@@ -59,14 +59,28 @@ impl Words {
         answer
     }
 
+    /// A message (as on the wire) without what it says of routers that are not known. None if it is for one, or malformed.
+    pub(super) fn about(known: impl Fn(Identity) -> bool, bytes: &[u8]) -> Option<Vec<u8>> {
+        let is_known = |router: &[u8]| router.first_chunk().is_some_and(|identity| known(Identity(*identity)));
+        let body = body(bytes);
+        let (head, rest) = bytes.split_at_checked(body)?;
+        if body > HEAD_BYTES + 1 && !head.get(HEAD_BYTES + 1..).is_some_and(is_known) {
+            return None;
+        }
+        let Some((count, updates)) = rest.split_first_chunk::<2>() else {
+            return rest.is_empty().then(|| bytes.to_vec());
+        };
+        if updates.len() != usize::from(u16::from_be_bytes(*count)) * UPDATE_BYTES {
+            return None;
+        }
+        let kept: Vec<&[u8]> = updates.chunks_exact(UPDATE_BYTES).filter(|update| is_known(update)).collect();
+        let count = u16::try_from(kept.len()).ok()?.to_be_bytes();
+        Some([head, &count, &kept.concat()].concat())
+    }
+
     /// Whom the updates of a message (as on the wire) call suspect.
     pub(super) fn suspicions(bytes: &[u8]) -> Vec<(Router, u16)> {
-        let body = match bytes.first() {
-            Some(0 | 1) => HEAD_BYTES + 1,
-            Some(2..=5) => HEAD_BYTES + 1 + 38,
-            Some(_) | None => HEAD_BYTES,
-        };
-        let updates = bytes.get(body + 2..).unwrap_or_default().chunks_exact(UPDATE_BYTES);
+        let updates = bytes.get(body(bytes) + 2..).unwrap_or_default().chunks_exact(UPDATE_BYTES);
         let suspect = updates.filter_map(|update| foca::Codec::decode_member(&mut Self, update).ok());
         let suspect = suspect.filter(|member| member.state() == State::Suspect);
         suspect.map(|member| (*member.id(), member.incarnation())).collect()
@@ -142,6 +156,15 @@ impl foca::Codec<Router> for Words {
             other => return Err(WordsError::Unknown(other)),
         };
         Ok(Member::new(router, incarnation, state))
+    }
+}
+
+/// Where the updates of a message (as on the wire) begin.
+fn body(bytes: &[u8]) -> usize {
+    match bytes.first() {
+        Some(0 | 1) => HEAD_BYTES + 1,
+        Some(2..=5) => HEAD_BYTES + 1 + 38,
+        Some(_) | None => HEAD_BYTES,
     }
 }
 
