@@ -60,7 +60,7 @@ impl SignedAddresses {
         Self { addresses, version, signature }
     }
 
-    fn is_signed_by(&self, member: Identity) -> bool {
+    pub(crate) fn is_signed_by(&self, member: Identity) -> bool {
         let body = encode(MEMBER_VERSION, &(&self.addresses, self.version));
         self.addresses.len() <= ADDRESSES_MOST && verify(member, Purpose::Addresses, &[&body], &self.signature)
     }

@@ -151,7 +151,8 @@ pub enum Event {
     },
     /// [`Mesh::plan`](crate::Mesh::plan) gives a newer plan.
     PlanChanged,
-    /// Somebody proved to know a secret and wants to be a member: use up the secret, then `certify_join` and `answer_join`.
+    /// Somebody proved to know a secret and wants to be a member: `certify_join`, write that and the use of
+    /// the secret down, then `admit_join` and `answer_join`.
     JoinRequested(Box<Application>),
     /// Somebody wanted to join and was refused: for the log.
     JoinRefused {

@@ -101,7 +101,7 @@ impl Sponsor {
         let Proof { title, consent, addresses } = proof;
         // The handshake has proven the key, and only its holder's own word binds it to the identity.
         let fits = (title.noise_key, title.issuer, title.generation) == (noise_key, self.issuer, FIRST_GENERATION);
-        if !(fits && is_consented(&title, &consent)) {
+        if !(fits && is_consented(&title, &consent) && addresses.is_signed_by(title.identity)) {
             return Err(RefuseReason::BadProof);
         }
         let key = derive(&Split::of(noise).send, &[b"raddle grant"]);

@@ -16,23 +16,31 @@ use crate::sponsor::{Applicant, Sponsor};
 use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding, Stream};
 
 impl Mesh {
-    /// Makes the applicant a member: certifies it and spreads the news. Write the returned member down (together with the
-    /// secret's use) before [`Self::answer_join`] says so. Certifying twice gives the same certificate.
+    /// The applicant as the member it would be. Write that down together with the secret's use, then [`Self::admit_join`].
+    /// Of one that is a member already, what is known of it.
     ///
     /// # Errors
-    /// Why it cannot be: pass that on to [`Self::answer_join`]. Nothing changed.
-    pub fn certify_join(&mut self, join: JoinId, now: Instant) -> Result<Member, RefuseReason> {
+    /// Why it cannot be: pass that on to [`Self::answer_join`].
+    pub fn certify_join(&self, join: JoinId) -> Result<Member, RefuseReason> {
         let applicant = self.sponsor_of(join).and_then(Sponsor::applicant).cloned().ok_or(RefuseReason::Busy)?;
         if let Some(member) = self.judge(&applicant)? {
             return Ok(member);
         }
         let Applicant { title, consent, addresses } = applicant;
-        let (identity, voucher) = (title.identity, vouch(&title, &self.me.signing_key));
-        let certificate = Certificate { title, consent, voucher };
-        let member = Member { certificate, addresses, revoked: false };
+        let voucher = vouch(&title, &self.me.signing_key);
+        Ok(Member { certificate: Certificate { title, consent, voucher }, addresses, revoked: false })
+    }
+
+    /// Makes a member of whom [`Self::certify_join`] certified, and spreads the news. Certified, it could prove its membership
+    /// to anybody: so nobody hears of it before the secret's use is on the disk.
+    ///
+    /// # Errors
+    /// Why it is none: pass that on to [`Self::answer_join`]. Nothing changed.
+    pub fn admit_join(&mut self, member: Member, now: Instant) -> Result<(), RefuseReason> {
+        let identity = member.identity();
         self.admit(vec![member.clone()], None, now);
         match self.roster.member(identity) {
-            Some(known) if *known == member => Ok(member),
+            Some(known) if known.certificate == member.certificate => Ok(()),
             Some(_) | None => Err(RefuseReason::BadProof),
         }
     }

@@ -158,7 +158,7 @@ impl Control {
             Standing::Newcomer => self.parts.tokens.used(application.secret)?,
             Standing::Member => None,
         };
-        let member = self.mesh.certify_join(application.join, now)?;
+        let member = self.mesh.certify_join(application.join)?;
         let mut changes = vec![crate::memory::member_change(&member)];
         changes.extend(used.as_ref().map(IssuedToken::change));
         self.parts.storage.commit(&changes).map_err(|error| {
@@ -169,6 +169,7 @@ impl Control {
             self.parts.tokens.issued.insert(used.id, used);
             self.tokens_changed(now);
         }
+        self.mesh.admit_join(member, now)?;
         self.ipam.grant_join(identity, Some(application.name.clone()), now);
         self.joining.insert(identity, application);
         Ok(())

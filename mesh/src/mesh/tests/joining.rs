@@ -67,8 +67,8 @@ fn converse(
 }
 
 fn grant(mesh: &mut Mesh, application: &Application, now: Instant) {
-    let certified = mesh.certify_join(application.join, now);
-    mesh.answer_join(application.join, certified.map(|_| vec![5; 1_200_000]));
+    let admitted = mesh.certify_join(application.join).and_then(|member| mesh.admit_join(member, now));
+    mesh.answer_join(application.join, admitted.map(|()| vec![5; 1_200_000]));
 }
 
 fn joined(progress: &[Progress]) -> &Joined {
@@ -110,6 +110,20 @@ fn a_token_makes_a_member_that_everybody_meets() {
     sim.nodes[1].members = joined.members.into_iter().map(|member| (member.identity(), member)).collect();
     sim.start(1);
     assert!(sim.run_while(SECOND, |sim| !sim.all_up()).is_some());
+}
+
+#[test]
+fn nobody_hears_of_an_applicant_that_its_sponsor_could_not_write_down() {
+    let mut sim = alone(vec![secret(SecretKind::Token(ID), 1, SecretState::Live)]);
+    let token = token(&mut sim, 1);
+    let mut joiner = Joiner::with_token(candidate(1, "host1"), &token, [1; 32]);
+    let (progress, events) = converse(&mut sim, &mut joiner, |mesh, application, _| {
+        mesh.certify_join(application.join).unwrap();
+        mesh.answer_join(application.join, Err(RefuseReason::ReadOnly));
+    });
+    assert_eq!(progress, vec![Progress::Failed(JoinError::Refused { reason: RefuseReason::ReadOnly })]);
+    assert!(!events.iter().any(|event| matches!(event, Event::MemberAdmitted { .. })));
+    assert_eq!(sim.mesh(0).members().len(), 1);
 }
 
 #[test]
