@@ -149,8 +149,8 @@ impl Client {
     ///
     /// # Errors
     /// Any [`ClientError`].
-    pub fn revoke(&mut self, names: Vec<String>) -> Result<Revoked, ClientError> {
-        self.call(&Request::Revoke { names })
+    pub fn revoke(&mut self, names: Vec<String>, with_admitted: bool) -> Result<Revoked, ClientError> {
+        self.call(&Request::Revoke { names, with_admitted })
     }
 
     /// Keeps an address for a workload before its first start.

@@ -73,6 +73,9 @@ pub enum Request {
     Revoke {
         /// Names or identities.
         names: Vec<String>,
+        /// Also those whom these let in, directly or through others, and who are not connected.
+        #[serde(default)]
+        with_admitted: bool,
     },
     /// Keeps an address for a workload before its first start: answered by [`Lease`].
     Reserve {

@@ -51,6 +51,11 @@ pub enum Event {
         /// The revoked identities, or why they are not.
         result: Result<Vec<Identity>, RevokeError>,
     },
+    /// This router has promised, durably, to refuse these identities: whom they vouch for from now on is nobody.
+    Refused {
+        /// Who.
+        identities: Vec<Identity>,
+    },
     /// Members revoked these identities: their handshakes and frames are to be refused.
     Revoked {
         /// Who.

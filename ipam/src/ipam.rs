@@ -209,6 +209,7 @@ impl Ipam {
                 }
                 Event::JoinGranted { .. }
                 | Event::Invited { .. }
+                | Event::Refused { .. }
                 | Event::Revoked { .. }
                 | Event::RevokedHere
                 | Event::TableChanged
@@ -344,6 +345,11 @@ impl Ipam {
     /// Everybody ever admitted, with the name if known, and whether it is revoked.
     pub fn members(&self) -> impl Iterator<Item = (Identity, Option<&PeerName>, bool)> {
         self.members.all().map(|(identity, name)| (identity, name, self.members.is_revoked(&identity)))
+    }
+
+    /// Whom this router has promised to refuse, revoked ones included.
+    pub fn refused(&self) -> impl Iterator<Item = Identity> {
+        self.members.all().map(|(identity, _)| identity).filter(|identity| self.members.is_refused(identity))
     }
 
     /// The router of this name, or of this identity in full.

@@ -71,11 +71,15 @@ impl SignedAddresses {
 pub(crate) struct Roster {
     authority: Identity,
     members: BTreeMap<Identity, Member>,
+    /// How many of them have been taken out.
+    revoked: usize,
     /// The order of admission: an issuer always stands before those it vouched for.
     order: Vec<Identity>,
     by_name: BTreeMap<PeerName, Identity>,
     /// Those whom a list that is being recalled calls revoked: what they vouched for still counts, their names are free.
     leaving: BTreeSet<Identity>,
+    /// Those who vouch for nobody any more, whether revoked already or not.
+    distrusted: BTreeSet<Identity>,
     /// For each bucket the exclusive or of its lines' hashes.
     buckets: [u64; BUCKETS],
 }
@@ -85,9 +89,11 @@ impl Roster {
         Self {
             authority,
             members: BTreeMap::new(),
+            revoked: 0,
             order: Vec::new(),
             by_name: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            distrusted: BTreeSet::new(),
             buckets: [0; BUCKETS],
         }
     }
@@ -96,7 +102,7 @@ impl Roster {
     pub(crate) fn admit(&mut self, member: Member) -> Result<Option<MemberChange>, AdmitError> {
         let identity = member.identity();
         let Some(known) = self.members.get(&identity) else {
-            if self.members.len() >= MEMBERS_MOST {
+            if self.members.len() - self.revoked >= MEMBERS_MOST {
                 return Err(AdmitError::Full);
             }
             self.check_certificate(&member.certificate)?;
@@ -163,7 +169,28 @@ impl Roster {
 
     /// Marks a member as taken out. Returns whether that was new.
     pub(crate) fn revoke(&mut self, identity: Identity) -> bool {
-        self.members.get_mut(&identity).is_some_and(|member| !std::mem::replace(&mut member.revoked, true))
+        let is_new = |member: &mut Member| !std::mem::replace(&mut member.revoked, true);
+        let is_new = self.members.get_mut(&identity).is_some_and(is_new);
+        self.revoked += usize::from(is_new);
+        is_new
+    }
+
+    /// Whoever this one vouches for from now on is nobody; those it has vouched for stay.
+    pub(crate) fn distrust(&mut self, identity: Identity) {
+        self.distrusted.insert(identity);
+    }
+
+    /// Whom these vouched for, whom those vouched for, and so on; revoked ones left out.
+    pub(crate) fn followers(&self, of: &[Identity]) -> BTreeSet<Identity> {
+        let mut found: BTreeSet<Identity> = of.iter().copied().collect();
+        // Issuers stand before those they vouched for.
+        for member in self.members().filter(|member| !member.revoked) {
+            if found.contains(&member.certificate.title.issuer) {
+                found.insert(member.identity());
+            }
+        }
+        found.retain(|identity| !of.contains(identity));
+        found
     }
 
     pub(crate) fn member(&self, identity: Identity) -> Option<&Member> {
@@ -200,7 +227,7 @@ impl Roster {
         let title = &certificate.title;
         if title.issuer != self.authority {
             let issuer = self.members.get(&title.issuer).ok_or(AdmitError::UnknownIssuer { issuer: title.issuer })?;
-            if issuer.revoked {
+            if issuer.revoked || self.distrusted.contains(&title.issuer) {
                 return Err(AdmitError::RevokedIssuer { issuer: title.issuer });
             }
         }
@@ -279,7 +306,7 @@ pub(crate) const BUCKETS: usize = 64;
 /// Why somebody is not a member, or not what the message says. The roster is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
-    /// There are [`MEMBERS_MOST`] already.
+    /// There are [`MEMBERS_MOST`] already that have not been revoked.
     #[error("there are {MEMBERS_MOST} members already")]
     Full,
     /// Nobody we know vouches for it. May change.

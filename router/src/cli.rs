@@ -320,6 +320,9 @@ pub(crate) struct RevokeArgs {
     /// Names or identities, as `raddle peers` shows them
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
+    /// Also those whom these let in, directly or through others, and who are not connected to this router
+    #[arg(long)]
+    pub(crate) with_admitted: bool,
 }
 
 /// Operands of `install-cni`.

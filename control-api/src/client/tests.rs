@@ -102,6 +102,6 @@ fn a_reply_without_end_is_cut_off() {
 fn a_request_that_no_router_would_read_is_not_sent() {
     let (_directory, socket, _router) = router(Vec::new());
     let names = vec!["x".repeat(LONGEST_REQUEST)];
-    let refused = Client::connect(&socket, LONG).unwrap().revoke(names).unwrap_err();
+    let refused = Client::connect(&socket, LONG).unwrap().revoke(names, false).unwrap_err();
     assert!(matches!(refused, ClientError::RequestTooLong { .. }), "{refused}");
 }

@@ -38,7 +38,10 @@ fn requests_of_an_operator() {
     let addresses = vec!["host1:6783".to_owned()];
     golden(&Request::Connect { addresses: addresses.clone() }, r#"{"verb":"connect","addresses":["host1:6783"]}"#);
     golden(&Request::Forget { addresses }, r#"{"verb":"forget","addresses":["host1:6783"]}"#);
-    golden(&Request::Revoke { names: vec!["b".into()] }, r#"{"verb":"revoke","names":["b"]}"#);
+    golden(
+        &Request::Revoke { names: vec!["b".into()], with_admitted: true },
+        r#"{"verb":"revoke","names":["b"],"with_admitted":true}"#,
+    );
     golden(
         &Request::ReleaseWorkload { network: "raddle".into(), workload: "web".into() },
         r#"{"verb":"release-workload","network":"raddle","workload":"web"}"#,

@@ -112,6 +112,7 @@ impl Ipam {
                 self.members.refuse(*victim, members.clone());
             }
         }
+        self.outbox.event(Event::Refused { identities: ask.victims.clone() });
         let question = hash_of_ask(ask);
         let untold = members.into_iter().filter(|member| !ask.members.contains(member)).collect();
         let body =

@@ -62,6 +62,44 @@ fn a_revoked_member_vouches_for_nobody_new() {
 }
 
 #[test]
+fn who_is_distrusted_vouches_for_nobody_more() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 1), member(3, 2), member(4, 1)]);
+    roster.distrust(key(2).identity());
+    assert_eq!(roster.admit(member(5, 2)), Err(AdmitError::RevokedIssuer { issuer: key(2).identity() }));
+    // Whom it vouched for before is a member as ever, and so is itself until it is revoked.
+    assert_eq!(roster.admit(member(5, 3)), Ok(Some(MemberChange::New)));
+    let of = |numbers: &[u8]| numbers.iter().map(|number| key(*number).identity()).collect::<BTreeSet<_>>();
+    assert_eq!(roster.followers(&[key(2).identity()]), of(&[3, 5]));
+    assert_eq!(roster.followers(&[key(1).identity(), key(2).identity()]), of(&[3, 4, 5]));
+    roster.revoke(key(5).identity());
+    assert_eq!(roster.followers(&[key(2).identity()]), of(&[3]));
+}
+
+#[test]
+fn the_revoked_take_nobodys_place() {
+    let mut roster = roster();
+    roster.admit(member(1, 0)).unwrap();
+    // What a member of bad will can do in a night. They need not be well made: the roster looks at nothing of them again.
+    let stamp = roster.member(key(1).identity()).unwrap().clone();
+    let identity = |number: u32| {
+        let mut identity = [200; 32];
+        identity[..4].copy_from_slice(&number.to_be_bytes());
+        Identity(identity)
+    };
+    for number in 1..u32::try_from(MEMBERS_MOST).unwrap() {
+        let mut fake = stamp.clone();
+        fake.certificate.title.identity = identity(number);
+        fake.certificate.title.name = format!("fake{number}").parse().unwrap();
+        roster.insert(fake);
+    }
+    assert_eq!(roster.admit(member(2, 1)), Err(AdmitError::Full));
+    assert!(roster.revoke(identity(1)) && !roster.revoke(identity(1)));
+    assert_eq!(roster.admit(member(2, 1)), Ok(Some(MemberChange::New)));
+    assert_eq!(roster.admit(member(3, 1)), Err(AdmitError::Full));
+}
+
+#[test]
 fn the_name_of_a_revoked_member_is_free() {
     let mut roster = roster();
     roster.admit_all(vec![member(1, 0), member(2, 1)]);

@@ -26,6 +26,18 @@ impl Mesh {
         }
     }
 
+    /// Believes nothing more that a member vouches for: this router has promised to refuse it, or it is revoked. The owner writes
+    /// that down by itself, and says so again after a start.
+    pub fn distrust(&mut self, identity: Identity) {
+        self.roster.distrust(identity);
+    }
+
+    /// Whom these vouched for, directly or through others, and who is not revoked.
+    #[must_use]
+    pub fn admitted_by(&self, identities: &[Identity]) -> Vec<Identity> {
+        self.roster.followers(identities).into_iter().collect()
+    }
+
     /// Whether this router is no member any more: it calls nobody and answers nobody.
     pub(super) fn is_retired(&self) -> bool {
         self.roster.member(self.me.identity).is_some_and(|member| member.revoked)

@@ -84,7 +84,9 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
             show(output, out, &Done {}, nothing)
         }
         ClientVerb::Renew => show(output, out, &connect()?.renew()?, renewed),
-        ClientVerb::Revoke(args) => show(output, out, &connect()?.revoke(args.names.clone())?, revoked),
+        ClientVerb::Revoke(args) => {
+            show(output, out, &connect()?.revoke(args.names.clone(), args.with_admitted)?, revoked)
+        }
     }
 }
 

@@ -183,8 +183,12 @@ router from here on, its addresses pass to others, and it can come back only by 
 This cannot be undone. The addresses pass on when every other member has promised to refuse it;
 the answer names those that have not yet.
 
+A router in wrong hands can let others in until it is revoked. --with-admitted revokes these too,
+and whom they let in, unless they are connected to this router: look at 'raddle peers' first.
+
 Examples:
-  raddle revoke host3";
+  raddle revoke host3
+  raddle revoke --with-admitted host3";
 
 pub(super) const INSTALL_CNI: &str = "\
 Copies raddle-cni, which lies beside this program, by renaming: containers can be attached

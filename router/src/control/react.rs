@@ -143,6 +143,9 @@ impl Control {
             ipam::Event::JoinGranted { identity, snapshot } => self.finish_join(identity, snapshot),
             ipam::Event::Invited { request, outcome } => self.answer_invited(request, outcome),
             ipam::Event::RevokeDone { request, result } => self.answer_revoke(request, result),
+            ipam::Event::Refused { identities } => {
+                identities.into_iter().for_each(|identity| self.mesh.distrust(identity))
+            }
             ipam::Event::Revoked { identities } => {
                 for identity in identities {
                     if identity != self.about.identity {

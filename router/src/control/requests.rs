@@ -32,7 +32,7 @@ impl Control {
             Request::ReleaseWorkload { network, workload } => {
                 return self.release_workload(&network, workload, reply, now);
             }
-            Request::Revoke { names } => return self.revoke(&names, reply, now),
+            Request::Revoke { names, with_admitted } => return self.revoke(&names, with_admitted, reply, now),
             Request::Reserve { network, workload, ifname, address } => {
                 return self.reserve((&network, workload, ifname), address, reply, now);
             }
@@ -108,10 +108,17 @@ impl Control {
         self.ipam.release(request, &attachment, now);
     }
 
-    fn revoke(&mut self, names: &[String], reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+    fn revoke(&mut self, names: &[String], with_admitted: bool, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
         let found: Result<Vec<Identity>, ApiError> = names.iter().map(|name| self.identity_named(name)).collect();
         match found {
-            Ok(identities) => {
+            Ok(mut identities) => {
+                if with_admitted {
+                    // Who is connected here is somebody, whoever let it in.
+                    let admitted = self.mesh.admitted_by(&identities).into_iter();
+                    let me = self.about.identity;
+                    identities
+                        .extend(admitted.filter(|identity| *identity != me && !self.connected.contains(identity)));
+                }
                 let request = self.wait(Waiting::Revoke(reply));
                 self.ipam.revoke(request, &identities, now);
             }

@@ -307,7 +307,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("renew", Request::Renew),
         ("token-create", Request::TokenCreate { ttl_s: 3600, uses: 1 }),
         ("connect", Request::Connect { addresses: texts(&["host1", "[fd99::1]:6783"]) }),
-        ("revoke", Request::Revoke { names: texts(&["host2"]) }),
+        ("revoke", Request::Revoke { names: texts(&["host2"]), with_admitted: false }),
         (
             "release-workload",
             Request::ReleaseWorkload { network: String::from("raddle"), workload: String::from("shop/web") },

@@ -270,7 +270,7 @@ fn a_revocation_says_how_far_it_is() {
     let answer =
         Revoked { revoked: vec!["a".into()], pending: vec!["b".into()], waiting_for: vec!["c".into(), "d".into()] };
     let (asked, said) = ask("raddle revoke a b", Reply::Ok(Answer::Revoked(answer)));
-    assert_eq!(asked, Request::Revoke { names: vec!["a".into(), "b".into()] });
+    assert_eq!(asked, Request::Revoke { names: vec!["a".into(), "b".into()], with_admitted: false });
     let expected = "\
 a is revoked, its addresses have passed on
 b is refused, its addresses do not pass on yet

@@ -113,8 +113,11 @@ fn client_verbs_have_their_operands() {
     let addresses = vec!["host1".parse().unwrap(), "host2:1".parse().unwrap()];
     let args = AddressArgs { addresses };
     assert_eq!(verb("raddle connect host1 host2:1"), ClientVerb::Connect(args));
-    let args = RevokeArgs { names: vec!["a".into(), "b".into()] };
-    assert_eq!(verb("raddle revoke a b"), ClientVerb::Revoke(args));
+    for with_admitted in [false, true] {
+        let args = RevokeArgs { names: vec!["a".into(), "b".into()], with_admitted };
+        let flag = if with_admitted { " --with-admitted" } else { "" };
+        assert_eq!(verb(&format!("raddle revoke a b{flag}")), ClientVerb::Revoke(args));
+    }
     let args = ReleaseArgs { workload: "default/web".into(), network: "raddle".into() };
     assert_eq!(verb("raddle release default/web"), ClientVerb::Release(args));
     let ten = TokenCreateArgs { ttl: Duration::from_secs(600), uses: 5 };
