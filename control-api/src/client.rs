@@ -16,7 +16,7 @@ use crate::lines::Lines;
 use crate::server::{LONGEST_REPLY, LONGEST_REQUEST};
 use crate::words::{
     ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Moved, Peers, Renewed,
-    Reply, Request, Revoked, Status, TokenCreated,
+    Reply, Request, Revoked, Status, TokenCreated, Tokens,
 };
 
 /// A conversation with a router.
@@ -79,6 +79,22 @@ impl Client {
     /// Any [`ClientError`].
     pub fn token_create(&mut self, ttl: Duration, uses: u32) -> Result<TokenCreated, ClientError> {
         self.call(&Request::TokenCreate { ttl_s: ttl.as_secs(), uses })
+    }
+
+    /// Which join tokens it made.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn token_list(&mut self) -> Result<Tokens, ClientError> {
+        self.call(&Request::TokenList)
+    }
+
+    /// A join token is good for nothing any more.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn token_withdraw(&mut self, id: String) -> Result<(), ClientError> {
+        self.call(&Request::TokenWithdraw { id }).map(|Done {}| ())
     }
 
     /// A new handshake key for the router.

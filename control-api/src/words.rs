@@ -40,6 +40,13 @@ pub enum Request {
         /// How often it can be used.
         uses: u32,
     },
+    /// Which join tokens it made: answered by [`Tokens`].
+    TokenList,
+    /// A join token is good for nothing any more: answered by [`Done`].
+    TokenWithdraw {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
     /// A new handshake key for the router: answered by [`Renewed`].
     Renew,
     /// An address for a container: answered by [`Lease`]. Repeated for the same attachment, the same lease.
@@ -141,6 +148,7 @@ pub enum Answer {
     Containers(Containers),
     Leases(Leases),
     TokenCreated(TokenCreated),
+    Tokens(Tokens),
     Lease(Box<Lease>),
     Collected(Collected),
     Revoked(Revoked),
@@ -162,6 +170,43 @@ pub struct TokenCreated {
     pub expires_s: u64,
     /// How many routers it admits.
     pub uses: u32,
+    /// What it is called by: not secret.
+    pub id: String,
+}
+
+/// The answer of `token-list`. No secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The tokens that this router made, in no order.
+    pub tokens: Vec<TokenView>,
+}
+
+/// One token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// What it is called by.
+    pub id: String,
+    /// What it is worth.
+    pub state: TokenState,
+    /// How many routers it still admits.
+    pub uses: u32,
+    /// In how many seconds it expires; 0 when it has.
+    pub expires_s: u64,
+}
+
+/// What a token is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenState {
+    /// Whoever has it can join.
+    Live,
+    /// It has admitted as many as it may.
+    Used,
+    /// Its time is over.
+    Expired,
+    /// A state that a newer router knows.
+    #[serde(other)]
+    Unknown,
 }
 
 impl fmt::Debug for TokenCreated {
@@ -169,6 +214,7 @@ impl fmt::Debug for TokenCreated {
         f.debug_struct("TokenCreated")
             .field("expires_s", &self.expires_s)
             .field("uses", &self.uses)
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }

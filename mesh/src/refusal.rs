@@ -10,7 +10,7 @@ pub enum RefuseReason {
     #[error("the token belongs to another cluster")]
     WrongCluster,
     /// No such token was made here.
-    #[error("the token is not known here; it may have been made on another router")]
+    #[error("the token is not known here; it was withdrawn, or made on another router")]
     UnknownToken,
     /// The token has been used as often as it may.
     #[error("the token has been used already")]

@@ -18,6 +18,7 @@ mod secret;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ pub(crate) enum Command {
 /// The verbs that ask a running router.
 #[derive(Debug, PartialEq, Subcommand)]
 pub(crate) enum ClientVerb {
-    /// Make and show join tokens
+    /// Make, list and withdraw join tokens
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Token(TokenVerb),
     /// Show how the router is, and what to look at
@@ -137,6 +138,12 @@ pub(crate) enum TokenVerb {
     /// Make a token that lets another host join
     #[command(after_help = help::TOKEN_CREATE)]
     Create(TokenCreateArgs),
+    /// List the tokens that this router made
+    #[command(after_help = help::TOKEN_LIST)]
+    List,
+    /// Make a token good for nothing, before it is used up or expires
+    #[command(after_help = help::TOKEN_WITHDRAW)]
+    Withdraw(TokenWithdrawArgs),
 }
 
 /// Operands of `init`.
@@ -247,6 +254,14 @@ pub(crate) struct TokenCreateArgs {
     /// How many hosts it admits
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) uses: u32,
+}
+
+/// Operands of `token withdraw`.
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct TokenWithdrawArgs {
+    /// As `raddle token list` shows it, or the beginning of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
 }
 
 /// Operands of `connect` and `forget`.

@@ -49,6 +49,11 @@ impl IssuedToken {
         }
     }
 
+    /// How many it still admits.
+    pub(crate) fn uses_left(&self) -> u32 {
+        self.uses_left
+    }
+
     /// The secret half.
     pub(crate) fn secret(&self) -> Secret {
         Secret::new(self.secret)

@@ -72,6 +72,32 @@ fn a_token_expires() -> Result<()> {
 }
 
 #[test]
+fn a_withdrawn_token_is_refused_also_after_a_restart() -> Result<()> {
+    let stage = stage(2)?;
+    let mut router = first(&stage, &[])?;
+    let (withdrawn, kept) = (router.token(&["--uses", "3"])?, router.token(&["--ttl", "10m"])?);
+    let listed = |router: &Router| -> Result<Vec<Value>> {
+        let answer = router.raddle(&["token", "list", "--output", "json"])?.json()?;
+        Ok(answer["tokens"].as_array().cloned().unwrap_or_default())
+    };
+    let tokens = listed(&router)?;
+    ensure!(tokens.len() == 2 && tokens.iter().all(|token| token["state"] == "live"), "{tokens:?}");
+    let id = tokens.iter().find(|token| token["uses"] == 3).and_then(|token| token["id"].as_str());
+    let id = id.unwrap_or_default().to_owned();
+    let (code, said) = router.raddle(&["token", "withdraw", "zz"])?.refused()?;
+    ensure!(code == 1 && said.contains("token list"), "{said}");
+    router.raddle(&["token", "withdraw", &id])?.ok()?;
+    refused(&stage, &router, &[&withdrawn], &["withdrawn"])?;
+    router.kill()?;
+    router.start_again()?;
+    ensure!(listed(&router)?.len() == 1);
+    refused(&stage, &router, &[&withdrawn], &["withdrawn"])?;
+    stage.host(2)?.raddle(&["join", &kept, &peer(stage.host(1)?)])?.ok()?;
+    ensure!(listed(&router)?.iter().all(|token| token["state"] == "used"));
+    Ok(())
+}
+
+#[test]
 fn a_token_of_another_cluster_is_refused() -> Result<()> {
     let stage = stage(3)?;
     let router = first(&stage, &[])?;

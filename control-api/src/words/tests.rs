@@ -30,11 +30,13 @@ fn requests_without_operands() {
     golden(&Request::Ps, r#"{"verb":"ps"}"#);
     golden(&Request::Leases, r#"{"verb":"leases"}"#);
     golden(&Request::Renew, r#"{"verb":"renew"}"#);
+    golden(&Request::TokenList, r#"{"verb":"token-list"}"#);
 }
 
 #[test]
 fn requests_of_an_operator() {
     golden(&Request::TokenCreate { ttl_s: 3600, uses: 1 }, r#"{"verb":"token-create","ttl_s":3600,"uses":1}"#);
+    golden(&Request::TokenWithdraw { id: "0a1b".into() }, r#"{"verb":"token-withdraw","id":"0a1b"}"#);
     let addresses = vec!["host1:6783".to_owned()];
     golden(&Request::Connect { addresses: addresses.clone() }, r#"{"verb":"connect","addresses":["host1:6783"]}"#);
     golden(&Request::Forget { addresses }, r#"{"verb":"forget","addresses":["host1:6783"]}"#);
@@ -282,8 +284,12 @@ fn leases() {
 #[test]
 fn operator_answers() {
     golden(
-        &TokenCreated { token: "secret".into(), expires_s: 3600, uses: 1 },
-        r#"{"token":"secret","expires_s":3600,"uses":1}"#,
+        &TokenCreated { token: "secret".into(), expires_s: 3600, uses: 1, id: "0a1b".into() },
+        r#"{"token":"secret","expires_s":3600,"uses":1,"id":"0a1b"}"#,
+    );
+    golden(
+        &Tokens { tokens: vec![TokenView { id: "0a1b".into(), state: TokenState::Live, uses: 2, expires_s: 60 }] },
+        r#"{"tokens":[{"id":"0a1b","state":"live","uses":2,"expires_s":60}]}"#,
     );
     golden(&Renewed { generation: 2, away: vec!["b".into()] }, r#"{"generation":2,"away":["b"]}"#);
     golden(
@@ -294,7 +300,7 @@ fn operator_answers() {
 
 #[test]
 fn a_token_is_not_in_the_debug_output() {
-    let token = TokenCreated { token: "secret".into(), expires_s: 3600, uses: 1 };
+    let token = TokenCreated { token: "secret".into(), expires_s: 3600, uses: 1, id: "0a1b".into() };
     assert!(!format!("{:?}", Answer::TokenCreated(token)).contains("secret"));
 }
 

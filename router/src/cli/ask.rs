@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::failure::{CliError, PATIENCE, report};
 use super::{
-    ClientVerb, Globals, Output, PeerAddress, PlaceArgs, TokenVerb, install, leases, peers, print, ps, status,
+    ClientVerb, Globals, Output, PeerAddress, PlaceArgs, TokenVerb, install, leases, peers, print, ps, status, tokens,
 };
 
 /// Carries out a client verb and says how it went.
@@ -33,9 +33,7 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
     match verb {
         ClientVerb::InstallCni(args) => show(output, out, &install::install(globals, args)?, install::text),
         ClientVerb::Version => show(output, out, &Version { version: env!("CARGO_PKG_VERSION") }, version),
-        ClientVerb::Token(TokenVerb::Create(args)) => {
-            show(output, out, &connect()?.token_create(args.ttl, args.uses)?, token)
-        }
+        ClientVerb::Token(verb) => answer_about_tokens(globals, verb, out),
         ClientVerb::Status => show(output, out, &connect()?.status()?, status::text),
         ClientVerb::Peers => {
             let mut answer = connect()?.peers()?;
@@ -86,6 +84,22 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
         ClientVerb::Renew => show(output, out, &connect()?.renew()?, renewed),
         ClientVerb::Revoke(args) => {
             show(output, out, &connect()?.revoke(args.names.clone(), args.with_admitted)?, revoked)
+        }
+    }
+}
+
+fn answer_about_tokens(globals: &Globals, verb: &TokenVerb, out: &mut dyn io::Write) -> Result<(), CliError> {
+    let (mut client, output) = (Client::connect(&globals.control_socket, PATIENCE)?, globals.output);
+    match verb {
+        TokenVerb::Create(args) => show(output, out, &client.token_create(args.ttl, args.uses)?, token),
+        TokenVerb::List => {
+            let mut answer = client.token_list()?;
+            answer.tokens.sort_by(|a, b| (a.expires_s, &a.id).cmp(&(b.expires_s, &b.id)));
+            show(output, out, &answer, tokens::text)
+        }
+        TokenVerb::Withdraw(args) => {
+            client.token_withdraw(args.id.clone())?;
+            show(output, out, &Done {}, nothing)
         }
     }
 }

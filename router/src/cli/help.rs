@@ -74,6 +74,23 @@ Examples:
   raddle token create --ttl 10m --uses 5
   raddle token create --output json | jq -r .token";
 
+pub(super) const TOKEN_LIST: &str = "\
+A token is listed where it was made, until it is withdrawn. The list holds no secret.
+
+Examples:
+  raddle token list
+  raddle token list --output json | jq -r '.tokens[] | select(.state == \"live\") | .id'
+
+JSON: tokens[]{id, state, uses, expires_s}
+States: live, used, expired";
+
+pub(super) const TOKEN_WITHDRAW: &str = "\
+For a token that went to the wrong place. Run it on the router that made the token. A host that
+has joined by it already is a member, and stays one: see 'raddle revoke'.
+
+Examples:
+  raddle token withdraw 5f1d8c0a";
+
 pub(super) const RENEW: &str = "\
 For when the file noise.key may have been copied: with it alone somebody can pass for this
 router. From when the others have heard of the new key, the old one opens nothing; connections

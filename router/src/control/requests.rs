@@ -48,6 +48,8 @@ impl Control {
             Request::Gc(request) => self.collect(&request, now),
             Request::Ready { network, masquerade } => self.ready(&network, masquerade, now),
             Request::TokenCreate { ttl_s, uses } => self.create_token(Duration::from_secs(ttl_s), uses, now),
+            Request::TokenList => Ok(Answer::Tokens(self.parts.tokens.list())),
+            Request::TokenWithdraw { id } => self.withdraw_token(&id, now),
             Request::Renew => self.renew(now),
             Request::Connect { addresses } => self.change_targets(addresses, Target::Connect),
             Request::Forget { addresses } => self.change_targets(addresses, Target::Forget),
@@ -214,9 +216,16 @@ impl Control {
             ApiError::new(ErrorKind::ReadOnly, error.to_string())
                 .with_remedy("free space on the disk of the data directory")
         })?;
-        let text = token.text(cluster).to_string();
+        let (text, id) = (token.text(cluster).to_string(), token.id.to_string());
         self.tokens_changed(now);
-        Ok(Answer::TokenCreated(TokenCreated { token: text, expires_s: ttl.as_secs(), uses }))
+        Ok(Answer::TokenCreated(TokenCreated { token: text, expires_s: ttl.as_secs(), uses, id }))
+    }
+
+    fn withdraw_token(&mut self, id: &str, now: Instant) -> Result<Answer, ApiError> {
+        let withdrawn = self.parts.tokens.withdraw(id, &self.parts.storage)?;
+        self.tokens_changed(now);
+        tracing::info!(token = %withdrawn, "withdrawn: nobody joins by it any more");
+        Ok(Answer::Done(Done {}))
     }
 
     fn change_targets(&mut self, addresses: Vec<String>, target: Target) -> Result<Answer, ApiError> {

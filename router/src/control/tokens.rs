@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use control_api::{ApiError, ErrorKind, TokenView};
 use mesh::{
     Application, JoinId, JoinSecret, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing, Token,
     TokenId,
@@ -14,7 +15,7 @@ use wire::{ClusterId, Identity};
 use super::Control;
 use super::inputs::Found;
 use crate::clock::BootTime;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Change, Storage, StorageError};
 use crate::token::{IssuedToken, TokenState};
 
 /// Every token that was made here.
@@ -38,6 +39,44 @@ impl Tokens {
         let token = IssuedToken::new(TokenId(crate::random()), crate::random(), ttl, uses, &now);
         storage.commit(&[token.change()])?;
         Ok(self.issued.entry(token.id).insert_entry(token).into_mut())
+    }
+
+    /// All of them, without their secrets.
+    pub(super) fn list(&self) -> control_api::Tokens {
+        let now = BootTime::now();
+        let view = |token: &IssuedToken| TokenView {
+            id: token.id.to_string(),
+            state: match token.state(&now) {
+                TokenState::Live => control_api::TokenState::Live,
+                TokenState::Used => control_api::TokenState::Used,
+                TokenState::Expired => control_api::TokenState::Expired,
+            },
+            uses: token.uses_left(),
+            expires_s: token.expires_in(&now).as_secs(),
+        };
+        control_api::Tokens { tokens: self.issued.values().map(view).collect() }
+    }
+
+    /// Forgets the one token whose id begins so, first on the disk.
+    pub(super) fn withdraw(&mut self, id: &str, storage: &Storage) -> Result<TokenId, ApiError> {
+        let mut fitting = self.issued.values().filter(|token| !id.is_empty() && token.id.to_string().starts_with(id));
+        let token = match (fitting.next(), fitting.next()) {
+            (Some(token), None) => token,
+            (Some(_), Some(_)) => {
+                return Err(ApiError::new(ErrorKind::Invalid, format!("{id:?} fits several tokens"))
+                    .with_remedy("give more of the id; 'raddle token list' has it"));
+            }
+            (None, _) => {
+                return Err(ApiError::new(ErrorKind::Unknown, format!("this router made no token {id:?}"))
+                    .with_remedy("'raddle token list' lists those that it made; each router withdraws its own"));
+            }
+        };
+        let id = token.id;
+        storage
+            .commit(&[Change { value: None, ..token.change() }])
+            .map_err(|error| ApiError::new(ErrorKind::ReadOnly, error.to_string()))?;
+        self.issued.remove(&id);
+        Ok(id)
     }
 
     /// Takes another password; the one before is good for a while, so that hosts can be told one after another.

@@ -305,6 +305,8 @@ fn requests() -> Vec<(&'static str, Request)> {
     vec![
         ("status", Request::Status),
         ("renew", Request::Renew),
+        ("token-list", Request::TokenList),
+        ("token-withdraw", Request::TokenWithdraw { id: String::from("5f1d8c0a") }),
         ("token-create", Request::TokenCreate { ttl_s: 3600, uses: 1 }),
         ("connect", Request::Connect { addresses: texts(&["host1", "[fd99::1]:6783"]) }),
         ("revoke", Request::Revoke { names: texts(&["host2"]), with_admitted: false }),

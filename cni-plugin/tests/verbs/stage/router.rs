@@ -124,6 +124,8 @@ impl State {
             | Request::Ps
             | Request::Leases
             | Request::TokenCreate { .. }
+            | Request::TokenList
+            | Request::TokenWithdraw { .. }
             | Request::Renew
             | Request::Connect { .. }
             | Request::Forget { .. }

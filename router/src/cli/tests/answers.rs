@@ -10,7 +10,7 @@ use control_api::server::{emit_reply, parse_request};
 use control_api::{
     Answer, ApiError, Container, Containers, Done, ErrorKind, Health, LeaseState, LeaseView, Leases, MoveState, Moved,
     PathKind, Peer, PeerCounts, PeerState, Peers, Reply, Request, Revoked, SlotCounts, Status, StoreState,
-    TokenCreated,
+    TokenCreated, TokenState, TokenView, Tokens,
 };
 use tempfile::TempDir;
 
@@ -191,12 +191,29 @@ ADDRESS    ADDRESS6  MAC                WORKLOAD     OWNER  EPOCH  STATE        
 
 #[test]
 fn a_token_stands_alone_on_its_line() {
-    let created = || Answer::TokenCreated(TokenCreated { token: "t0ken".into(), expires_s: 600, uses: 2 });
+    let created =
+        || Answer::TokenCreated(TokenCreated { token: "t0ken".into(), expires_s: 600, uses: 2, id: "0a1b".into() });
     let (asked, said) = ask("raddle token create --ttl 10m --uses 2", Reply::Ok(created()));
     assert_eq!(asked, Request::TokenCreate { ttl_s: 600, uses: 2 });
     assert_eq!(said.unwrap(), "t0ken\n");
     let (_, said) = ask("raddle token create --output json", Reply::Ok(created()));
-    assert_eq!(said.unwrap(), "{\"token\":\"t0ken\",\"expires_s\":600,\"uses\":2}\n");
+    assert_eq!(said.unwrap(), "{\"token\":\"t0ken\",\"expires_s\":600,\"uses\":2,\"id\":\"0a1b\"}\n");
+}
+
+#[test]
+fn tokens_are_listed_without_their_secrets_and_withdrawn_by_their_ids() {
+    let token = |id: &str, state, uses, expires_s| TokenView { id: id.into(), state, uses, expires_s };
+    let tokens = vec![token("0a1b", TokenState::Live, 2, 3599), token("0a1c", TokenState::Used, 0, 0)];
+    let (asked, said) = ask("raddle token list", Reply::Ok(Answer::Tokens(Tokens { tokens })));
+    assert_eq!(asked, Request::TokenList);
+    let expected = "\
+ID    STATE  USES  EXPIRES
+0a1c  used      0        -
+0a1b  live      2  59m 59s
+";
+    assert_eq!(said.unwrap(), expected);
+    let (asked, said) = ask("raddle token withdraw 0a1", Reply::Ok(Answer::Done(Done {})));
+    assert_eq!((asked, said.unwrap()), (Request::TokenWithdraw { id: "0a1".into() }, String::new()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use clap::CommandFactory;
-use control_api::{Containers, Lease, Leases, Moved, Peers, Renewed, Revoked, Status, TokenCreated};
+use control_api::{Containers, Lease, Leases, Moved, Peers, Renewed, Revoked, Status, TokenCreated, Tokens};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -28,6 +28,7 @@ fn example<T: Serialize + DeserializeOwned + Debug>(heading: &str) {
 #[test]
 fn every_json_example_is_what_the_router_answers() {
     example::<TokenCreated>("token create");
+    example::<Tokens>("token list");
     example::<Status>("status");
     example::<Peers>("peers");
     example::<Containers>("ps");
@@ -44,7 +45,9 @@ fn every_verb_and_every_flag_is_documented() {
     root.build();
     let mut verbs: Vec<_> = root.get_subcommands().map(|verb| (section_of(verb.get_name()), verb)).collect();
     let token = root.find_subcommand("token").unwrap();
-    verbs.push(("token create", token.find_subcommand("create").unwrap()));
+    for (heading, verb) in [("token create", "create"), ("token list", "list"), ("token withdraw", "withdraw")] {
+        verbs.push((heading, token.find_subcommand(verb).unwrap()));
+    }
     for (heading, verb) in verbs {
         let text = section(heading);
         for flag in verb.get_arguments().filter_map(|flag| flag.get_long()) {

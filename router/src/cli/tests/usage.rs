@@ -114,6 +114,9 @@ fn client_verbs_have_their_operands() {
     let args = AddressArgs { addresses };
     assert_eq!(verb("raddle connect host1 host2:1"), ClientVerb::Connect(args));
     for with_admitted in [false, true] {
+        assert_eq!(verb("raddle token list"), ClientVerb::Token(TokenVerb::List));
+        let args = TokenWithdrawArgs { id: "5f1d".into() };
+        assert_eq!(verb("raddle token withdraw 5f1d"), ClientVerb::Token(TokenVerb::Withdraw(args)));
         let args = RevokeArgs { names: vec!["a".into(), "b".into()], with_admitted };
         let flag = if with_admitted { " --with-admitted" } else { "" };
         assert_eq!(verb(&format!("raddle revoke a b{flag}")), ClientVerb::Revoke(args));
