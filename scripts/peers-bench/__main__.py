@@ -4,7 +4,8 @@
   scripts/bench peers --quick                  one short round, under 3 minutes
   scripts/bench peers --with-cargo-peers       boringtun and gotatun too; cargo builds them first
   scripts/bench peers --output json            the same as one JSON object on stdout
-  scripts/bench peers --plots docs/performance also draws throughput and CPU as SVG
+  scripts/bench peers --write                  also puts the tables, all figures and the plots into docs/performance.md
+                                               and beside it; so do --ablation --write and --profile --write
 """
 
 import argparse
@@ -22,6 +23,7 @@ sys.dont_write_bytecode = True
 
 import ablation
 import accounts
+import document
 import install
 import lab
 import measures
@@ -47,7 +49,7 @@ def parse():
     parser.add_argument("--parts", metavar="NAME,…", help=f"only these of {','.join([*PARTS, 'idle'])}")
     parser.add_argument("--ablation", action="store_true", help="measure what each technique is worth, nothing else")
     parser.add_argument("--profile", action="store_true", help="where Raddle spends its time, nothing else; needs perf")
-    parser.add_argument("--plots", metavar="DIR", type=lambda path: Path(path).resolve(), help="where to draw SVG files")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/performance.md and beside it")
     parser.add_argument("--list", action="store_true", help="print the systems and what they lack")
     return parser.parse_args()
 
@@ -71,8 +73,7 @@ def main():
             print(f"{system.name:16} {', '.join(system.missing()) or 'ready'}")
         return
     if arguments.profile:
-        profile = profile_raddle.profile(catalogue["raddle"], scratch, measures.Depth())
-        return print(json.dumps(profile) if arguments.output == "json" else profile_raddle.table(profile))
+        return publish_profile(catalogue, scratch, arguments)
     run = Run(choose(catalogue, arguments), depth_of(arguments), scratch)
     rounds = range(1, 1 + (arguments.rounds or (1 if arguments.quick else 3)))
     if arguments.ablation:
@@ -183,23 +184,45 @@ def machine():
 
 def publish(run, arguments):
     result = run.result()
-    if arguments.plots:
-        rounds = max((row["round"] for row in run.rounds), default=0)
-        times = "one round" if rounds == 1 else f"median of {rounds} rounds, line from the least to the greatest"
-        subtitle = f"{times}; underlay 1500; {machine_words(result)}"
-        plot.write(arguments.plots, result["medians"], result["systems"], subtitle)
+    about = f"{rounds_words(run)} on {machine_words(result)}, {result['machine']['date']}"
+    names = [row.name for row in ablation.ABLATIONS]
+    techniques = report.table("Ablation", report.ABLATION, result["medians"], names)
+    tables, targets = report.tables(result["medians"], result["systems"]), report.ratio_table(result["ratios"])
+    if arguments.write and arguments.ablation:
+        document.keep("ablation", result)
+        document.fill("ablation", f"{about}.\n\n{document.without_heading(techniques)}")
+    elif arguments.write:
+        document.keep("peers", result)
+        document.fill("about", f"{about}.")
+        document.fill("results", tables)
+        document.fill("targets", document.without_heading(targets))
+        subtitle = f"{rounds_words(run)}; underlay 1500; {machine_words(result)}"
+        plot.write(document.FIGURES, result["medians"], result["systems"], subtitle)
     if arguments.output == "json":
         print(json.dumps(result))
         return
-    print(f"{machine_words(result)}, {result['machine']['date']}")
-    if arguments.ablation:
-        names = [row.name for row in ablation.ABLATIONS]
-        print(report.table("Ablation", report.ABLATION, result["medians"], names))
-    else:
-        print(report.tables(result["medians"], result["systems"]))
-        print(report.ratio_table(result["ratios"]))
+    print(about)
+    print(techniques if arguments.ablation else f"{tables}\n{targets}")
     for failure in run.failures:
         print(f"\n{failure['system']}, {failure['part']}: {failure['failure']}")
+
+
+def publish_profile(catalogue, scratch, arguments):
+    depth = measures.Depth()
+    profile = profile_raddle.profile(catalogue["raddle"], scratch, depth)
+    systems_by_queues = {"two queues": "raddle", "one queue": "raddle-1-queue"}
+    rows = {words: profile_raddle.sharing(catalogue[name], scratch, depth) for words, name in systems_by_queues.items()}
+    tables = profile_raddle.table(profile), profile_raddle.sharing_table(rows)
+    if arguments.write:
+        document.keep("profile", {**profile, "sharing": rows})
+        document.fill("profile", f"{profile['samples']} samples.\n\n{document.without_heading(tables[0])}")
+        document.fill("sharing", document.without_heading(tables[1]))
+    print(json.dumps({**profile, "sharing": rows}) if arguments.output == "json" else "\n".join(tables))
+
+
+def rounds_words(run):
+    rounds = max((row["round"] for row in run.rounds), default=0)
+    return "one round" if rounds == 1 else f"medians of {rounds} rounds, with the least and the greatest"
 
 
 def machine_words(result):

@@ -1,7 +1,9 @@
-"""Where both routers spend their time under one TCP stream, by what the time is for. Needs perf (Debian: linux-perf)."""
+"""Where both routers spend their time under one TCP stream, by what the time is for, and whether their data threads wait for
+one another. Needs perf (Debian: linux-perf)."""
 
 import re
 import subprocess
+from pathlib import Path
 
 import measures
 from lab import Failure, Lab, run
@@ -24,6 +26,8 @@ CLASSES = [
 ]
 REST = "the router's own code"
 SAMPLES_PER_SECOND = 1999
+# What could be shared, and what moves frames.
+COUNTED = ("futex", "read", "write", "writev", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg")
 
 
 def profile(system, scratch, depth):
@@ -64,12 +68,45 @@ def leaf_of(stack):
     return stack[0]
 
 
+def sharing(system, scratch, depth):
+    """What the data threads of both routers ask the kernel for under four streams: a frame's way has no futex on it."""
+    with Lab(scratch, 1500) as lab:
+        measures.bring_up(system, lab)
+        measures.serve(lab)
+        measures.warm(lab, depth)
+        one = measures.tcp(lab, depth.tcp_s)
+        threads = ",".join(data_threads(lab))
+        counts = [word for name in COUNTED for word in ("-e", f"syscalls:sys_enter_{name}")]
+        words = ["perf", "stat", "-x", ",", "-o", str(lab.scratch / "counts"), *counts, "-t", threads]
+        counting = subprocess.Popen([*words, "--", "sleep", str(depth.tcp_s)])
+        four = measures.tcp(lab, depth.tcp_s, "--parallel", "4")
+        counting.wait(20)
+        lines = [line.split(",") for line in (lab.scratch / "counts").read_text().splitlines() if "sys_enter_" in line]
+    calls = {fields[2].rpartition("sys_enter_")[2]: int(fields[0]) for fields in lines}
+    return {"tcp1_gbps": one["gbps"], "tcp4_gbps": four["gbps"], "threads": threads.count(",") + 1, "calls": calls}
+
+
+def data_threads(lab):
+    """The ids of the threads that carry frames."""
+    names = [path for pid in lab.daemons() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
+    return [path.parent.name for path in names if path.read_text().startswith("data-")]
+
+
 def shares(names):
     counts = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
     total = sum(counts.values())
     return {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+
+
+def sharing_table(rows):
+    lines = ["", "### What data threads share: calls of all of them under four streams", ""]
+    lines += [f"| | TCP ×1 Gbit/s | ×4 | data threads | {' | '.join(COUNTED)} |", "|---" * (4 + len(COUNTED)) + "|"]
+    for name, row in rows.items():
+        calls = " | ".join(str(row["calls"].get(counted, 0)) for counted in COUNTED)
+        lines.append(f"| {name} | {row['tcp1_gbps']:.2f} | {row['tcp4_gbps']:.2f} | {row['threads']} | {calls} |")
+    return "\n".join(lines)
 
 
 def table(result):
