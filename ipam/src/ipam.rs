@@ -25,6 +25,7 @@ use crate::space::Space;
 use crate::store::Write;
 
 mod claims;
+mod commits;
 mod forgetting;
 mod gifts;
 mod gossip;
