@@ -65,7 +65,9 @@ pub(crate) enum Outcome {
     Gap,
     /// What came after it is in force, and everybody knew of that before the records between were forgotten.
     Past,
-    /// It contradicts a record in force; the range is quarantined.
+    /// It is in force, and so is what was carved out of the same before; that is quarantined.
+    GivenTwice(Range),
+    /// It contradicts a record in force, and is not; the range is quarantined.
     Equivocation(Range),
     /// Not a record of this ledger: its shape, its author or its epoch is wrong.
     Refused,
@@ -162,7 +164,7 @@ impl Ledger {
         match given_twice {
             Some(child) => {
                 self.quarantine.insert(child);
-                Outcome::Equivocation(child)
+                Outcome::GivenTwice(child)
             }
             None => Outcome::Applied,
         }

@@ -86,7 +86,8 @@ impl Ipam {
         }
         let outcome = self.ledger.apply(record);
         // What this router forgot of its own lies before what it holds.
-        let is_news = matches!(outcome, Outcome::Applied | Outcome::Equivocation(_) | Outcome::Gap);
+        let is_news =
+            matches!(outcome, Outcome::Applied | Outcome::GivenTwice(_) | Outcome::Equivocation(_) | Outcome::Gap);
         if is_news && record.body.author == self.config.identity {
             // Written here, and not remembered here.
             self.become_rolled_back();
@@ -100,11 +101,18 @@ impl Ipam {
                 crate::ledger::Parked::New => Taken::Parked,
                 crate::ledger::Parked::NotNew => Taken::Nothing,
             },
-            Outcome::Equivocation(range) => {
-                let in_force = !self.ledger.is_evidence(&hash);
-                self.outbox.write(if in_force { Write::record(record) } else { Write::evidence(record) });
+            Outcome::GivenTwice(range) => {
+                self.outbox.write(Write::record(record));
                 self.alarm(Alarm::Equivocation { range, author: record.body.author });
-                if in_force { Taken::InForce } else { Taken::Nothing }
+                Taken::InForce
+            }
+            Outcome::Equivocation(range) => {
+                // Beyond what is kept as evidence, a lie leaves no trace but the alarm.
+                if self.ledger.is_evidence(&hash) {
+                    self.outbox.write(Write::evidence(record));
+                }
+                self.alarm(Alarm::Equivocation { range, author: record.body.author });
+                Taken::Nothing
             }
             Outcome::Known | Outcome::Past | Outcome::Refused => Taken::Nothing,
         }

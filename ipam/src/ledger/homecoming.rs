@@ -71,7 +71,7 @@ impl Ledger {
         match hidden {
             Some(child) => {
                 self.quarantine.insert(child);
-                Outcome::Equivocation(child)
+                Outcome::GivenTwice(child)
             }
             None => Outcome::Applied,
         }

@@ -85,10 +85,12 @@ impl Ledger {
             };
             let before = victims.contains(&record.body.author).then(|| self.quarantine.clone());
             let outcome = self.put_stored(record, &stored);
-            let mut counts = matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Equivocation(_));
+            let in_force = matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::GivenTwice(_));
+            let mut counts = in_force || matches!(outcome, Outcome::Equivocation(_));
             if let Some(before) = before {
                 self.quarantine = before;
-                counts &= self.evidence.remove(&link.hash).is_none();
+                self.evidence.remove(&link.hash);
+                counts = in_force;
             }
             gone.extend((!counts).then(|| record.clone()));
         }
@@ -121,10 +123,7 @@ impl Ledger {
             Source::Genesis => None,
             Source::Signed(record) => {
                 let stays = keep(&link.hash, record)
-                    && matches!(
-                        self.put_stored(record, stored),
-                        Outcome::Applied | Outcome::Known | Outcome::Equivocation(_)
-                    );
+                    && !matches!(self.put_stored(record, stored), Outcome::Gap | Outcome::Past | Outcome::Refused);
                 (!stays).then(|| record.clone())
             }
             Source::Inherited { previous } => {

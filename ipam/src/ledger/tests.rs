@@ -108,7 +108,7 @@ fn giving_a_block_and_a_slot_of_it_is_equivocation_in_either_order() {
     let (slot, whole) = (signed(1, range(20, 1), 2, 2, hash), signed(1, range(16, 16), 3, 2, hash));
     ledger.apply(&block);
     let mut other = ledger.clone();
-    assert_eq!((ledger.apply(&slot), ledger.apply(&whole)), (Outcome::Applied, Outcome::Equivocation(range(20, 1))));
+    assert_eq!((ledger.apply(&slot), ledger.apply(&whole)), (Outcome::Applied, Outcome::GivenTwice(range(20, 1))));
     assert_eq!((other.apply(&whole), other.apply(&slot)), (Outcome::Applied, Outcome::Equivocation(range(20, 1))));
     for ledger in [ledger, other] {
         assert!(ledger.is_quarantined(&range(20, 1)) && !ledger.is_quarantined(&range(21, 1)));
@@ -265,7 +265,11 @@ fn taken<'a>(records: impl Iterator<Item = &'a Record>) -> Ledger {
                 Outcome::Gap => {
                     parking.park(record);
                 }
-                Outcome::Known | Outcome::Past | Outcome::Refused | Outcome::Equivocation(_) => {}
+                Outcome::Known
+                | Outcome::Past
+                | Outcome::Refused
+                | Outcome::Equivocation(_)
+                | Outcome::GivenTwice(_) => {}
             }
         }
     }
