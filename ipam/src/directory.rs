@@ -28,6 +28,10 @@ pub(crate) struct Directory {
 /// Lines kept of one author: more sticky workloads than a host runs, few enough that no host fills the others' disks.
 const ENTRIES_OF_AUTHOR_MAX: usize = 65_536;
 
+/// How far a line may be ahead of all that is known here of its workload: more starts than any has, and so few that nobody
+/// climbs to the last version by lines.
+const LEAP_MAX: u64 = 1 << 32;
+
 /// The name of a line.
 pub(crate) fn hash_of_entry(entry: &Entry) -> Hash {
     hash_of(ENTRY_VERSION, &entry.body)
@@ -103,8 +107,18 @@ impl Directory {
 
     /// The version of the next line of an author who has lost the name: no claim on it, merely news.
     pub(crate) fn next_version_of(&self, key: &LeaseKey, author: Identity) -> u64 {
+        self.version_of(key, author).saturating_add(1)
+    }
+
+    /// The version of an author's newest line for a workload.
+    pub(crate) fn version_of(&self, key: &LeaseKey, author: Identity) -> u64 {
         let own = self.by_key.get(key).and_then(|lines| lines.get(&author));
-        own.map_or(0, |entry| entry.body.version).saturating_add(1)
+        own.map_or(0, |entry| entry.body.version)
+    }
+
+    /// Whether a line's version can have come about: versions rise by one, and the last there is would leave none for others.
+    pub(crate) fn is_plausible(&self, body: &EntryBody) -> bool {
+        body.version <= self.next_version(&key_of(body)).saturating_add(LEAP_MAX)
     }
 
     /// The signed line that counts for a workload, if one does.

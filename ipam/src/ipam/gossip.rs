@@ -46,6 +46,7 @@ impl Ipam {
         self.forget_what_all_are_past();
         self.settle_names(now);
         self.meet_all_expected(now);
+        self.ask_again();
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
         let first = self.course.dice.below(peers.len());
         for peer in peers.iter().cycle().skip(first).take(PEERS_A_ROUND.min(peers.len())) {
@@ -182,6 +183,7 @@ impl Ipam {
             if may_speak
                 && self.directory.entry(&hash_of_entry(entry)).is_none()
                 && is_authentic(entry)
+                && self.directory.is_plausible(&entry.body)
                 && self.directory.merge(entry)
             {
                 self.outbox.write(Write::entry(entry));

@@ -54,7 +54,7 @@ impl Ipam {
     /// Whether a line is this router's own and newer than what it remembers to have said.
     pub(super) fn is_unremembered(&self, entry: &Entry) -> bool {
         let key = crate::directory::key_of(&entry.body);
-        entry.body.version >= self.directory.next_version_of(&key, self.config.identity)
+        entry.body.version > self.directory.version_of(&key, self.config.identity)
     }
 
     /// What this router promised since its store was copied is not known here: it gives nothing any more.
