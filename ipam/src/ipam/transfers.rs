@@ -135,23 +135,27 @@ impl Ipam {
         now: Instant,
     ) {
         self.learn(records, Some(from), now);
-        if let Some(lease) = lease.filter(|_| self.owner(key.network, key.slot) == Some(self.config.identity)) {
+        // Nobody says what becomes of a slot but who has just given it.
+        let given = self.newest_record(key.network, key.slot).map(|body| (body.author, body.epoch));
+        if let Some(lease) = lease.filter(|_| given == Some((from, key.epoch.next()))) {
             self.hold_moved(key.network, key.slot, &lease, now);
         }
+    }
+
+    /// The record by which a slot has its owner, if it has one of its own.
+    fn newest_record(&self, network: NetworkId, slot: Slot) -> Option<&RecordBody> {
+        let head = self.ledger.head(&Range { network, start: slot, length: 1 })?;
+        Some(&self.ledger.record(&head.hash)?.body)
     }
 
     /// Taker: a slot has come. The workload it came for may have stopped waiting, or this router may have been restarted
     /// since: what was offered, or what the old owner said of the slot last, is held until somebody claims it.
     pub(super) fn settle_in(&mut self, network: NetworkId, slot: Slot, now: Instant) {
-        let range = Range { network, start: slot, length: 1 };
-        let Some(record) = self.ledger.history(&range).into_iter().rfind(|record| record.body.range == range) else {
-            return;
-        };
+        let Some(&RecordBody { author, epoch, .. }) = self.newest_record(network, slot) else { return };
         let offered = self.waiting.claims.values().find_map(|pending| match &pending.stage {
             Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => offered.clone(),
             Stage::Moving { .. } | Stage::Stopping { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
         });
-        let RecordBody { author, epoch, .. } = record.body;
         if let Some(lease) = offered.or_else(|| self.last_said_of(network, slot, author, epoch)) {
             self.hold_moved(network, slot, &lease, now);
         }
