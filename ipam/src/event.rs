@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use wire::{Identity, Mac, PeerName, Range};
 
 use crate::lease::{ClaimError, Lease, PeerLabel};
-use crate::revoke::RevokeError;
+use crate::revoke::{Question, RevokeError};
 
 /// Pairs an answer with its question; chosen by whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,11 @@ pub enum Event {
     Refused {
         /// Who.
         identities: Vec<Identity>,
+    },
+    /// Another router asks to revoke some, and this is what it is answered.
+    RevocationAsked {
+        /// The question.
+        question: Question,
     },
     /// Members revoked these identities: their handshakes and frames are to be refused.
     Revoked {
@@ -150,7 +155,37 @@ pub enum Alarm {
         /// What it is called.
         name: Option<PeerName>,
     },
+    /// Somebody says that routers were revoked, and this one, which was not asked, does not believe it.
+    #[error(
+        "{asker} says that {} revoked, but too few have agreed for this router to believe it; if it is so: empty the \
+         --data-dir of each of them, and join it again",
+        told(victims)
+    )]
+    RevocationDoubted {
+        /// Who asked for it.
+        asker: PeerLabel,
+        /// Who is to be revoked.
+        victims: Vec<PeerLabel>,
+    },
+    /// An address that is kept for ever has lost its name to another router.
+    #[error(
+        "{winner} has started workload {workload:?}, for which this router keeps {address} for ever; it is kept, but \
+         given to nobody: 'raddle release {workload}' here gives it up"
+    )]
+    NameLost {
+        /// The workload.
+        workload: String,
+        /// The address that is kept for it.
+        address: Ipv4Addr,
+        /// Who has the name.
+        winner: PeerLabel,
+    },
     /// The store cannot be written: no address is given until it can be.
     #[error("the store cannot be written; no address is given until it can be")]
     ReadOnly,
+}
+
+fn told(victims: &[PeerLabel]) -> String {
+    let names: Vec<_> = victims.iter().map(ToString::to_string).collect();
+    format!("{} {}", names.join(", "), if names.len() == 1 { "was" } else { "were" })
 }

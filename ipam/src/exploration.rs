@@ -312,6 +312,10 @@ impl Explorer {
             Step::Release => ipam.release(RequestId(2), &attachment(&container), now),
             Step::Deliver(number) => {
                 let parcel = self.parcels[usize::from(number)].clone();
+                // Nobody is lost to one router alone; that none of them is seen alive any more makes promises easiest.
+                if let Ok(Message::RevokeAsk { ask, .. }) = Message::parse(&parcel.bytes) {
+                    ask.victims.iter().for_each(|victim| ipam.handle_peer_down(*victim, now));
+                }
                 ipam.handle_message(parcel.from, &parcel.bytes, now);
             }
             Step::Revoke(number) => ipam.revoke(RequestId(3), &self.victims[usize::from(number)].clone(), now),

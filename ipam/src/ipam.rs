@@ -20,7 +20,7 @@ use crate::members::Members;
 use crate::moving::Moves;
 use crate::outbox::{Outbox, To};
 use crate::parts::{Parts, split};
-use crate::revoke::Revocations;
+use crate::revoke::{Revocations, Voucher};
 use crate::space::Space;
 use crate::store::Write;
 
@@ -153,6 +153,7 @@ impl Ipam {
         }
         let parked = self.parking.take_all();
         self.learn(parked, None, now);
+        self.retry_commits(now);
     }
 
     /// A peer is connected: differences are looked for at once.
@@ -175,6 +176,7 @@ impl Ipam {
         self.ask_others(identity, now);
         self.fail_claims_at(identity, now);
         self.quest_lost(identity, now);
+        self.answer_late(now);
     }
 
     /// Takes a message that a connected peer sent.
@@ -211,6 +213,7 @@ impl Ipam {
                 Event::JoinGranted { .. }
                 | Event::Invited { .. }
                 | Event::Refused { .. }
+                | Event::RevocationAsked { .. }
                 | Event::Revoked { .. }
                 | Event::RevokedHere
                 | Event::TableChanged
@@ -432,8 +435,8 @@ impl Ipam {
             Message::MoveCancel { name } => drop(self.waiting.expected.remove(&name.into())),
             Message::MoveInvited { attempt, outcome, .. } => self.end_invitation(from, attempt, outcome),
             Message::RevokeAsk { ask, records, commits } => self.handle_ask(from, ask, records, commits, now),
-            Message::RevokePromise { promise, records } => self.handle_promise(promise, records, now),
-            Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, now),
+            Message::RevokePromise { promise, records } => self.handle_promise(from, promise, records, now),
+            Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, Voucher::Nobody, now),
             Message::LogHead(head) => self.handle_log_head(from, &head),
             Message::Part(part) => {
                 if let Some(whole) = self.parts.take(from, part) {

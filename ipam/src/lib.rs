@@ -30,7 +30,7 @@ pub use lease::{
     Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Reservation, Stickiness,
 };
 pub use outbox::To;
-pub use revoke::RevokeError;
+pub use revoke::{Answer, Question, RevokeError};
 pub use store::{Table, Write};
 
 #[cfg(test)]

@@ -14,11 +14,20 @@ use crate::lease::PeerLabel;
 pub(crate) struct Members {
     names: BTreeMap<Identity, Option<PeerName>>,
     connected: BTreeSet<Identity>,
-    /// Whose records this router has promised to refuse, and the members it knew when it first did.
-    refused: BTreeMap<Identity, Vec<Identity>>,
+    /// Whose records this router has promised to refuse.
+    refused: BTreeMap<Identity, Refusal>,
     revoked: BTreeSet<Identity>,
     /// The records by or to the revoked that their revocations name.
     permitted: BTreeSet<Hash>,
+}
+
+/// A promise to refuse somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The members known when it was first given.
+    pub(crate) members: Vec<Identity>,
+    /// Who asked for it.
+    pub(crate) askers: BTreeSet<Identity>,
 }
 
 /// Whether a record may be looked at.
@@ -64,9 +73,30 @@ impl Members {
         self.connected.remove(identity);
     }
 
-    /// Refuses what comes from or goes to a victim from now on.
-    pub(crate) fn refuse(&mut self, victim: Identity, members: Vec<Identity>) {
-        self.refused.entry(victim).or_insert(members);
+    /// Refuses what comes from or goes to a victim from now on. Returns the refusal if anything about it is new.
+    pub(crate) fn refuse(&mut self, victim: Identity, asker: Identity, members: &[Identity]) -> Option<&Refusal> {
+        let fresh = || Refusal { members: members.to_vec(), askers: BTreeSet::new() };
+        let refusal = self.refused.entry(victim).or_insert_with(fresh);
+        refusal.askers.insert(asker).then_some(&*refusal)
+    }
+
+    /// Takes a refusal over from the store.
+    pub(crate) fn restore_refusal(&mut self, victim: Identity, refusal: Refusal) {
+        self.refused.insert(victim, refusal);
+    }
+
+    /// Ends what was refused for these askers alone, but for the revoked. Returns what is left of each refusal that changed.
+    pub(crate) fn forget_askers(&mut self, askers: &BTreeSet<Identity>) -> Vec<(Identity, Option<Refusal>)> {
+        let mut changed = Vec::new();
+        for (victim, refusal) in &mut self.refused {
+            let before = refusal.askers.len();
+            refusal.askers.retain(|asker| !askers.contains(asker));
+            if refusal.askers.len() < before && !self.revoked.contains(victim) {
+                changed.push((*victim, (!refusal.askers.is_empty()).then(|| refusal.clone())));
+            }
+        }
+        self.refused.retain(|victim, refusal| !refusal.askers.is_empty() || self.revoked.contains(victim));
+        changed
     }
 
     /// A revocation is committed: only these records by or to its victims ever count.
@@ -105,9 +135,14 @@ impl Members {
         self.revoked.contains(identity) || self.refused.contains_key(identity)
     }
 
-    /// The members known when a victim was first refused.
-    pub(crate) fn when_refused(&self, victim: &Identity) -> Option<&[Identity]> {
-        self.refused.get(victim).map(Vec::as_slice)
+    /// What was promised about a victim.
+    pub(crate) fn refusal(&self, victim: &Identity) -> Option<&Refusal> {
+        self.refused.get(victim)
+    }
+
+    /// Everything promised.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&Identity, &Refusal)> {
+        self.refused.iter()
     }
 
     pub(crate) fn is_connected(&self, identity: &Identity) -> bool {

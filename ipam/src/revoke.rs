@@ -33,16 +33,19 @@ pub enum RevokeError {
     Itself,
     /// The revocation completes when these have promised, or are revoked in the same step.
     #[error(
-        "{} did not answer; the revocation completes when each has, or revoke them too: raddle revoke {} {}",
+        "{} did not answer; the revocation completes when each has, or revoke them too: raddle revoke {} {}{}",
         join(missing),
         join(victims),
-        join(missing)
+        join(missing),
+        second_word(victims, alive)
     )]
     Blocked {
         /// Who is to be revoked.
         victims: Vec<PeerLabel>,
         /// Who has not promised.
         missing: Vec<PeerLabel>,
+        /// Which of the victims is connected: whoever else sees it waits for a second router to ask.
+        alive: Vec<PeerLabel>,
     },
     /// Another router asks for the same, and more: what it hears decides.
     #[error(
@@ -71,21 +74,49 @@ fn join(labels: &[PeerLabel]) -> String {
     labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
+fn second_word(victims: &[PeerLabel], alive: &[PeerLabel]) -> String {
+    match alive {
+        [] => String::new(),
+        alive => format!(
+            "; {} answers, and whoever sees that wants a second router to ask: run 'raddle revoke {}' on another one too",
+            join(alive),
+            join(victims)
+        ),
+    }
+}
+
 /// Revocations under way and done.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Revocations {
     /// Committed, in the order in which this router heard of them.
     pub(crate) commits: BTreeMap<Hash, Commit>,
-    /// Given by this router, by question.
-    pub(crate) promises: BTreeMap<Hash, (Ask, Promise)>,
+    /// Given by this router, the newest to each asker.
+    pub(crate) promises: BTreeMap<Identity, (Ask, Promise)>,
+    /// The newest question of each asker that this router does not answer, for it sees a victim alive.
+    pub(crate) unanswered: BTreeMap<Identity, Ask>,
     /// Asked by this router.
     pub(crate) asking: BTreeMap<Hash, Asking>,
     /// Who waits for an answer.
     pub(crate) requests: Vec<Request>,
-    /// Revocations that a later one, or the question for one, names as earlier: they hold whoever asked for them.
-    pub(crate) vouched: BTreeSet<Hash>,
-    /// Proven, but some record or earlier revocation they name is not here yet.
-    pub(crate) incomplete: BTreeMap<Hash, Commit>,
+    /// Proven, but some record, member or earlier revocation they name is not here yet.
+    pub(crate) incomplete: BTreeMap<Hash, (Commit, Voucher)>,
+    /// Not believed, and said so.
+    pub(crate) doubted: BTreeSet<Hash>,
+}
+
+/// Whether somebody's question names a revocation as earlier, so that it holds whoever asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Voucher {
+    Asker,
+    Nobody,
+}
+
+impl Revocations {
+    /// Whether a later revocation names this one as earlier.
+    pub(crate) fn is_named(&self, hash: &Hash) -> bool {
+        let waiting = self.incomplete.values().map(|(commit, _)| commit);
+        self.commits.values().chain(waiting).any(|commit| commit.ask.earlier.contains(hash))
+    }
 }
 
 /// Somebody waits for some identities to be revoked, by whichever question.
@@ -94,6 +125,26 @@ pub(crate) struct Request {
     pub(crate) id: RequestId,
     pub(crate) victims: Vec<Identity>,
     pub(crate) until: Instant,
+}
+
+/// A revocation that somebody asks for and that is not decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks.
+    pub asker: PeerLabel,
+    /// Who is to be revoked.
+    pub victims: Vec<PeerLabel>,
+    /// Whether this router has promised.
+    pub answer: Answer,
+}
+
+/// What this router says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It refuses the victims from now on.
+    Promised,
+    /// It sees one of them alive, and waits for a second router to ask.
+    Waits,
 }
 
 /// A revocation this router asked for.
@@ -107,6 +158,9 @@ pub(crate) struct Asking {
 
 /// Revocations whose records are still on the way: more at once is nobody's honest work.
 pub(crate) const INCOMPLETE_MAX: usize = 16;
+
+/// Doubts told: an operator has looked by then, or never will.
+pub(crate) const DOUBTED_MAX: usize = 64;
 
 /// What a proven commit says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,18 +212,20 @@ pub(crate) fn missing<'a>(
     electorate.difference(&promised).copied().collect()
 }
 
-/// What a commit says, if its promises prove it.
+/// What a commit says, if its promises prove it: the asker's own is among them, so no question is decided by nobody.
 pub(crate) fn prove(commit: &Commit, rules: Rules) -> Option<Decision> {
     let Commit { ask, promises } = commit;
     let question = hash_of_ask(ask);
     let proven = promises.iter().all(|promise| is_promise_on(promise, &question));
-    if !proven || !missing(ask, promises.iter(), rules).is_empty() {
+    let members = electorate(ask, promises.iter());
+    let has_asked = promises.iter().any(|promise| promise.body.promiser == ask.asker) && members.contains(&ask.asker);
+    if !proven || !has_asked || !missing(ask, promises.iter(), rules).is_empty() {
         return None;
     }
     let beyond = promises.iter().flat_map(|promise| promise.body.beyond.iter());
     Some(Decision {
         victims: ask.victims.iter().copied().collect(),
-        members: electorate(ask, promises.iter()),
+        members,
         records: ask.known.iter().chain(beyond).copied().collect(),
     })
 }

@@ -93,6 +93,10 @@ pub(crate) fn claim(container: &str, workload: Option<&str>) -> Claim {
     }
 }
 
+pub(crate) fn lease_key(workload: &str) -> crate::LeaseKey {
+    crate::LeaseKey { network: NetworkId::DEFAULT, workload: workload.to_owned(), ifname: "eth0".to_owned() }
+}
+
 pub(crate) fn name(number: u8) -> PeerName {
     format!("host{number}").parse().unwrap()
 }

@@ -12,8 +12,8 @@
 //! | evidence | hash | a record that contradicts one in force |
 //! | annals | hash | a record that nothing rests on any more, and a revocation names |
 //! | commits | hash | a committed revocation |
-//! | promises | hash of the question | the question and this router's promise |
-//! | refused | identity | the members known when it was first promised to refuse it |
+//! | promises | who asked | the newest question and this router's promise |
+//! | refused | identity | the members known when it was first promised to refuse it, and who asked |
 //! | leases | network, workload, ifname | a lease |
 //! | resting | network, slot | the order in which it was freed |
 //! | directory | network, workload, ifname, author | a signed line of the directory |
@@ -25,7 +25,7 @@ use wire::{Epoch, Hash, Identity, Mac, NetworkId, PeerName, Record, Slot, decode
 
 use crate::config::Hold;
 use crate::lease::{Attachment, Lease, LeaseKey, LeaseState, Place, Stickiness};
-use crate::seal::hash_of;
+use crate::members::Refusal;
 
 /// A table of the store. The numbers and names are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -166,12 +166,20 @@ impl Write {
         Self::put(Table::Commits, hash.0.to_vec(), &(order, commit))
     }
 
-    pub(crate) fn promise(hash: Hash, ask: &Ask, promise: &Promise) -> Self {
-        Self::put(Table::Promises, hash.0.to_vec(), &(ask, promise))
+    pub(crate) fn promise(ask: &Ask, promise: &Promise) -> Self {
+        Self::put(Table::Promises, ask.asker.0.to_vec(), &(ask, promise))
     }
 
-    pub(crate) fn refused(victim: Identity, members: &[Identity]) -> Self {
-        Self::put(Table::Refused, victim.0.to_vec(), &(victim, members))
+    pub(crate) fn promise_gone(asker: Identity) -> Self {
+        Self::delete(Table::Promises, asker.0.to_vec())
+    }
+
+    pub(crate) fn refused(victim: Identity, refusal: &Refusal) -> Self {
+        Self::put(Table::Refused, victim.0.to_vec(), &(victim, &refusal.members, &refusal.askers))
+    }
+
+    pub(crate) fn refused_gone(victim: Identity) -> Self {
+        Self::delete(Table::Refused, victim.0.to_vec())
     }
 
     pub(crate) fn lease(lease: &Lease) -> Self {
@@ -304,8 +312,8 @@ pub(crate) struct Contents {
     pub(crate) evidence: Vec<Record>,
     pub(crate) annals: Vec<Record>,
     pub(crate) commits: Vec<(u64, Commit)>,
-    pub(crate) promises: Vec<(Hash, Ask, Promise)>,
-    pub(crate) refused: Vec<(Identity, Vec<Identity>)>,
+    pub(crate) promises: Vec<(Ask, Promise)>,
+    pub(crate) refused: Vec<(Identity, Refusal)>,
     pub(crate) leases: Vec<Lease>,
     pub(crate) resting: Vec<(NetworkId, Slot, u64)>,
     pub(crate) entries: Vec<Entry>,
@@ -335,11 +343,11 @@ impl Contents {
             Table::Evidence => self.evidence.push(value_of(value)?),
             Table::Annals => self.annals.push(value_of(value)?),
             Table::Commits => self.commits.push(value_of(value)?),
-            Table::Promises => {
-                let (ask, promise): (Ask, Promise) = value_of(value)?;
-                self.promises.push((hash_of(wire::message::REVOCATION_VERSION, &ask), ask, promise));
+            Table::Promises => self.promises.push(value_of(value)?),
+            Table::Refused => {
+                let (victim, members, askers) = value_of(value)?;
+                self.refused.push((victim, Refusal { members, askers }));
             }
-            Table::Refused => self.refused.push(value_of(value)?),
             Table::Leases => self.leases.push(value_of::<StoredLease>(value)?.restore(now)),
             Table::Resting => self.resting.push(value_of(value)?),
             Table::Directory => self.entries.push(value_of(value)?),

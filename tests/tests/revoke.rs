@@ -84,13 +84,18 @@ fn a_revoked_router_that_returns_learns_it_and_cuts_its_containers_off() -> Resu
     joins_again(&stage, cluster)
 }
 
-/// One that runs and is connected is told at once, whether it was meant or not.
+/// Who sees it alive does not take one router's word for it; of one that two ask to revoke all let go at once, itself first.
 #[test]
 fn a_router_that_is_revoked_while_it_runs_lets_go() -> Result<()> {
     let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
     let cluster = Cluster::form(&stage)?;
     let _running = Container::start(stage.host(3)?, "running", Some("web"))?;
-    cluster.router(2)?.raddle(&["revoke", "host3"])?.ok()?;
+    let (_, alone) = cluster.router(2)?.raddle(&["revoke", "host3"])?.refused()?;
+    ensure!(alone.contains("run 'raddle revoke host3' on another one too"), "{alone}");
+    let warnings = cluster.router(1)?.status()?["warnings"].to_string();
+    ensure!(warnings.contains("host2 asks to revoke host3") && warnings.contains("alive"), "{warnings}");
+    ensure!(cluster.router(3)?.status()?["health"] != "failing", "one router's word was enough");
+    cluster.router(1)?.raddle(&["revoke", "host3"])?.ok()?;
     until_lets_go(cluster.router(3)?, TOLD)?;
     for number in [1, 2] {
         cluster.router(number)?.until_connected(1)?;

@@ -11,47 +11,85 @@ use wire::{Hash, Identity, Record};
 use super::Ipam;
 use super::ownership::Gain;
 use super::revocations::is_authentic;
-use crate::event::Event;
+use crate::event::{Alarm, Event};
 use crate::ledger::{Outcome, hash_of_record, order_of};
 use crate::outbox::To;
-use crate::revoke::{Decision, INCOMPLETE_MAX, hash_of_commit, prove};
+use crate::revoke::{DOUBTED_MAX, Decision, INCOMPLETE_MAX, Voucher, hash_of_commit, prove};
 use crate::store::Write;
 
 impl Ipam {
     /// Everybody: carries out a revocation that is proven.
-    pub(super) fn handle_commit(&mut self, commit: Commit, records: &[Record], now: Instant) {
+    pub(super) fn handle_commit(&mut self, commit: Commit, records: &[Record], voucher: Voucher, now: Instant) {
         let hash = hash_of_commit(&commit);
         if self.revocations.commits.contains_key(&hash) {
             return;
         }
         let Some(decision) = prove(&commit, self.config.rules) else { return };
-        if !self.concerns_us(&decision) {
+        if !self.is_heard(&hash, &commit, &decision, voucher) {
             return;
         }
-        // What somebody decided whom this router refuses counts only where others knew of it before they refused it too.
-        let refused = self.members.is_refused(&commit.ask.asker) && !decision.victims.contains(&self.config.identity);
-        if refused && !self.revocations.vouched.contains(&hash) {
+        let lacks_earlier = commit.ask.earlier.iter().any(|earlier| !self.revocations.commits.contains_key(earlier));
+        if !self.is_believed(&decision) {
+            // Who seems to be missing may have been revoked before: then it is believed when it is heard again.
+            if !lacks_earlier {
+                self.doubt(hash, &commit);
+            }
             return;
         }
-        self.revocations.vouched.extend(commit.ask.earlier.iter().copied());
-        if commit.ask.earlier.iter().any(|earlier| !self.revocations.commits.contains_key(earlier)) {
-            return self.wait_for_what_is_missing(hash, commit);
+        // An heir that this router will never know would have what nobody can ask for.
+        let lacks_members = decision.members.iter().any(|member| !self.members.is_admitted(member));
+        if lacks_earlier || lacks_members {
+            return self.wait_for_what_is_missing(hash, commit, voucher);
         }
-        self.carry_out(hash, commit, &decision, records, now);
+        self.carry_out(hash, commit, &decision, records, voucher, now);
     }
 
-    /// Nobody is made to accept a revocation behind its back, for a forged question may leave members out: this router is a
-    /// victim, or has promised, or everybody it knows has.
-    fn concerns_us(&self, decision: &Decision) -> bool {
+    /// Whether what its asker decides can count. Who is revoked here decided nothing that is not known here: everybody else had
+    /// to tell it before they promised to refuse him. What somebody decided whom this router merely refuses counts where others
+    /// knew of it before they refused him too.
+    fn is_heard(&self, hash: &Hash, commit: &Commit, decision: &Decision, voucher: Voucher) -> bool {
+        let asker = &commit.ask.asker;
+        let is_vouched = || voucher == Voucher::Asker || self.revocations.is_named(hash);
+        let may_be_refused = decision.victims.contains(&self.config.identity) || is_vouched();
+        !self.members.is_revoked(asker) && (!self.members.is_refused(asker) || may_be_refused)
+    }
+
+    /// Nobody is made to accept a revocation behind its back. Who has promised to refuse the victims, or began with a sponsor's
+    /// promise, believes when all have that were known then: itself too, so this very question must have its own promise. Anybody
+    /// else, a victim above all, believes it when everybody it knows has promised or is a victim, and more of them have than
+    /// are: so no router can say alone that the living are dead.
+    fn is_believed(&self, decision: &Decision) -> bool {
         let me = self.config.identity;
-        let agreed = decision.victims.iter().all(|victim| self.members.is_refused(victim));
-        let has_say = |member: &Identity| *member != me && !decision.victims.contains(member);
-        let all_did = self.members.current().filter(has_say).all(|member| decision.members.contains(&member));
-        let weakened = self.config.rules != crate::Rules::default();
-        decision.victims.contains(&me) || agreed || all_did || weakened
+        let is_victim = |member: &Identity| decision.victims.contains(member);
+        let has_promised = |member: &Identity| is_victim(member) || decision.members.contains(member);
+        if let Some(known) = self.known_when_refused(decision.victims.iter()) {
+            return known.iter().all(has_promised) || self.config.rules != crate::Rules::default();
+        }
+        let others: Vec<_> = self.members.current().filter(|member| *member != me).collect();
+        let survivors = others.iter().filter(|member| !is_victim(member)).count();
+        let victims = decision.victims.iter().filter(|victim| **victim != me).count();
+        let believed = others.iter().all(has_promised) && survivors > victims;
+        believed || self.config.rules != crate::Rules::default()
     }
 
-    fn carry_out(&mut self, hash: Hash, commit: Commit, decision: &Decision, records: &[Record], now: Instant) {
+    fn doubt(&mut self, hash: Hash, commit: &Commit) {
+        if self.revocations.doubted.len() >= DOUBTED_MAX || !self.revocations.doubted.insert(hash) {
+            return;
+        }
+        let victims = commit.ask.victims.iter().map(|victim| self.members.label(*victim)).collect();
+        let asker = self.members.label(commit.ask.asker);
+        self.alarm(Alarm::RevocationDoubted { asker, victims });
+    }
+
+    fn carry_out(
+        &mut self,
+        hash: Hash,
+        commit: Commit,
+        decision: &Decision,
+        records: &[Record],
+        voucher: Voucher,
+        now: Instant,
+    ) {
         let named: Vec<_> = records
             .iter()
             .filter(|record| decision.records.contains(&hash_of_record(record)) && is_authentic(record))
@@ -67,7 +105,7 @@ impl Ipam {
             }
         }
         if !decision.records.iter().all(|hash| ledger.holds(hash)) {
-            return self.wait_for_what_is_missing(hash, commit);
+            return self.wait_for_what_is_missing(hash, commit, voucher);
         }
         self.revocations.incomplete.remove(&hash);
         let settled = ledger.settle(&decision.victims);
@@ -96,6 +134,7 @@ impl Ipam {
         let order = u64::try_from(self.revocations.commits.len()).unwrap_or(u64::MAX);
         self.outbox.write(Write::commit(hash, order, &commit));
         self.revocations.commits.insert(hash, commit);
+        self.end_questions_of(&decision.victims);
         self.after_commit(decision, &gone, &kept, &inherited, now);
     }
 
@@ -122,16 +161,18 @@ impl Ipam {
         self.follow_up(now);
     }
 
-    fn wait_for_what_is_missing(&mut self, hash: Hash, commit: Commit) {
+    fn wait_for_what_is_missing(&mut self, hash: Hash, commit: Commit, voucher: Voucher) {
         if self.revocations.incomplete.len() < INCOMPLETE_MAX {
-            self.revocations.incomplete.insert(hash, commit);
+            self.revocations.incomplete.insert(hash, (commit, voucher));
         }
     }
 
     /// Tries revocations again for which a record was missing.
     pub(super) fn retry_commits(&mut self, now: Instant) {
-        for (_, commit) in std::mem::take(&mut self.revocations.incomplete) {
-            self.handle_commit(commit, &[], now);
+        for (hash, (commit, voucher)) in self.revocations.incomplete.clone() {
+            // What is still missing puts it back.
+            self.revocations.incomplete.remove(&hash);
+            self.handle_commit(commit, &[], voucher, now);
         }
     }
 

@@ -7,6 +7,7 @@ use wire::{Identity, Slot};
 
 use super::{Health, Ipam};
 use crate::lease::LeaseState;
+use crate::revoke::{Voucher, hash_of_ask};
 
 impl Ipam {
     /// A number for everything that decides how this router goes on. The clock stands still in an exploration.
@@ -27,8 +28,10 @@ impl Ipam {
             (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>())
                 .hash(&mut second);
         }
-        self.revocations.vouched.hash(&mut second);
-        self.revocations.incomplete.keys().for_each(|hash| hash.hash(&mut second));
+        self.revocations.unanswered.values().for_each(|ask| hash_of_ask(ask).hash(&mut second));
+        for (hash, (_, voucher)) in &self.revocations.incomplete {
+            (hash, *voucher == Voucher::Asker).hash(&mut second);
+        }
         self.parking.hashes().for_each(|hash| hash.hash(&mut second));
         let holdings: Vec<_> =
             self.ledger.heads().map(|head| (head.range, head.owner, head.epoch, head.hash)).collect();

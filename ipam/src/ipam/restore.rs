@@ -206,8 +206,8 @@ impl Ipam {
         if contents.rolled_back {
             self.course.health = self.course.health.max(Health::RolledBack);
         }
-        for (victim, members) in contents.refused {
-            self.members.refuse(victim, members);
+        for (victim, refusal) in contents.refused {
+            self.members.restore_refusal(victim, refusal);
         }
         contents.annals.iter().for_each(|record| self.ledger.note_in_annals(record));
         let mut permitted = self.fill_ledger(contents.records, contents.commits);
@@ -220,7 +220,7 @@ impl Ipam {
             let _ = self.directory.merge(entry);
         }
         self.revocations.promises =
-            contents.promises.into_iter().map(|(hash, ask, promise)| (hash, (ask, promise))).collect();
+            contents.promises.into_iter().map(|(ask, promise)| (ask.asker, (ask, promise))).collect();
         for lease in contents.leases {
             self.waiting.restored.insert(lease.key());
             self.leases.insert(lease);
@@ -247,7 +247,6 @@ impl Ipam {
             let Some(decision) = prove(&commit, self.config.rules) else { continue };
             self.ledger.inherit(&decision.victims, &decision.members);
             self.members.revoke(&decision.victims, &BTreeSet::new());
-            self.revocations.vouched.extend(commit.ask.earlier.iter().copied());
             permitted.extend(decision.records);
             self.revocations.commits.insert(hash_of_commit(&commit), commit);
             if decision.victims.contains(&self.config.identity) {

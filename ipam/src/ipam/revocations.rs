@@ -13,7 +13,9 @@ use crate::config::Counted;
 use crate::event::{Alarm, Event, RequestId};
 use crate::ledger::hash_of_record;
 use crate::outbox::To;
-use crate::revoke::{Asking, Request, RevokeError, hash_of_ask, is_promise_on, missing};
+use crate::revoke::{
+    Answer, Asking, Question, Request, RevokeError, Voucher, hash_of_ask, hash_of_commit, is_promise_on, missing,
+};
 use crate::seal::{is_signed_by, sign};
 use crate::store::Write;
 
@@ -85,28 +87,30 @@ impl Ipam {
                 self.members.is_connected(member) || *member == self.config.identity || victims.contains(member)
             }
         };
-        let frozen: Option<BTreeSet<Identity>> = match victims {
-            [] => None,
-            // Members that came after the first promise came with it.
-            victims => victims
-                .iter()
-                .map(|victim| self.members.when_refused(victim).map(|known| known.iter().copied()))
-                .collect::<Option<Vec<_>>>()
-                .map(|lists| lists.into_iter().flatten().collect()),
-        };
-        match frozen {
-            Some(frozen) => frozen.into_iter().filter(|member| !self.members.is_revoked(member)).collect(),
+        // Members that came after the first promise came with it.
+        match self.known_when_refused(victims.iter()) {
+            Some(known) => sorted(known.into_iter()),
             None => sorted(self.members.current().filter(counts)),
         }
+    }
+
+    /// Whoever was a member when all of these were first refused, and is not revoked; none if one of them is not refused.
+    pub(super) fn known_when_refused<'a>(
+        &self,
+        victims: impl Iterator<Item = &'a Identity>,
+    ) -> Option<BTreeSet<Identity>> {
+        let lists = victims.map(|victim| Some(&self.members.refusal(victim)?.members));
+        let known: BTreeSet<Identity> = lists.collect::<Option<Vec<_>>>()?.into_iter().flatten().copied().collect();
+        let known: BTreeSet<_> = known.into_iter().filter(|member| !self.members.is_revoked(member)).collect();
+        (!known.is_empty()).then_some(known)
     }
 
     /// Promises, durably, and returns the promise: what the caller sends waits for the store.
     fn promise(&mut self, ask: &Ask, beyond: &[Hash]) -> Promise {
         let members = self.electors(&ask.victims);
         for victim in &ask.victims {
-            if self.members.when_refused(victim).is_none() {
-                self.outbox.write(Write::refused(*victim, &members));
-                self.members.refuse(*victim, members.clone());
+            if let Some(refusal) = self.members.refuse(*victim, ask.asker, &members) {
+                self.outbox.write(Write::refused(*victim, refusal));
             }
         }
         self.outbox.event(Event::Refused { identities: ask.victims.clone() });
@@ -115,9 +119,42 @@ impl Ipam {
         let body =
             PromiseBody { ask: question, promiser: self.config.identity, beyond: beyond.to_vec(), members: untold };
         let promise = Promise { signature: sign(&self.config.signing_key, REVOCATION_VERSION, &body), body };
-        self.outbox.write(Write::promise(question, ask, &promise));
-        self.revocations.promises.insert(question, (ask.clone(), promise.clone()));
+        self.outbox.write(Write::promise(ask, &promise));
+        self.revocations.promises.insert(ask.asker, (ask.clone(), promise.clone()));
         promise
+    }
+
+    /// The revocations that others ask for and that are not decided.
+    #[must_use]
+    pub fn questions(&self) -> Vec<Question> {
+        let mut promised: BTreeMap<Identity, Vec<Identity>> = BTreeMap::new();
+        for (victim, refusal) in self.members.refusals().filter(|(victim, _)| !self.members.is_revoked(victim)) {
+            for asker in refusal.askers.iter().filter(|asker| **asker != self.config.identity) {
+                promised.entry(*asker).or_default().push(*victim);
+            }
+        }
+        let promised = promised.iter().map(|(asker, victims)| self.question(*asker, victims, Answer::Promised));
+        let waiting = self.revocations.unanswered.values();
+        promised.chain(waiting.map(|ask| self.question(ask.asker, &ask.victims, Answer::Waits))).collect()
+    }
+
+    fn question(&self, asker: Identity, victims: &[Identity], answer: Answer) -> Question {
+        let victims = victims.iter().map(|victim| self.members.label(*victim)).collect();
+        Question { asker: self.members.label(asker), victims, answer }
+    }
+
+    /// Asks everybody that has not promised yet: it may not have known a victim, or seen it alive.
+    pub(super) fn ask_again(&mut self) {
+        if !self.revocations.asking.is_empty() {
+            self.members.connected().collect::<Vec<_>>().into_iter().for_each(|peer| self.repeat_asks(peer));
+        }
+    }
+
+    /// Member: answers those questions that it can answer by now.
+    pub(super) fn answer_late(&mut self, now: Instant) {
+        for (asker, ask) in self.revocations.unanswered.clone() {
+            self.answer_ask(asker, ask, Vec::new(), now);
+        }
     }
 
     /// Asks a peer that has not promised yet.
@@ -148,27 +185,55 @@ impl Ipam {
             let name = self.members.label(from).name;
             return self.alarm(Alarm::RevocationAsked { asker: from, name });
         }
-        // Whom this router has promised to refuse revokes nobody.
-        if ask.victims.is_empty() || self.members.is_refused(&from) {
+        // Whom this router has promised to refuse revokes nobody, and nobody is refused whom it has never heard of.
+        let knows_all = ask.victims.iter().all(|victim| self.members.is_admitted(victim));
+        if ask.victims.is_empty() || !knows_all || self.members.is_refused(&from) {
             return;
         }
-        self.revocations.vouched.extend(ask.earlier.iter().copied());
         for commit in commits {
-            self.handle_commit(commit, &[], now);
+            let is_named = ask.earlier.contains(&hash_of_commit(&commit));
+            let voucher = if is_named { Voucher::Asker } else { Voucher::Nobody };
+            self.handle_commit(commit, &[], voucher, now);
         }
-        if self.tell_unheard_commits(from, &ask) || ask.victims.iter().any(|victim| self.members.is_revoked(victim)) {
+        self.answer_ask(from, ask, records, now);
+        self.answer_late(now);
+    }
+
+    fn answer_ask(&mut self, from: Identity, ask: Ask, records: Vec<Record>, now: Instant) {
+        if self.members.is_refused(&from) || self.course.health != Health::Working {
+            return;
+        }
+        if self.tell_unheard_commits(from, &ask) {
+            self.revocations.unanswered.remove(&from);
+            return;
+        }
+        if self.awaits_second_word(&ask) {
+            let before = self.revocations.unanswered.insert(from, ask.clone());
+            if before.is_none_or(|before| before.victims != ask.victims) {
+                let question = self.question(from, &ask.victims, Answer::Waits);
+                self.outbox.event(Event::RevocationAsked { question });
+            }
+            return;
+        }
+        self.revocations.unanswered.remove(&from);
+        if ask.victims.iter().any(|victim| self.members.is_revoked(victim)) {
             return;
         }
         if self.give_way(from, &ask, now) == GiveWay::Never {
-            return;
+            // Whoever asks less, or later, is to know of the question that goes on.
+            return self.repeat_asks(from);
         }
-        let known = self.revocations.promises.get(&hash_of_ask(&ask)).map(|(_, promise)| promise.clone());
-        let promise = match known {
+        let known = self.revocations.promises.get(&from).filter(|(answered, _)| *answered == ask);
+        let promise = match known.map(|(_, promise)| promise.clone()) {
             Some(promise) => promise,
             None => {
                 self.learn(records, Some(from), now);
                 let held = self.records_of(&ask.victims);
                 let beyond = sorted(held.iter().map(hash_of_record).filter(|hash| !ask.known.contains(hash)));
+                if ask.victims.iter().any(|victim| !self.members.is_refused(victim)) {
+                    let question = self.question(from, &ask.victims, Answer::Promised);
+                    self.outbox.event(Event::RevocationAsked { question });
+                }
                 self.promise(&ask, &beyond)
             }
         };
@@ -176,12 +241,44 @@ impl Ipam {
         self.send(To::Peer(from), &Message::RevokePromise { promise, records });
     }
 
+    /// Whether the asker's word alone is not enough: this router sees a victim alive, and nobody else asks for that one, no
+    /// operator here either. A promise is never taken back, and one member must not have the living refused.
+    fn awaits_second_word(&self, ask: &Ask) -> bool {
+        let here = self.revocations.asking.values().map(|asking| &asking.ask);
+        let elsewhere = self.revocations.unanswered.values().filter(|other| other.asker != ask.asker);
+        let asked: BTreeSet<_> = here.chain(elsewhere).flat_map(|other| other.victims.iter()).collect();
+        ask.victims.iter().any(|victim| {
+            self.members.is_connected(victim) && !self.members.is_refused(victim) && !asked.contains(victim)
+        })
+    }
+
+    /// What routers asked for that are revoked is decided by nobody any more, and what was promised for it no longer binds: no
+    /// member hears a decision of theirs that was not told before they were refused.
+    pub(super) fn end_questions_of(&mut self, askers: &BTreeSet<Identity>) {
+        for asker in askers {
+            if self.revocations.promises.remove(asker).is_some() {
+                self.outbox.write(Write::promise_gone(*asker));
+            }
+        }
+        let members = &self.members;
+        self.revocations.unanswered.retain(|asker, ask| {
+            !members.is_revoked(asker) && ask.victims.iter().all(|victim| !members.is_revoked(victim))
+        });
+        for (victim, left) in self.members.forget_askers(askers) {
+            self.outbox.write(left.map_or_else(|| Write::refused_gone(victim), |left| Write::refused(victim, &left)));
+        }
+    }
+
     /// Asker: counts a promise.
-    pub(super) fn handle_promise(&mut self, promise: Promise, records: Vec<Record>, now: Instant) {
+    pub(super) fn handle_promise(&mut self, from: Identity, promise: Promise, records: Vec<Record>, now: Instant) {
         let question = promise.body.ask;
         let Some(asking) = self.revocations.asking.get_mut(&question) else { return };
-        let records: BTreeMap<_, _> =
-            records.into_iter().filter(is_authentic).map(|record| (hash_of_record(&record), record)).collect();
+        if promise.body.promiser != from {
+            return;
+        }
+        let named: BTreeSet<_> = promise.body.beyond.iter().collect();
+        let records = records.into_iter().filter(is_authentic).map(|record| (hash_of_record(&record), record));
+        let records: BTreeMap<_, _> = records.filter(|(hash, _)| named.contains(hash)).collect();
         let complete = promise
             .body
             .beyond
@@ -224,7 +321,7 @@ impl Ipam {
         let Some(asking) = self.revocations.asking.remove(&question) else { return };
         let commit = Commit { ask: asking.ask, promises: asking.promises.into_values().collect() };
         let records: Vec<_> = asking.records.into_values().collect();
-        self.handle_commit(commit.clone(), &records, now);
+        self.handle_commit(commit.clone(), &records, Voucher::Nobody, now);
         let message = self.commit_message(commit);
         self.send(To::AllPeers, &message);
     }
@@ -246,12 +343,14 @@ impl Ipam {
             let missing = missing(&asking.ask, asking.promises.values(), self.config.rules);
             // Two operators' questions became one: what is missing is missing for both.
             let victims = asking.ask.victims.iter().map(label).collect();
-            return RevokeError::Blocked { victims, missing: missing.iter().map(label).collect() };
+            let alive =
+                asking.ask.victims.iter().filter(|victim| self.members.is_connected(victim)).map(label).collect();
+            return RevokeError::Blocked { victims, missing: missing.iter().map(label).collect(), alive };
         }
         let others = self.revocations.promises.values().map(|(ask, _)| ask);
         match others.filter(|ask| ask.asker != self.config.identity).find(|ask| covers(ask)) {
             Some(ask) => RevokeError::AskedElsewhere { victims: named, asker: label(&ask.asker) },
-            None => RevokeError::Blocked { victims: named, missing: Vec::new() },
+            None => RevokeError::Blocked { victims: named, missing: Vec::new(), alive: Vec::new() },
         }
     }
 

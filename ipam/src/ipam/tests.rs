@@ -4,6 +4,7 @@ mod crashes;
 mod failures;
 mod forgetting;
 mod gossip;
+mod hostile;
 mod interrupted;
 mod leases;
 mod macs;

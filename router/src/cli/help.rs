@@ -198,7 +198,8 @@ pub(super) const REVOKE: &str = "\
 For hosts that are lost or stolen, never for ones that are only down. Every member refuses the
 router from here on, its addresses pass to others, and it can come back only by joining anew.
 This cannot be undone. The addresses pass on when every other member has promised to refuse it;
-the answer names those that have not yet.
+the answer names those that have not yet. Whoever sees it alive promises only when a second
+router asks too: to revoke one that still answers, run this on two hosts.
 
 A router in wrong hands can let others in until it is revoked. --with-admitted revokes these too,
 and whom they let in, unless they are connected to this router: look at 'raddle peers' first.

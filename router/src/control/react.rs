@@ -146,6 +146,10 @@ impl Control {
             ipam::Event::Refused { identities } => {
                 identities.into_iter().for_each(|identity| self.mesh.distrust(identity))
             }
+            ipam::Event::RevocationAsked { question } => tracing::warn!(
+                asker = %question.asker, victims = %super::views::names(&question.victims), answer = ?question.answer,
+                "another router asks to revoke"
+            ),
             ipam::Event::Revoked { identities } => {
                 for identity in identities {
                     if identity != self.about.identity {

@@ -76,6 +76,7 @@ pub(super) fn free_slots(control: &Control) -> u64 {
 
 fn warnings(control: &Control) -> Vec<String> {
     let mut warnings: Vec<String> = control.alarms.iter().cloned().collect();
+    warnings.extend(control.ipam.questions().iter().map(asked));
     match control.ipam.health() {
         ipam::Health::Working => {}
         ipam::Health::ReadOnly => warnings.push("the store cannot be written: no address is given".to_owned()),
@@ -89,6 +90,24 @@ fn warnings(control: &Control) -> Vec<String> {
         }
     }
     warnings
+}
+
+fn asked(question: &ipam::Question) -> String {
+    let (asker, victims) = (&question.asker, names(&question.victims));
+    match question.answer {
+        ipam::Answer::Promised => format!(
+            "{asker} asks to revoke {victims}, which this router refuses until that is decided; if nobody meant it: \
+             'raddle revoke {asker}' ends what it has asked for"
+        ),
+        ipam::Answer::Waits => format!(
+            "{asker} asks to revoke {victims}, and this router sees some of them alive: it waits for a second router to ask; \
+             'raddle revoke {victims}' here agrees"
+        ),
+    }
+}
+
+pub(super) fn names(routers: &[ipam::PeerLabel]) -> String {
+    routers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn peers(control: &Control, now: Instant) -> Peers {
