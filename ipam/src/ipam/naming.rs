@@ -224,13 +224,19 @@ impl Ipam {
             return;
         };
         match state {
-            LeaseState::Held { .. } => self.end_lease(key, now),
+            LeaseState::Held { until: Some(_) } => self.end_lease(key, now),
+            // An operator asked for it, and gives it up.
+            LeaseState::Held { until: None } if self.waiting.split.insert(key.clone()) => {
+                let address = self.address(key.network, slot);
+                let winner = self.members.label(winner);
+                self.alarm(Alarm::NameLost { workload: key.workload.clone(), address, winner });
+            }
             LeaseState::Active if self.is_mine(key.network, slot) && self.waiting.split.insert(key.clone()) => {
                 let address = self.address(key.network, slot);
                 let winner = self.members.label(winner);
                 self.alarm(Alarm::SplitName { workload: key.workload.clone(), address, winner });
             }
-            LeaseState::Active | LeaseState::Fenced => {}
+            LeaseState::Active | LeaseState::Held { .. } | LeaseState::Fenced => {}
         }
     }
 
