@@ -132,7 +132,7 @@ pub enum Alarm {
     /// A peer's store has gone back to an earlier state.
     #[error(
         "the store of {peer} is older than what it said before: it was restored from a copy and has forgotten what it \
-         promised; run 'raddle revoke {peer}', then join it again with an empty --data-dir"
+         promised; stop it, run 'raddle revoke {peer}', then join it again with an empty --data-dir"
     )]
     RolledBack {
         /// Whose.
@@ -141,7 +141,7 @@ pub enum Alarm {
     /// This router's store has.
     #[error(
         "this router's store was restored from a copy: other routers know what it has forgotten, so it gives no address \
-         any more; run 'raddle revoke {name}' on another router, then 'raddle join' here with an empty --data-dir"
+         any more; stop it, run 'raddle revoke {name}' on another router, then 'raddle join' here with an empty --data-dir"
     )]
     RolledBackHere {
         /// This router.

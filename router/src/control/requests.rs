@@ -465,7 +465,7 @@ fn read_only() -> ApiError {
 fn rolled_back() -> ApiError {
     ApiError::new(ErrorKind::NotReady, "this router's store was restored from a copy, so it gives no address")
         .with_remedy(
-            "run 'raddle revoke' with its name on another router, empty its data directory and run 'raddle join' again",
+            "stop it, run 'raddle revoke' with its name on another router, empty its data directory and join again",
         )
 }
 

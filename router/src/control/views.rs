@@ -81,7 +81,7 @@ fn warnings(control: &Control) -> Vec<String> {
         ipam::Health::Working => {}
         ipam::Health::ReadOnly => warnings.push("the store cannot be written: no address is given".to_owned()),
         ipam::Health::RolledBack => warnings.push(format!(
-            "this router's store was restored from a copy: no address is given; run 'raddle revoke {}' on another router, \
+            "this router's store was restored from a copy: no address is given; stop it, run 'raddle revoke {}' on another router, \
              empty its data directory and run 'raddle join' again",
             control.about.name,
         )),

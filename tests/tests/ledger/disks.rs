@@ -128,8 +128,11 @@ fn a_store_restored_in_place_is_found_out_and_nobody_else_is_harmed() -> Result<
 /// The way back that was named.
 fn joins_anew(stage: &Stage, cluster: &mut Cluster) -> Result<()> {
     let second = stage.host(2)?;
-    cluster.router(1)?.raddle(&["revoke", "host2"])?.ok()?;
     cluster.router_mut(2)?.kill()?;
+    // Host 3 promises as soon as it does not see it alive any more.
+    until("the restored router is revoked", ROUND, || {
+        Ok(cluster.router(1)?.raddle(&["revoke", "host2"])?.is_ok().then_some(()))
+    })?;
     second.run(&["rm", "-r", DATA])?.ok()?;
     let token = cluster.router(1)?.token(&[])?;
     second.raddle(&["join", &token, &peer(stage.host(1)?)])?.ok()?;
