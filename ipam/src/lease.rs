@@ -343,12 +343,15 @@ pub struct PeerLabel {
     pub identity: Identity,
     /// What people call it.
     pub name: Option<PeerName>,
+    /// Whether the name alone tells it from all others that are not revoked.
+    pub unique: bool,
 }
 
 impl std::fmt::Display for PeerLabel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.name {
-            Some(name) => name.fmt(f),
+            Some(name) if self.unique => name.fmt(f),
+            Some(name) => write!(f, "{name}~{}", self.identity.short()),
             None => self.identity.fmt(f),
         }
     }

@@ -13,6 +13,8 @@ use crate::lease::PeerLabel;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
     names: BTreeMap<Identity, Option<PeerName>>,
+    /// Who is or was called so: more than one after a partition, or when a lost router's name was given again.
+    called: BTreeMap<PeerName, BTreeSet<Identity>>,
     connected: BTreeSet<Identity>,
     /// Whose records this router has promised to refuse.
     refused: BTreeMap<Identity, Refusal>,
@@ -44,6 +46,9 @@ impl Members {
     /// Notes an identity; returns whether anything about it is new.
     #[must_use]
     pub(crate) fn admit(&mut self, identity: Identity, name: Option<PeerName>) -> bool {
+        if let Some(name) = &name {
+            self.called.entry(name.clone()).or_default().insert(identity);
+        }
         match self.names.get_mut(&identity) {
             Some(known) if name.is_none() || *known == name => false,
             Some(known) => {
@@ -165,6 +170,13 @@ impl Members {
 
     /// How people call it.
     pub(crate) fn label(&self, identity: Identity) -> PeerLabel {
-        PeerLabel { identity, name: self.names.get(&identity).cloned().flatten() }
+        let name = self.names.get(&identity).cloned().flatten();
+        let namesakes = name.as_ref().and_then(|name| self.called.get(name));
+        let is_other = |other: &Identity| *other != identity && !self.revoked.contains(other);
+        let unique = self.revoked.contains(&identity) || !namesakes.is_some_and(|all| all.iter().any(is_other));
+        PeerLabel { identity, name, unique }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,10 +231,6 @@ impl Roster {
                 return Err(AdmitError::RevokedIssuer { issuer: title.issuer });
             }
         }
-        let holder = self.by_name.get(&title.name).filter(|holder| **holder != title.identity);
-        if let Some(&holder) = holder.filter(|holder| !self.is_out(**holder) && !self.is_out(title.identity)) {
-            return Err(AdmitError::NameTaken { name: title.name.clone(), holder, claimant: title.identity });
-        }
         if !(is_vouched_for(certificate) && is_consented(title, &certificate.consent)) {
             return Err(AdmitError::BadCertificate { member: title.identity });
         }
@@ -275,8 +271,8 @@ impl Roster {
                 }
             }
         }
-        let others = self.by_name.get(&title.name).is_some_and(|holder| *holder != identity);
-        if !(others && self.is_out(identity)) {
+        let holder = self.by_name.get(&title.name).copied().filter(|holder| *holder != identity);
+        if holder.is_none_or(|holder| self.is_out(holder) && !self.is_out(identity)) {
             self.by_name.insert(title.name, identity);
         }
     }
@@ -332,16 +328,6 @@ pub enum AdmitError {
     BadAddresses {
         /// Whose addresses.
         member: Identity,
-    },
-    /// Somebody else has the name.
-    #[error("the name {name} of {claimant} belongs to {holder}")]
-    NameTaken {
-        /// The name.
-        name: PeerName,
-        /// Who has it.
-        holder: Identity,
-        /// Who wants it.
-        claimant: Identity,
     },
 }
 

@@ -248,13 +248,13 @@ pub enum SecretUsed {
 /// What an operator must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alarm {
-    /// Two identities want one name; the later one is refused.
+    /// Two members have one name: each was admitted where the other was not known.
     NameTaken {
         /// The name.
         name: PeerName,
         /// Who has it here.
         holder: Identity,
-        /// Who else wants it.
+        /// Who has it too.
         claimant: Identity,
     },
     /// There is a newer certificate of this router's with a key that is not its own: somebody else has its signing key.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use wire::{Identity, PeerIndex};
 
 use super::Mesh;
-use crate::admission::{AdmitError, Member};
+use crate::admission::Member;
 use crate::event::{Alarm, DownReason, Event, Topic};
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip, MEMBERS_A_MESSAGE};
 use crate::peer::{Peer, Phase};
@@ -111,10 +111,11 @@ impl Mesh {
     pub(super) fn admit(&mut self, members: Vec<Member>, source: Option<Identity>, now: Instant) {
         let (new, errors) = self.roster.admit_all(members);
         for error in errors {
-            self.note_refused(error);
+            tracing::debug!(%error, "gossip about a member is not believed");
         }
         for (member, change) in &new {
             self.meet(member, now);
+            self.compare_names(member);
             self.out.events.push_back(Event::MemberAdmitted { member: Box::new(member.clone()), change: *change });
         }
         // What a peer says of itself it says to all.
@@ -176,16 +177,13 @@ impl Mesh {
         self.flush_channel(to, now);
     }
 
-    fn note_refused(&mut self, error: AdmitError) {
-        match error {
-            AdmitError::NameTaken { name, holder, claimant } => {
-                self.alarm(claimant, Alarm::NameTaken { name, holder, claimant });
-            }
-            AdmitError::Full
-            | AdmitError::UnknownIssuer { .. }
-            | AdmitError::RevokedIssuer { .. }
-            | AdmitError::BadCertificate { .. }
-            | AdmitError::BadAddresses { .. } => tracing::debug!(%error, "gossip about a member is not believed"),
+    /// Two who were admitted apart may have one name: nobody is refused over that, and an operator is told.
+    fn compare_names(&mut self, member: &Member) {
+        let claimant = member.identity();
+        let holder = self.roster.of_name(member.name()).filter(|holder| *holder != claimant && !member.revoked);
+        let lives = |holder: &Identity| self.roster.member(*holder).is_some_and(|holder| !holder.revoked);
+        if let Some(holder) = holder.filter(lives) {
+            self.alarm(claimant, Alarm::NameTaken { name: member.name().clone(), holder, claimant });
         }
     }
 

@@ -300,7 +300,10 @@ fn down(reason: DownReason) -> &'static str {
 fn mesh_alarm(alarm: &mesh::Alarm) -> String {
     match alarm {
         mesh::Alarm::NameTaken { name, holder, claimant } => {
-            format!("{claimant} wants the name {name}, which {holder} has; it is refused")
+            format!(
+                "two routers are called {name}, admitted where the other was not known: {holder} and {claimant}; each goes by \
+                 its name and the beginning of its identity ('raddle peers')"
+            )
         }
         mesh::Alarm::Impersonated => "somebody else renewed this router's certificate, so has its signing key: revoke \
                                       this router on another host, and join again with an empty --data-dir"

@@ -131,7 +131,9 @@ impl Control {
     pub(super) fn identity_named(&self, text: &str) -> Result<Identity, ApiError> {
         let named = |(identity, name, _): &(Identity, Option<&wire::PeerName>, bool)| {
             let is_prefix = text.len() >= PREFIX_DIGITS && identity.to_string().starts_with(text);
-            name.is_some_and(|name| name.as_str() == text) || is_prefix
+            is_prefix
+                || name.is_some_and(|name| name.as_str() == text)
+                || self.ipam.label(*identity).to_string() == text
         };
         // A name may have been given again after its router was revoked: then the living one is meant.
         let mut found: Vec<_> = self.ipam.members().filter(named).collect();
@@ -142,7 +144,7 @@ impl Control {
         match (matching.next(), matching.next()) {
             (Some(identity), None) => Ok(identity),
             (Some(_), Some(_)) => Err(ApiError::new(ErrorKind::Invalid, format!("{text:?} fits several routers"))
-                .with_remedy("give the whole identity; 'raddle peers --output json' has it")),
+                .with_remedy("name it as 'raddle peers' does, or by its identity")),
             (None, _) => Err(ApiError::new(ErrorKind::Unknown, format!("there is no router {text:?} in this cluster"))
                 .with_remedy("'raddle peers' lists them")),
         }

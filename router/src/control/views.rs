@@ -118,7 +118,7 @@ fn peer_view(control: &Control, peer: mesh::PeerView) -> Peer {
     let traffic = control.traffic.get(&peer.identity).copied().unwrap_or_default();
     let header = if peer.address.is_some_and(|address| address.is_ipv6()) { IPV6_UDP } else { IPV4_UDP };
     Peer {
-        name: peer.name.to_string(),
+        name: control.ipam.label(peer.identity).to_string(),
         identity: peer.identity.to_string(),
         address: peer.address,
         state: match peer.state {

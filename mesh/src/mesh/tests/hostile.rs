@@ -210,6 +210,7 @@ fn a_name_taken_twice_is_an_alarm_and_no_more() {
     let (name, holder, claimant) = ("host1".parse().unwrap(), sim.identity(1), twin.identity());
     assert_eq!(alarms.len(), 1);
     assert_eq!(alarms[0].1, Event::Alarm(Alarm::NameTaken { name, holder, claimant }));
+    assert_eq!(sim.mesh(1).members().len(), 3, "a member is refused over its name");
     assert!(sim.data_passes(0, 1));
 }
 
