@@ -10,7 +10,7 @@
 //! | members | identity | its name, if known |
 //! | records | network, start, length, epoch, hash | a record in force |
 //! | evidence | hash | a record that contradicts one in force |
-//! | annals | hash | a record that nothing rests on any more, and a revocation names |
+//! | annals | hash | a record that was forgotten, and a later revocation names |
 //! | commits | hash | a committed revocation |
 //! | promises | who asked | the newest question and this router's promise |
 //! | refused | identity | the members known when it was first promised to refuse it, and who asked |

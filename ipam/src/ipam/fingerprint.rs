@@ -65,7 +65,7 @@ impl Ipam {
     }
 
     pub(crate) fn forget_at_once(&mut self) {
-        self.forget(&self.ledger.superfluous());
+        self.forget(&self.ledger.superfluous(|hash| self.members.is_named(hash)));
     }
 
     /// What this router compares with others, as a number, and whether it holds what it might forget.
@@ -74,7 +74,7 @@ impl Ipam {
         let is_named = |hash: &wire::Hash| self.members.is_named(hash);
         self.ledger.compared(is_named).collect::<BTreeSet<_>>().hash(&mut hasher);
         self.revocations.commits.keys().for_each(|hash| hash.hash(&mut hasher));
-        (hasher.finish(), !self.ledger.superfluous().is_empty())
+        (hasher.finish(), !self.ledger.superfluous(is_named).is_empty())
     }
 
     pub(crate) fn connected_peers(&self) -> Vec<Identity> {

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use wire::{Hash, Identity};
 
 use super::{Health, Ipam};
-use crate::ledger::hash_of_record;
 use crate::store::Write;
 
 /// What is known of what the others hold.
@@ -52,7 +51,7 @@ impl Ipam {
             }
             self.forget(&hashes);
         }
-        let superfluous = self.ledger.superfluous();
+        let superfluous = self.ledger.superfluous(|hash| self.members.is_named(hash));
         if !superfluous.is_empty() {
             self.forgetting.next = Some((self.forgetting.changes, superfluous));
         }
@@ -61,9 +60,6 @@ impl Ipam {
     pub(super) fn forget(&mut self, hashes: &[Hash]) {
         for record in self.ledger.forget(hashes, |hash| self.members.is_named(hash)) {
             self.outbox.write(Write::record_gone(&record));
-            if self.ledger.is_in_annals(&hash_of_record(&record)) {
-                self.outbox.write(Write::annals(&record));
-            }
         }
     }
 }

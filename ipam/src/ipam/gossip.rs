@@ -47,15 +47,20 @@ impl Ipam {
         self.settle_names(now);
         self.meet_all_expected(now);
         self.ask_again();
+        // A store that went back in time differs in nothing else, perhaps.
+        if let Some(peer) = self.compare_with_some() {
+            self.send_log_head(peer);
+        }
+    }
+
+    /// Compares with a few peers, the first of whom is returned.
+    pub(super) fn compare_with_some(&mut self) -> Option<Identity> {
         let peers: Vec<_> = self.members.connected().filter(|peer| !self.members.is_revoked(peer)).collect();
         let first = self.course.dice.below(peers.len());
         for peer in peers.iter().cycle().skip(first).take(PEERS_A_ROUND.min(peers.len())) {
             self.send_summary(*peer);
         }
-        // A store that went back in time differs in nothing else, perhaps.
-        if let Some(peer) = peers.get(first) {
-            self.send_log_head(*peer);
-        }
+        peers.get(first).copied()
     }
 
     /// When a router that starts now compares first: seeded, so that not all of them do at once.

@@ -104,12 +104,15 @@ impl Ipam {
             Outcome::GivenTwice(range) => {
                 self.outbox.write(Write::record(record));
                 self.alarm(Alarm::Equivocation { range, author: record.body.author });
+                // Everybody is to know soon: whoever finds it out compares at once, and so does whom it tells.
+                self.compare_with_some();
                 Taken::InForce
             }
             Outcome::Equivocation(range) => {
                 // Beyond what is kept as evidence, a lie leaves no trace but the alarm.
                 if self.ledger.is_evidence(&hash) {
                     self.outbox.write(Write::evidence(record));
+                    self.compare_with_some();
                 }
                 self.alarm(Alarm::Equivocation { range, author: record.body.author });
                 Taken::Nothing

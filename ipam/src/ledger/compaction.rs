@@ -11,7 +11,7 @@
 //! with the record they came home by. Which links are left follows from the chain alone, whatever was forgotten of it before,
 //! so that routers that forget at different times still hold the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Hash, Identity, Range, Record};
 
@@ -24,35 +24,32 @@ impl Ledger {
         links.filter_map(|link| Some((link.hash, link.record()?)))
     }
 
-    /// The records that nothing rests on any more.
-    pub(crate) fn superfluous(&self) -> Vec<Hash> {
+    /// The records that nothing rests on any more. Of blocks that a revocation has touched nothing is.
+    pub(crate) fn superfluous(&self, is_named: impl Fn(&Hash) -> bool) -> Vec<Hash> {
         let essential: BTreeSet<Hash> = self.essential().map(|(hash, _)| hash).collect();
-        let signed = self.chains.values().flatten().filter(|link| link.record().is_some()).map(|link| link.hash);
+        let block = |range: &Range| self.block_of(range.network, range.start);
+        let touches = |link: &Link| matches!(link.source, Source::Inherited { .. }) || is_named(&link.hash);
+        let touched = self.chains.iter().filter(|(_, chain)| chain.iter().any(touches));
+        let touched: BTreeSet<Range> = touched.map(|(range, _)| block(range)).collect();
+        let others = self.chains.iter().filter(|(range, _)| !touched.contains(&block(range)));
+        let signed = others.flat_map(|(_, chain)| chain).filter(|link| link.record().is_some()).map(|link| link.hash);
         signed.filter(|hash| !essential.contains(hash)).collect()
     }
 
-    /// Forgets records that were found superfluous, and still are; those that a revocation names go to the annals. Returns them.
+    /// Forgets records that were found superfluous, and still are. Returns them.
     pub(crate) fn forget(&mut self, hashes: &[Hash], is_named: impl Fn(&Hash) -> bool) -> Vec<Record> {
-        let superfluous: BTreeSet<Hash> = self.superfluous().into_iter().collect();
+        let superfluous: BTreeSet<Hash> = self.superfluous(is_named).into_iter().collect();
         let goes: BTreeSet<Hash> = hashes.iter().filter(|hash| superfluous.contains(hash)).copied().collect();
         let mut gone = Vec::new();
         for chain in self.chains.values_mut() {
-            // What was inherited goes with what it was inherited from.
-            let rests_on_one =
-                |link: &Link| matches!(link.source, Source::Inherited { previous } if goes.contains(&previous));
-            let ended = chain.extract_if(.., |link| goes.contains(&link.hash) || rests_on_one(link));
-            gone.extend(ended);
+            gone.extend(chain.extract_if(.., |link| goes.contains(&link.hash)));
         }
         self.chains.retain(|_, chain| !chain.is_empty());
         for Link { hash, .. } in &gone {
             self.hashes.remove(hash);
             self.home.remove(hash);
         }
-        let gone: Vec<_> = gone.iter().filter_map(Link::record).cloned().collect();
-        for record in gone.iter().filter(|record| is_named(&hash_of_record(record))) {
-            self.note_in_annals(record);
-        }
-        gone
+        gone.iter().filter_map(Link::record).cloned().collect()
     }
 
     /// Notes a record that a revocation names, where what it led to is long past.
@@ -133,23 +130,44 @@ impl Ledger {
         if before.is_empty() || self.is_quarantined(range) {
             return before.iter().chain(std::iter::once(newest)).collect();
         }
+        let needed = self.authors_of_carved(range);
+        let mut roots: BTreeMap<Identity, Vec<&Link>> = BTreeMap::new();
         let mut path: Vec<&Link> = Vec::new();
         let mut first: Option<Identity> = None;
-        let mut owner_before: Option<Identity> = None;
-        for link in before {
-            let author = link.author().or(owner_before);
-            cut_to(&mut path, first, author);
-            first = first.or(author);
-            if Some(link.owner) == first || path.iter().any(|earlier| earlier.owner == link.owner) {
+        for (number, link) in before.iter().enumerate() {
+            cut_to(&mut path, first, link.author());
+            first = first.or(link.author());
+            if needed.contains(&link.owner) {
+                roots.insert(link.owner, path.iter().copied().chain(std::iter::once(link)).collect());
+            }
+            let is_back = Some(link.owner) == first || path.iter().any(|earlier| earlier.owner == link.owner);
+            let next = before.get(number + 1).unwrap_or(newest);
+            // What somebody inherited is named by the very link it was inherited from.
+            if is_back && !matches!(next.source, Source::Inherited { .. }) {
                 cut_to(&mut path, first, Some(link.owner));
             } else {
                 path.push(link);
             }
-            owner_before = Some(link.owner);
         }
-        cut_to(&mut path, first, newest.author().or(owner_before));
+        cut_to(&mut path, first, newest.author());
         path.push(newest);
+        roots.retain(|owner, _| !path.iter().any(|link| link.owner == *owner));
+        for link in roots.into_values().flatten() {
+            if !path.iter().any(|known| known.hash == link.hash) {
+                path.push(link);
+            }
+        }
         path
+    }
+
+    /// Who carved out of a block what is still apart from it: these slots rest on its having been theirs, also where an heir has
+    /// it by now.
+    fn authors_of_carved(&self, block: &Range) -> BTreeSet<Identity> {
+        if !self.is_block(block) {
+            return BTreeSet::new();
+        }
+        let apart = self.carved(block).filter_map(|slot| self.chains.get_key_value(&slot.range));
+        apart.filter_map(|(range, chain)| self.essential_links(range, chain).first()?.author()).collect()
     }
 }
 

@@ -36,13 +36,13 @@ proptest! {
             if forgets_now {
                 // What has become superfluous since goes later.
                 left.forget(&next, |_| false);
-                next = left.superfluous();
+                next = left.superfluous(|_| false);
                 left = restored(&left);
             }
             prop_assert_eq!(compared(&left), compared(&whole));
         }
         prop_assert_eq!(view(&left), view(&whole));
-        let superfluous = left.superfluous();
+        let superfluous = left.superfluous(|_| false);
         left.forget(&superfluous, |_| false);
         prop_assert_eq!(left.records().count(), left.essential().count());
         // Everything may come again, late and in any order.
@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn nobody_takes_what_was_forgotten(records in long_history(), thief in 0u8..4, start in 0u32..4, slot in 0u32..16, epoch in 1u64..40) {
         let mut ledger = taken(records.iter());
-        let superfluous = ledger.superfluous();
+        let superfluous = ledger.superfluous(|_| false);
         ledger.forget(&superfluous, |_| false);
         let before = view(&ledger);
         for wanted in [range(start * 16, 16), range(start * 16 + slot, 1)] {
