@@ -135,8 +135,8 @@ impl Ipam {
                 LeaseState::Held { .. } if wanted.is_none_or(|wanted| wanted == lease.slot) => {
                     return Ok(Step::Take(lease.slot));
                 }
-                // The workload wants another address from now on.
-                LeaseState::Held { .. } => self.end_lease(&key, now),
+                // The workload wants another address from now on: it keeps this one until it has that one.
+                LeaseState::Held { .. } => {}
             }
         }
         if let Some(slot) = wanted {
@@ -231,14 +231,16 @@ impl Ipam {
         let claim = &pending.claim;
         let (key, network) = (claim.key(), claim.attachment.network);
         let Some(holding) = self.ledger.owner(network, slot) else { return };
-        let before = self.leases.of_key(&key);
-        let hold = claim.hold.or(before.map(|lease| lease.hold)).unwrap_or(self.config.hold);
+        let before = self.leases.of_key(&key).cloned();
+        let hold = claim.hold.or(before.as_ref().map(|lease| lease.hold)).unwrap_or(self.config.hold);
         let lease = Lease {
             attachment: match pending.purpose {
                 Purpose::Start => claim.attachment.clone(),
                 // No container has had it, or the one before is named on.
                 Purpose::Keep | Purpose::Invited { .. } => Attachment {
-                    container_id: before.map_or_else(String::new, |lease| lease.attachment.container_id.clone()),
+                    container_id: before
+                        .as_ref()
+                        .map_or_else(String::new, |lease| lease.attachment.container_id.clone()),
                     ..claim.attachment.clone()
                 },
             },
@@ -246,7 +248,7 @@ impl Ipam {
             stickiness: claim.stickiness(),
             slot,
             epoch: holding.epoch,
-            mac: self.exceptional(network, slot, claim.mac.or(before.and_then(|lease| lease.mac))),
+            mac: self.exceptional(network, slot, claim.mac.or(before.as_ref().and_then(|lease| lease.mac))),
             hold,
             state: match pending.purpose {
                 Purpose::Start => LeaseState::Active,
@@ -255,6 +257,9 @@ impl Ipam {
             since: now,
             place: claim.place.clone(),
         };
+        if before.is_some_and(|before| before.slot != slot) {
+            self.end_lease(&key, now);
+        }
         self.space_of(network).forget(slot);
         self.outbox.write(Write::rested(network, slot));
         self.keep_lease(lease.clone());

@@ -60,6 +60,30 @@ fn an_address_is_kept_before_the_first_start() {
 }
 
 #[test]
+fn a_refusal_takes_nothing_from_a_workload() {
+    let mut stage = Stage::new(2, 24, 16);
+    let kept = reserve(&mut stage, 0, "web", None).unwrap();
+    stage.claim(0, Claim { address: Some("10.32.0.77".parse().unwrap()), ..claim("c1", Some("db")) }).unwrap();
+    let elsewhere = stage.claim(1, claim("c2", Some("other"))).unwrap().slot;
+    let elsewhere = format!("10.32.0.{}", elsewhere.0);
+    for taken in ["10.32.0.77", &elsewhere] {
+        let asked = Claim { address: Some(taken.parse().unwrap()), ..claim("c3", Some("web")) };
+        assert!(matches!(stage.claim(0, asked).unwrap_err(), ClaimError::Taken { .. }));
+        assert!(matches!(reserve(&mut stage, 0, "web", Some(taken)).unwrap_err(), ClaimError::Taken { .. }));
+    }
+    stage.isolate(1);
+    let unreachable = reserve(&mut stage, 0, "web", Some(&elsewhere)).unwrap_err();
+    assert!(matches!(unreachable, ClaimError::HolderUnreachable { .. }), "{unreachable}");
+    assert_eq!(stage.hosts[0].ipam.leases().find(|lease| lease.workload == "web"), Some(&kept));
+    // What is granted takes its place; the old address rests.
+    stage.link(0, 1);
+    let moved = reserve(&mut stage, 0, "web", Some("10.32.0.78")).unwrap();
+    assert_eq!((moved.slot.0, stage.hosts[0].ipam.space().resting), (78, 1));
+    stage.restart(0);
+    assert_eq!(stage.claim(1, claim("c4", Some("web"))).unwrap().slot, moved.slot);
+}
+
+#[test]
 fn a_workload_that_is_away_goes_where_it_is_told() {
     let mut stage = Stage::new(3, 24, 16);
     let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
