@@ -64,10 +64,15 @@ impl Netns {
     }
 }
 
-/// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace.
+/// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace, or the host's own,
+/// because the process that the path names is another one by now.
 #[must_use]
 pub fn is_gone(path: &Path) -> bool {
-    matches!(Netns::open(path), Err(OpenNetnsError::Missing { .. } | OpenNetnsError::NotANamespace { .. }))
+    use OpenNetnsError::{Missing, NotANamespace, Own, Unreadable};
+    match Netns::open(path) {
+        Err(Missing { .. } | NotANamespace { .. } | Own { .. }) => true,
+        Ok(_) | Err(Unreadable { .. }) => false,
+    }
 }
 
 fn is_network_namespace(file: &File) -> bool {

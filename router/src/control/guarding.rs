@@ -71,10 +71,10 @@ impl Control {
         self.judge_edge(told);
     }
 
-    /// Looks whether the kernel has the rules: other tools flush what is not theirs.
+    /// Looks whether the kernel has the rules, and the ports are what they are to be: other tools flush what is not theirs.
     pub(super) fn look_at_edge(&mut self, now: Instant) {
         self.parts.guarding.next_look = now + LOOK;
-        self.look_for_orphans(now);
+        self.look_at_ports(now);
         // Whatever has changed in the ledger without a word is told now at the latest.
         self.guard_ports();
         let looked = self.parts.guarding.edge.check().map(|checked| {

@@ -1,14 +1,14 @@
-//! Makes the host and the ledger agree: after a start, after a plugin that found nobody, and when a slot is lost.
+//! Makes the host and the ledger agree: after a start, after a plugin that found nobody, when a slot is lost, and now and then.
 //!
 //! Decides which ports are opened and which leases have outlived their containers. Knows nothing of addresses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
 use control_api::spool::{self, Spooled};
-use hostnet::link::{self, Link};
-use hostnet::veth;
+use hostnet::link::{self, Link, LinkState};
+use hostnet::veth::{self, Port};
 use ipam::{Attachment, LeaseState};
 
 use super::Control;
@@ -24,8 +24,7 @@ impl Control {
                 return tracing::error!(%error, "the host's interfaces cannot be listed; its ports stay as they are");
             }
         };
-        let bridge = links.iter().find(|link| link.name == self.about.bridge).map(|link| link.index);
-        self.release_orphans(&links, now);
+        let bridge = self.bridge_of(&links);
         let leased: BTreeSet<&str> = self.ipam.leases().map(|lease| lease.place.host_interface.as_str()).collect();
         for port in links.iter().filter(|link| link.controller.is_some() && link.controller == bridge) {
             if port.name != self.about.tap && !leased.contains(port.name.as_str()) {
@@ -33,34 +32,53 @@ impl Control {
                 fence(&port.name);
             }
         }
-        let fenced = self.ipam.leases().filter(|lease| lease.state == LeaseState::Fenced);
-        fenced.for_each(|lease| fence(&lease.place.host_interface));
     }
 
-    /// Releases what nobody has asked to be released: the host went down, or whoever should have asked was killed.
-    pub(super) fn look_for_orphans(&mut self, now: Instant) {
-        // To ask for the interfaces costs more than to look at the namespaces, and mostly there is no need.
-        if self.ipam.leases().any(|lease| lease.state == LeaseState::Active && has_no_container(lease)) {
-            match link::list() {
-                Ok(links) => self.release_orphans(&links, now),
-                Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed; no lease is released"),
+    /// Releases what nobody has asked to be released, and makes each port what its lease says: the word that opened or blocked
+    /// it may have been lost, or have come before the port was there.
+    pub(super) fn look_at_ports(&mut self, now: Instant) {
+        if !self.ipam.leases().any(has_port) {
+            return;
+        }
+        match link::list() {
+            Ok(links) => {
+                self.release_orphans(&links, now);
+                self.set_ports(&links);
             }
+            Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed; its ports stay as they are"),
         }
     }
 
-    /// A lease is an orphan when neither its interface nor its namespace is there: one whose ADD is under way has a namespace.
     fn release_orphans(&mut self, links: &[Link], now: Instant) {
+        // It would be refused, and asked for again as soon as it is not.
+        if self.ipam.health() == ipam::Health::ReadOnly {
+            return;
+        }
         let names: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
-        let active = self.ipam.leases().filter(|lease| lease.state == LeaseState::Active);
-        let stale: Vec<Attachment> = active
-            .filter(|lease| !names.contains(lease.place.host_interface.as_str()) && has_no_container(lease))
-            .map(|lease| lease.attachment.clone())
-            .collect();
+        let stale: Vec<Attachment> =
+            self.ipam.leases().filter(|lease| is_orphan(lease, &names)).map(|lease| lease.attachment.clone()).collect();
         for attachment in stale {
             let Attachment { container_id, ifname, .. } = &attachment;
             tracing::info!(container_id, ifname, "released: its container is gone, and nobody said so");
             self.release_quietly(attachment, now);
         }
+    }
+
+    fn set_ports(&self, links: &[Link]) {
+        let bridge = self.bridge_of(links);
+        let ports = links.iter().filter(|link| link.controller.is_some() && link.controller == bridge);
+        let states: BTreeMap<&str, LinkState> = ports.map(|link| (link.name.as_str(), link.state)).collect();
+        for lease in self.ipam.leases() {
+            match what_to_do(lease, &states) {
+                Some(Port::Open) => self.open_port(lease),
+                Some(Port::Fenced) => self.fence_port(lease),
+                None => {}
+            }
+        }
+    }
+
+    fn bridge_of(&self, links: &[Link]) -> Option<u32> {
+        links.iter().find(|link| link.name == self.about.bridge).map(|link| link.index)
     }
 
     /// Carries out the releases that the plugin left while nobody answered.
@@ -108,6 +126,27 @@ impl Control {
     }
 }
 
+/// Whether a container has it, as far as is known: then it has a port, or will have one.
+fn has_port(lease: &ipam::Lease) -> bool {
+    !matches!(lease.state, LeaseState::Held { .. })
+}
+
+/// A lease is an orphan when neither its interface nor its namespace is there: one whose ADD is under way has a namespace.
+/// Also one that was fenced: its workload could not start here again.
+fn is_orphan(lease: &ipam::Lease, names: &BTreeSet<&str>) -> bool {
+    has_port(lease) && !names.contains(lease.place.host_interface.as_str()) && has_no_container(lease)
+}
+
+/// What becomes of a lease's port, if it is there and is not what it is to be.
+fn what_to_do(lease: &ipam::Lease, ports: &BTreeMap<&str, LinkState>) -> Option<Port> {
+    let is_down = *ports.get(lease.place.host_interface.as_str())? == LinkState::Down;
+    match lease.state {
+        LeaseState::Active if is_down => Some(Port::Open),
+        LeaseState::Fenced if !is_down => Some(Port::Fenced),
+        LeaseState::Active | LeaseState::Fenced | LeaseState::Held { .. } => None,
+    }
+}
+
 /// Whether nothing is left of a lease's container: its end of the pair lives in a namespace that is gone.
 pub(super) fn has_no_container(lease: &ipam::Lease) -> bool {
     lease.place.netns.as_deref().is_none_or(|netns| hostnet::netns::is_gone(Path::new(netns)))
@@ -125,3 +164,6 @@ fn fence(interface: &str) {
         tracing::error!(interface, %error, "a port cannot be fenced");
     }
 }
+
+#[cfg(test)]
+mod tests;
