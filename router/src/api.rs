@@ -3,7 +3,7 @@
 //! Owns the socket file and its connections. Knows nothing of what a request means: that is the control loop's.
 
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket, mode 0660, group `raddle` where the host has one. A stale file is replaced, a live one is not.
+    /// Makes the socket, mode 0660, group `raddle` where the host has one. A stale one is replaced, a live one is
+    /// not, nor is anything else.
     pub(crate) fn bind(path: &Path) -> Result<Self, BindControlError> {
         let failed = |source| BindControlError::Bind { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
@@ -61,9 +62,11 @@ impl ControlSocket {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(BindControlError::InUse { path: path.to_owned() });
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path).map_err(failed)?,
+            Ok(_) => return Err(BindControlError::Foreign { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         let group = group_line().and_then(|line| line.split(':').nth(2)?.parse().ok());
@@ -90,7 +93,7 @@ impl ControlSocket {
             }
             let calls = calls.clone();
             tokio::spawn(async move {
-                let _ = converse(stream, calls).await;
+                let _ = converse(stream, calls, IDLE).await;
                 drop(place);
             });
         }
@@ -115,8 +118,8 @@ impl Drop for ControlSocket {
     }
 }
 
-/// One connection: requests in turn until the client hangs up.
-async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+/// One connection: requests in turn until the client hangs up, or has nothing to say for so long.
+async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, idle: Duration) -> io::Result<()> {
     let (reader, writer) = stream.into_split();
     let client = Client(Arc::new(writer));
     let mut reader = BufReader::new(reader);
@@ -124,18 +127,23 @@ async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<(
     loop {
         line.clear();
         let limit = u64::try_from(server::LONGEST_REQUEST + 1).unwrap_or(u64::MAX);
-        if (&mut reader).take(limit).read_until(b'\n', &mut line).await? == 0 {
+        let mut limited = (&mut reader).take(limit);
+        if within(idle, limited.read_until(b'\n', &mut line)).await? == 0 {
             return Ok(());
         }
         let reply = match server::parse_request(&line) {
             Ok(request) => ask(&calls, request, client.clone()).await,
             Err(error) => Reply::Error(error),
         };
-        client.write(&server::emit_reply(&reply)).await?;
+        within(idle, client.write(&server::emit_reply(&reply))).await?;
         if !line.ends_with(b"\n") {
             return Ok(());
         }
     }
+}
+
+async fn within<T>(idle: Duration, done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(idle, done).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn ask(calls: &mpsc::Sender<Call>, request: Request, client: Client) -> Reply<Answer> {
@@ -168,11 +176,18 @@ fn is_member(uid: u32) -> bool {
 pub(crate) enum BindControlError {
     #[error("another router answers on {}; stop it, or name another socket with --control-socket", path.display())]
     InUse { path: PathBuf },
+    #[error("{} is something else than a control socket; name another file with --control-socket", path.display())]
+    Foreign { path: PathBuf },
     #[error("cannot make the control socket {}: {source}", path.display())]
     Bind { path: PathBuf, source: io::Error },
 }
 
 /// More than a host starts containers at once; fewer than file descriptors.
 const CONNECTIONS: usize = 512;
+/// Longer than anybody who has connected takes to ask; a place that is held for nothing keeps an ADD out.
+const IDLE: Duration = Duration::from_secs(30);
 /// Out of file descriptors passes; spinning on it does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
