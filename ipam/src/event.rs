@@ -27,8 +27,8 @@ pub enum Event {
     Released {
         /// The question.
         request: RequestId,
-        /// Whether there was anything to release: a late or repeated release frees nothing.
-        known: bool,
+        /// What became of it.
+        outcome: Release,
     },
     /// Answers `invite`.
     Invited {
@@ -82,6 +82,17 @@ pub enum Event {
     },
     /// Somebody has to look.
     Alarm(Alarm),
+}
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// It is done.
+    Done,
+    /// There was nothing to release: a late or repeated release frees nothing.
+    Unknown,
+    /// The store cannot be written: what there was is still there, and the release has to be repeated.
+    ReadOnly,
 }
 
 /// What somebody has to look at.

@@ -13,7 +13,7 @@ use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
-use crate::event::{Alarm, Event, RequestId};
+use crate::event::{Alarm, Event, Release, RequestId};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseState, Leases, PeerLabel};
 use crate::ledger::{Ledger, Parking};
 use crate::members::Members;
@@ -206,12 +206,17 @@ impl Ipam {
                 Event::Claimed { request, .. } => {
                     self.outbox.event(Event::Claimed { request, result: Err(ClaimError::ReadOnly) });
                 }
-                Event::Released { request, .. } => self.outbox.event(Event::Released { request, known: false }),
+                Event::Released { request, .. } => {
+                    self.outbox.event(Event::Released { request, outcome: Release::ReadOnly });
+                }
                 Event::RevokeDone { request, .. } => {
                     self.outbox.event(Event::RevokeDone { request, result: Err(crate::RevokeError::ReadOnly) });
                 }
+                Event::Invited { request, .. } => {
+                    let outcome = reserving::refused(&ClaimError::ReadOnly.to_string());
+                    self.outbox.event(Event::Invited { request, outcome });
+                }
                 Event::JoinGranted { .. }
-                | Event::Invited { .. }
                 | Event::Refused { .. }
                 | Event::RevocationAsked { .. }
                 | Event::Revoked { .. }

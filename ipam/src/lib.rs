@@ -24,7 +24,7 @@ mod store;
 
 pub use config::{ANSWER, Config, Counted, GOSSIP, HOLD, Hold, LOW_WATER_PERCENT, PromiseRule, Quorum, REST, Rules};
 pub use directory::key_of;
-pub use event::{Alarm, Event, RequestId};
+pub use event::{Alarm, Event, Release, RequestId};
 pub use ipam::{Counts, Health, Ipam, Owned, RestoreError, SnapshotError, Wakeup, adopt_snapshot, found};
 pub use lease::{
     Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Reservation, Stickiness,

@@ -8,8 +8,8 @@ use wire::message::Handover;
 use wire::{Genesis, Identity, Network, NetworkId, PeerName, Pool, Slot};
 
 use crate::{
-    Attachment, Claim, ClaimError, Config, Event, Ipam, Lease, Place, RequestId, Table, To, Write, adopt_snapshot,
-    found,
+    Attachment, Claim, ClaimError, Config, Event, Ipam, Lease, Place, Release, RequestId, Table, To, Write,
+    adopt_snapshot, found,
 };
 
 pub(crate) type Disk = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
@@ -307,10 +307,10 @@ impl Stage {
         self.hosts[host].ipam.release(asked, &attachment(container), self.now);
         self.settle();
         let known = self.hosts[host].events.iter().find_map(|event| {
-            if let Event::Released { request, known } = event
+            if let Event::Released { request, outcome } = event
                 && *request == asked
             {
-                Some(*known)
+                Some(*outcome == Release::Done)
             } else {
                 None
             }

@@ -9,7 +9,7 @@ use wire::{NetworkId, Slot};
 
 use super::{Health, Ipam, Stage};
 use crate::config::Hold;
-use crate::event::{Event, RequestId};
+use crate::event::{Event, Release, RequestId};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseKey, LeaseState, Stickiness};
 use crate::outbox::To;
 use crate::seal::sign;
@@ -21,11 +21,11 @@ impl Ipam {
     pub fn release(&mut self, request: RequestId, attachment: &Attachment, now: Instant) {
         self.withdraw_claim(attachment);
         let lease = self.leases.of_attachment(attachment).cloned();
-        let known = lease.is_some() && self.course.health != Health::ReadOnly;
-        if let Some(lease) = lease.filter(|_| known) {
+        let outcome = self.judge_release(lease.is_some());
+        if let Some(lease) = lease.filter(|_| outcome == Release::Done) {
             self.let_go(lease, now);
         }
-        self.outbox.event(Event::Released { request, known });
+        self.outbox.event(Event::Released { request, outcome });
         self.announce_table();
     }
 
@@ -37,11 +37,20 @@ impl Ipam {
                 && matches!(lease.state, LeaseState::Held { .. })
         };
         let keys: Vec<_> = self.leases.iter().filter(is_it).map(Lease::key).collect();
-        let known = !keys.is_empty() && self.course.health != Health::ReadOnly;
-        for key in keys.iter().filter(|_| known) {
+        let outcome = self.judge_release(!keys.is_empty());
+        for key in keys.iter().filter(|_| outcome == Release::Done) {
             self.end_lease(key, now);
         }
-        self.outbox.event(Event::Released { request, known });
+        self.outbox.event(Event::Released { request, outcome });
+    }
+
+    /// What failed to be written may be on the disk all the same: then even what is not known may have to be released.
+    fn judge_release(&self, known: bool) -> Release {
+        match known {
+            _ if self.course.health == Health::ReadOnly => Release::ReadOnly,
+            true => Release::Done,
+            false => Release::Unknown,
+        }
     }
 
     fn withdraw_claim(&mut self, attachment: &Attachment) {

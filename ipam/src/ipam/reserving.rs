@@ -212,7 +212,7 @@ impl Ipam {
     }
 }
 
-fn refused(reason: &str) -> Invited {
+pub(super) fn refused(reason: &str) -> Invited {
     let end = reason.char_indices().map(|(at, character)| at + character.len_utf8());
     let end = end.take_while(|end| *end <= TEXT_BYTES_MAX).last().unwrap_or(0);
     Invited::Refused { reason: reason.get(..end).unwrap_or_default().to_owned() }

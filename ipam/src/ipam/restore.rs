@@ -12,17 +12,19 @@ use wire::{ClusterId, DecodeError, GENESIS_VERSION, Identity, NetworkId, RECORD_
 
 use super::forgetting::Forgetting;
 use super::ownership::Gain;
+use super::reserving::refused;
 use super::{Course, Health, Ipam, Waiting};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
+use crate::event::Event;
 use crate::lease::{LeaseState, Leases};
 use crate::ledger::{Ledger, Outcome, Parking, hash_of_record, order_of};
 use crate::members::Members;
 use crate::moving::Moves;
 use crate::outbox::Outbox;
 use crate::parts::Parts;
-use crate::revoke::{Revocations, hash_of_commit, prove};
+use crate::revoke::{Request, Revocations, RevokeError, hash_of_commit, prove};
 use crate::seal::{hash_of, is_signed_by};
 use crate::store::{Contents, Table, Write};
 
@@ -294,7 +296,8 @@ impl Ipam {
     pub(super) fn rewind(&mut self, now: Instant) {
         let rows = self.rows(|_| true);
         let Ok(contents) = Contents::read(&rows, now) else { return };
-        let (pending, members) = (std::mem::take(&mut self.waiting.claims), self.members.clone());
+        self.answer_all_read_only();
+        let members = self.members.clone();
         let outbox = std::mem::take(&mut self.outbox);
         let mut fresh = Self::blank(Config::clone(&self.config), &[], now);
         fresh.fill(contents, now);
@@ -302,8 +305,19 @@ impl Ipam {
         fresh.outbox = outbox;
         fresh.course.health = fresh.course.health.max(Health::ReadOnly);
         *self = fresh;
-        for pending in pending.into_values() {
+    }
+
+    /// Answers whoever waits for what a router without a store does not go on with.
+    fn answer_all_read_only(&mut self) {
+        for pending in std::mem::take(&mut self.waiting.claims).into_values() {
             self.answer(&pending.requests, &Err(crate::ClaimError::ReadOnly));
+        }
+        for (request, _) in std::mem::take(&mut self.waiting.invitations).into_values() {
+            let outcome = refused(&crate::ClaimError::ReadOnly.to_string());
+            self.outbox.event(Event::Invited { request, outcome });
+        }
+        for Request { id, .. } in std::mem::take(&mut self.revocations.requests) {
+            self.outbox.event(Event::RevokeDone { request: id, result: Err(RevokeError::ReadOnly) });
         }
     }
 
@@ -315,8 +329,11 @@ impl Ipam {
         let mut fresh = Self::new(Config::clone(&self.config), stored, now)?;
         fresh.members.introduce(&self.members);
         fresh.heads = std::mem::take(&mut self.heads);
+        self.answer_all_read_only();
+        let unheard: Vec<_> = std::iter::from_fn(|| self.poll_event()).collect();
         *self = fresh;
-        self.outbox.event(crate::event::Event::TableChanged);
+        unheard.into_iter().for_each(|event| self.outbox.event(event));
+        self.outbox.event(Event::TableChanged);
         // What was heard meanwhile was not kept.
         let peers: Vec<_> = self.members.connected().collect();
         for peer in peers {

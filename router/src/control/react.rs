@@ -94,6 +94,7 @@ impl Control {
                 tracing::info!("the disk has space again: addresses are given");
                 self.deadlines.recover = None;
                 self.alarms.remove(&ipam::Alarm::ReadOnly.to_string());
+                self.replay_spool(now);
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the store is not what it was: no address is given until the router is restarted");
@@ -136,9 +137,9 @@ impl Control {
     fn react_ledger_event(&mut self, event: ipam::Event, now: Instant) {
         match event {
             ipam::Event::Claimed { request, result } => self.answer_claim(request, result, now),
-            ipam::Event::Released { request, known } => {
+            ipam::Event::Released { request, outcome } => {
                 self.guard_ports();
-                self.answer_release(request, known);
+                self.answer_release(request, outcome);
             }
             ipam::Event::JoinGranted { identity, snapshot } => self.finish_join(identity, snapshot),
             ipam::Event::Invited { request, outcome } => self.answer_invited(request, outcome),

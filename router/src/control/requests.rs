@@ -9,7 +9,7 @@ use control_api::{
     Answer, ApiError, Collected, CollectedAttachment, Done, ErrorKind, GcRequest, Lease, LeaseRequest, OwnerKind,
     Prefixed, Reply, Request, Revoked, TokenCreated,
 };
-use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, PeerLabel, Place, RequestId, RevokeError};
+use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, PeerLabel, Place, Release, RequestId, RevokeError};
 use tokio::sync::oneshot;
 use wire::message::Handover;
 use wire::{Identity, Mac, Network};
@@ -161,6 +161,9 @@ impl Control {
     }
 
     fn collect(&mut self, request: &GcRequest, now: Instant) -> Result<Answer, ApiError> {
+        if self.ipam.health() == ipam::Health::ReadOnly {
+            return Err(read_only());
+        }
         let owner = owner(OwnerKind::Cni, &request.cni_network);
         let gone = |lease: &&ipam::Lease| match &request.valid {
             Some(valid) => !valid.iter().any(|known| {
@@ -271,14 +274,19 @@ impl Control {
         }
     }
 
-    pub(super) fn answer_release(&mut self, request: RequestId, known: bool) {
+    pub(super) fn answer_release(&mut self, request: RequestId, outcome: Release) {
         match self.waiting.remove(&request) {
-            Some(Waiting::ReleasedWorkload(_, _, reply)) if known => {
-                drop(reply.send(Reply::Ok(Answer::Done(Done {}))));
+            Some(Waiting::ReleasedWorkload(network, workload, reply)) => drop(reply.send(match outcome {
+                Release::Done => Reply::Ok(Answer::Done(Done {})),
+                Release::Unknown => Reply::Error(self.not_held_here(network, &workload)),
+                Release::ReadOnly => Reply::Error(read_only()),
+            })),
+            // Whoever asked puts it into the spool; what is there stays there.
+            Some(Waiting::Release(reply)) if outcome == Release::ReadOnly => {
+                drop(reply.send(Reply::Error(read_only())))
             }
-            Some(Waiting::ReleasedWorkload(network, workload, reply)) => {
-                drop(reply.send(Reply::Error(self.not_held_here(network, &workload))));
-            }
+            Some(Waiting::Spool(_)) if outcome == Release::ReadOnly => {}
+            // What was never there is gone.
             Some(Waiting::Release(reply)) => drop(reply.send(Reply::Ok(Answer::Done(Done {})))),
             Some(Waiting::Spool(spooled)) => reconcile::finish(spooled),
             Some(Waiting::Lease(_) | Waiting::Revoke(_) | Waiting::Moved(_) | Waiting::Nobody) | None => {}

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use wire::NetworkId;
+use wire::message::{Handover, Invited};
+
 use crate::stage::{Stage, attachment, claim, genesis, identity, rows, signing_key};
-use crate::{Alarm, ClaimError, Config, Event, Health, Ipam, RestoreError, found};
+use crate::{Alarm, ClaimError, Config, Event, Health, Ipam, LeaseKey, Release, RestoreError, RevokeError, found};
 
 #[test]
 fn a_store_of_another_identity_is_refused() {
@@ -51,6 +54,40 @@ fn a_store_that_fails_gives_nothing_and_takes_nothing() {
 }
 
 #[test]
+fn whoever_waits_hears_that_the_store_has_failed() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.isolate(2);
+    let (there, gone) = (stage.id(1), stage.id(2));
+    let [invited, revoked, released, late] = [(); 4].map(|()| stage.request());
+    let key = LeaseKey { network: NetworkId::DEFAULT, workload: "web".to_owned(), ifname: "eth0".to_owned() };
+    let (now, unknown) = (stage.now, attachment("unknown"));
+    stage.claim(0, claim("running", None)).unwrap();
+    let ipam = &mut stage.hosts[0].ipam;
+    ipam.invite(invited, there, key.clone(), Handover::WhenStopped, now);
+    ipam.revoke(revoked, &[gone], now);
+    ipam.release(released, &attachment("running"), now);
+    assert!(ipam.poll_store().is_some());
+    ipam.handle_store_failed(now);
+    ipam.release(late, &unknown, now);
+    let events: Vec<_> = std::iter::from_fn(|| ipam.poll_event()).collect();
+    let is_refused = |event: &Event| matches!(event, Event::Invited { request, outcome: Invited::Refused { .. } } if *request == invited);
+    assert!(events.iter().any(is_refused), "{events:?}");
+    assert!(events.contains(&Event::RevokeDone { request: revoked, result: Err(RevokeError::ReadOnly) }), "{events:?}");
+    // Also of what is not known: it may be on the disk all the same.
+    for request in [released, late] {
+        assert!(events.contains(&Event::Released { request, outcome: Release::ReadOnly }), "{events:?}");
+    }
+    // Nobody is forgotten when it goes on either.
+    ipam.invite(invited, there, key, Handover::WhenStopped, now);
+    let rows = rows(&stage.hosts[0].disk);
+    stage.hosts[0].ipam.resume(&rows, now).unwrap();
+    stage.settle();
+    assert!(stage.hosts[0].events.iter().any(is_refused));
+    assert!(stage.release(0, "running"));
+}
+
+#[test]
 fn a_router_that_cannot_write_still_follows_the_others() {
     let mut stage = Stage::new(2, 24, 16);
     stage.begin(0, claim("unlucky", None));
@@ -84,7 +121,7 @@ fn a_store_that_takes_writes_again_is_gone_on_with() {
     assert_eq!(stage.hosts[1].ipam.lease_of(&kept).map(|lease| lease.slot), Some(before.slot));
     assert!(stage.claim(1, claim("next", None)).is_ok());
     assert_eq!(stage.hosts[1].ipam.directory().count(), 2);
-    assert!(!stage.hosts[1].ipam.is_frozen(wire::NetworkId::DEFAULT, before.slot, now));
+    assert!(!stage.hosts[1].ipam.is_frozen(NetworkId::DEFAULT, before.slot, now));
 }
 
 /// In place, so that nothing of the disk shows it: the others do.
