@@ -64,6 +64,12 @@ impl Control {
         }
     }
 
+    /// Releases on the router's own account.
+    pub(super) fn release_quietly(&mut self, attachment: Attachment, now: Instant) {
+        let request = self.wait(Waiting::Nobody);
+        self.ipam.release(request, &attachment, now);
+    }
+
     fn set_ports(&self, links: &[Link]) {
         let bridge = self.bridge_of(links);
         let ports = links.iter().filter(|link| link.controller.is_some() && link.controller == bridge);

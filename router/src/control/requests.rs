@@ -104,12 +104,6 @@ impl Control {
         }
     }
 
-    /// Releases on the router's own account.
-    pub(super) fn release_quietly(&mut self, attachment: Attachment, now: Instant) {
-        let request = self.wait(Waiting::Nobody);
-        self.ipam.release(request, &attachment, now);
-    }
-
     fn revoke(&mut self, names: &[String], with_admitted: bool, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
         let found: Result<Vec<Identity>, ApiError> = names.iter().map(|name| self.identity_named(name)).collect();
         match found {
