@@ -26,7 +26,7 @@ pub(crate) struct Directory {
 }
 
 /// Lines kept of one author: more sticky workloads than a host runs, few enough that no host fills the others' disks.
-const ENTRIES_OF_AUTHOR_MAX: usize = 65_536;
+pub(crate) const ENTRIES_OF_AUTHOR_MAX: usize = 65_536;
 
 /// How far a line may be ahead of all that is known here of its workload: more starts than any has, and so few that nobody
 /// climbs to the last version by lines.

@@ -191,6 +191,13 @@ pub enum Alarm {
         /// Who has the name.
         winner: PeerLabel,
     },
+    /// Others keep no further line of this router's.
+    #[error(
+        "this router has told the others of {} workloads, and they remember no more: what starts under a new name here is not \
+         found when it moves; to begin anew, revoke this router and join again with an empty --data-dir",
+        crate::directory::ENTRIES_OF_AUTHOR_MAX
+    )]
+    DirectoryFull,
     /// The store cannot be written: no address is given until it can be.
     #[error("the store cannot be written; no address is given until it can be")]
     ReadOnly,

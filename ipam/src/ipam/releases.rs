@@ -9,7 +9,7 @@ use wire::{NetworkId, Slot};
 
 use super::{Health, Ipam, Stage};
 use crate::config::Hold;
-use crate::event::{Event, Release, RequestId};
+use crate::event::{Alarm, Event, Release, RequestId};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseKey, LeaseState, Stickiness};
 use crate::outbox::To;
 use crate::seal::sign;
@@ -177,6 +177,9 @@ impl Ipam {
         if self.directory.merge(&entry) {
             self.outbox.write(Write::entry(&entry));
             self.send(To::AllPeers, &Message::Entries(vec![entry]));
+        } else {
+            // It is newer than any other of its name, so there is no room for another name.
+            self.alarm(Alarm::DirectoryFull);
         }
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use wire::NetworkId;
 
+use crate::directory::ENTRIES_OF_AUTHOR_MAX;
 use crate::stage::{Stage, attachment, claim};
-use crate::{Alarm, Claim, ClaimError, Event, Lease, LeaseState};
+use crate::{Alarm, Claim, ClaimError, Event, Lease, LeaseKey, LeaseState};
 
 /// What the hosts' simultaneous claims led to: the winner's lease, and who was told about whom.
 fn race(stage: &mut Stage, hosts: &[usize], wish: &dyn Fn(usize) -> Claim) -> (Vec<(usize, Lease)>, Vec<ClaimError>) {
@@ -24,6 +25,26 @@ fn race(stage: &mut Stage, hosts: &[usize], wish: &dyn Fn(usize) -> Claim) -> (V
 fn names_host(error: &ClaimError, host: usize) -> bool {
     let text = error.to_string();
     text.contains(&format!("host{host}"))
+}
+
+#[test]
+fn a_host_that_can_tell_of_no_further_workload_says_so() {
+    let mut stage = Stage::new(1, 24, 16);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    let key = LeaseKey { network: NetworkId::DEFAULT, workload: "web".to_owned(), ifname: "eth0".to_owned() };
+    let ipam = &mut stage.hosts[0].ipam;
+    let mut line = ipam.directory.current_entry(&key, &ipam.ledger).unwrap().clone();
+    for number in 1..ENTRIES_OF_AUTHOR_MAX {
+        line.body.workload = number.to_string();
+        assert!(ipam.directory.merge(&line));
+    }
+    // A name that has its place keeps it.
+    let said = |stage: &Stage| stage.hosts[0].events.contains(&Event::Alarm(Alarm::DirectoryFull));
+    stage.release(0, "c1");
+    assert_eq!(stage.claim(0, claim("c2", Some("web"))).unwrap().slot, slot);
+    assert!(!said(&stage));
+    stage.claim(0, claim("c3", Some("db"))).unwrap();
+    assert!(said(&stage));
 }
 
 #[test]
