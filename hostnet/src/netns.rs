@@ -64,14 +64,13 @@ impl Netns {
     }
 }
 
-/// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace, or the host's own,
-/// because the process that the path names is another one by now.
+/// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace.
 #[must_use]
 pub fn is_gone(path: &Path) -> bool {
     use OpenNetnsError::{Missing, NotANamespace, Own, Unreadable};
     match Netns::open(path) {
-        Err(Missing { .. } | NotANamespace { .. } | Own { .. }) => true,
-        Ok(_) | Err(Unreadable { .. }) => false,
+        Err(Missing { .. } | NotANamespace { .. }) => true,
+        Ok(_) | Err(Own { .. } | Unreadable { .. }) => false,
     }
 }
 
