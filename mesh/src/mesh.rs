@@ -65,6 +65,9 @@ pub struct Mesh {
     stranger_until: Option<Instant>,
     /// When rosters were last compared with anybody.
     compared: Option<Instant>,
+    /// Peers that neighbours are to be asked for, and when the next one's turn is.
+    seeking: VecDeque<Identity>,
+    seek_at: Option<Instant>,
     out: Out,
 }
 
@@ -140,6 +143,8 @@ impl Mesh {
             secrets: Vec::new(),
             stranger_until: None,
             compared: None,
+            seeking: VecDeque::new(),
+            seek_at: None,
             out: Out::default(),
         };
         mesh.meet_all(now);
@@ -192,6 +197,7 @@ impl Mesh {
             for identity in self.peers.due(now) {
                 self.service(identity, now);
             }
+            self.seek_next(now);
         }
         self.doubt_named(now);
         self.expire_streams(now);
@@ -265,7 +271,11 @@ impl Mesh {
     /// Says when, if nothing else happens, [`Self::handle_timeout`] wants to run next.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
-        let members = if self.is_retired() { [None; 2] } else { [self.peers.deadline(now), self.swim.deadline()] };
+        let members = if self.is_retired() {
+            [None; 3]
+        } else {
+            [self.peers.deadline(now), self.swim.deadline(), self.seek_deadline()]
+        };
         members.into_iter().chain([self.stranger_until, self.named.deadline()]).flatten().min()
     }
 

@@ -35,6 +35,16 @@ pub(crate) struct Ways {
     number: u32,
     /// Who asked for a way to this peer when there was none.
     seekers: Vec<Identity>,
+    silence: Silence,
+}
+
+/// What it says about the direct way that it is not answered on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// Nothing: since then the peer was heard nowhere else either.
+    Peer,
+    /// That it is broken: a relay led to the peer.
+    Way,
 }
 
 #[derive(Debug)]
@@ -73,6 +83,7 @@ impl Ways {
             seek: Seek { next: now + SEEK_FIRST, pause: SEEK_FIRST },
             number: 0,
             seekers: Vec::new(),
+            silence: Silence::Peer,
         }
     }
 
@@ -86,6 +97,7 @@ impl Ways {
         if let Some(trial) = self.trial(way) {
             trial.prove(calm, now);
         }
+        self.note_silence(way);
         let changed = self.used.replace(way) != Some(way);
         if changed {
             self.switched = Some(now);
@@ -149,8 +161,27 @@ impl Ways {
     /// An answer came this way. Returns whether it was to a question asked on it.
     pub(crate) fn handle_answer(&mut self, way: Way, number: u32, now: Instant) -> bool {
         let calm = self.calm(way, now);
-        let trust = if way == Way::Direct { DIRECT_TRUST } else { Duration::ZERO };
-        self.trial(way).is_some_and(|trial| trial.handle_answer(number, trust, calm, now))
+        let is_doubtful = way == Way::Direct && self.silence == Silence::Way;
+        let trust = if is_doubtful { DIRECT_TRUST } else { Duration::ZERO };
+        let answered = self.trial(way).is_some_and(|trial| trial.handle_answer(number, trust, calm, now));
+        if answered {
+            self.note_silence(way);
+        }
+        answered
+    }
+
+    /// The way has just led to the peer.
+    fn note_silence(&mut self, way: Way) {
+        if self.direct.is_proven() {
+            self.silence = Silence::Peer;
+        } else if way != Way::Direct {
+            self.silence = Silence::Way;
+        }
+    }
+
+    /// There is news of the peer: if it does not come to be reached by itself, somebody may know a way.
+    pub(crate) fn handle_news(&mut self, now: Instant) {
+        self.seek = Seek { next: now + SEEK_FIRST, pause: SEEK_FIRST };
     }
 
     /// The next question that is due, and on which way.
@@ -182,8 +213,14 @@ impl Ways {
         if self.direct.is_proven() || now < self.seek.next {
             return false;
         }
-        self.seek = Seek { next: now + self.seek.pause, pause: (self.seek.pause * 2).min(SEEK_MOST) };
+        let most = if self.used.is_some() { SEEK_MOST } else { SEEK_ABSENT };
+        self.seek = Seek { next: now + self.seek.pause, pause: (self.seek.pause * 2).min(most) };
         true
+    }
+
+    /// Whether it would still help to know a relay.
+    pub(crate) fn wants_relay(&self) -> bool {
+        !self.direct.is_proven()
     }
 
     /// Takes the best way. Returns it if that is a change; never more than one in [`DWELL`].
@@ -241,13 +278,13 @@ impl Ways {
         self.relay(relay).map_or(u16::MAX, |relay| relay.datagram_bytes)
     }
 
-    /// On which way to call, the n-th time. Every way gets its turn; what is used, or may have been found a moment ago,
-    /// has the first.
+    /// On which way to call, the n-th time. Every way gets its turn; what is used has the first, else the direct one: who has
+    /// just been found by a relay may only have just been started.
     pub(crate) fn call(&self, tries: u32) -> Way {
         let turn = usize::try_from(tries / 2).unwrap_or_default();
         let relay = turn.checked_rem(self.relays.len()).and_then(|turn| self.relays.get(turn));
         let Some(relay) = relay.map(|relay| Way::Relay(relay.identity)) else { return Way::Direct };
-        let first = self.used.unwrap_or(relay);
+        let first = self.used.unwrap_or(Way::Direct);
         let second = if first == Way::Direct { relay } else { Way::Direct };
         if tries.is_multiple_of(2) { first } else { second }
     }
@@ -365,6 +402,8 @@ const SEEK_FIRST: Duration = Duration::from_secs(1);
 /// How often neighbours are asked in the end: this long a better relay may go unnoticed. One that comes to reach a peer it
 /// was asked for says so at once.
 const SEEK_MOST: Duration = Duration::from_secs(30);
+/// The same for a peer that nobody has said to be there: who comes to reach it, or hears that it has started, says so.
+const SEEK_ABSENT: Duration = Duration::from_secs(300);
 /// Enough to choose from.
 const RELAYS_MOST: usize = 4;
 /// Who else is told; the others ask again.

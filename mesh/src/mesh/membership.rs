@@ -103,6 +103,7 @@ impl Mesh {
                 peer.phase = Phase::Revoked { since: now, answered: None };
             } else if !peer.is_reachable() {
                 peer.calling.hurry(now);
+                peer.ways.handle_news(now);
             }
         }
     }

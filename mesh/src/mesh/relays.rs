@@ -3,7 +3,7 @@
 //! What is passed on is sealed for the far end; its relay adds nothing but from whom it is. It takes only from those it has
 //! a session with, gives only to those it has one with, and passes nothing on twice.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::Identity;
 use wire::envelope::{Kind, RELAY_BYTES};
@@ -149,7 +149,8 @@ impl Mesh {
         };
         let hinted = reach.address.is_some_and(|address| peer.path.hint(address));
         let is_new = peer.ways.handle_reach(from, reach, now);
-        if (hinted || is_new) && !peer.is_up() {
+        // Many may say so at once.
+        if (hinted || is_new) && !peer.is_up() && !peer.calling.is_fresh(now) {
             peer.calling.hurry(now);
         }
     }
@@ -170,8 +171,9 @@ impl Mesh {
         if peer.is_up() && peer.liveness.is_doubted() {
             peer.ways.doubt(now);
         }
-        if peer.ways.poll_seek(now) {
-            self.seek(identity);
+        if peer.ways.poll_seek(now) && !self.seeking.contains(&identity) {
+            self.seeking.push_back(identity);
+            self.seek_next(now);
         }
         while let Some((vias, number)) = self.poll_check(identity, now) {
             for via in vias {
@@ -193,6 +195,23 @@ impl Mesh {
             Way::Direct => peer.address().map(Via::Datagram).into_iter().collect(),
         };
         Some((vias, number))
+    }
+
+    /// Asks for ways to those whose turn it is. However many are missing, it is one after the other: among fifty routers that
+    /// start together, each would ask all for all.
+    pub(super) fn seek_next(&mut self, now: Instant) {
+        while self.seek_at.is_none_or(|at| at <= now) {
+            let Some(whom) = self.seeking.pop_front() else { return };
+            if self.peers.get(&whom).is_some_and(|peer| !peer.is_revoked() && peer.ways.wants_relay()) {
+                self.seek(whom);
+                self.seek_at = Some(now + SEEK_PAUSE);
+            }
+        }
+    }
+
+    /// When [`Self::seek_next`] has something to do.
+    pub(super) fn seek_deadline(&self) -> Option<Instant> {
+        self.seek_at.filter(|_| !self.seeking.is_empty())
     }
 
     fn seek(&mut self, whom: Identity) {
@@ -217,7 +236,7 @@ impl Mesh {
         let streams = match way {
             Way::Relay(_) => peer.channel.suspend(),
             Way::Direct => {
-                peer.channel.start(std::time::Duration::ZERO, now);
+                peer.channel.start(Duration::ZERO, now);
                 Vec::new()
             }
         };
@@ -262,6 +281,8 @@ impl Mesh {
     }
 }
 
+/// Between two rounds of asking, for whomever: some 250 questions a second at most.
+const SEEK_PAUSE: Duration = Duration::from_millis(250);
 /// Neighbours asked for a way at a time.
 const ASKED_AT_ONCE: usize = 64;
 /// What a relay adds to a data envelope.

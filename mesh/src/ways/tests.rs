@@ -140,9 +140,58 @@ fn calls_take_every_way_in_turn() {
     ways.handle_reach(relay(1), &reach(1), now);
     ways.handle_reach(relay(2), &reach(1), now);
     let called: Vec<_> = (0..4).map(|tries| ways.call(tries)).collect();
-    assert_eq!(called, [Way::Relay(relay(1)), Way::Direct, Way::Relay(relay(2)), Way::Direct]);
+    assert_eq!(called, [Way::Direct, Way::Relay(relay(1)), Way::Direct, Way::Relay(relay(2))]);
+    ways.prove(Way::Relay(relay(2)), now);
+    assert_eq!([ways.call(0), ways.call(1)], [Way::Relay(relay(2)), Way::Direct]);
+}
+
+#[test]
+fn a_peer_that_was_silent_on_all_ways_goes_on_where_it_was() {
+    let now = start();
+    let mut ways = Ways::new(now);
     ways.prove(Way::Direct, now);
-    assert_eq!([ways.call(0), ways.call(1)], [Way::Direct, Way::Relay(relay(1))]);
+    ways.doubt(now);
+    // It is stopped for a while, and whoever reaches it says so as soon as it is not.
+    let stopped = Sky { seconds: 5, direct: false, relays: [None; 3] };
+    let (now, _) = live(&mut ways, &[stopped], now);
+    assert!(ways.is_failing());
+    let (_, taken) = live(&mut ways, &[Sky { seconds: 60, direct: true, relays: [Some(30), None, None] }], now);
+    assert!(ways.is_direct() && taken.is_empty(), "{taken:?}");
+}
+
+#[test]
+fn a_direct_way_that_broke_while_a_relay_led_there_must_hold_to_be_believed() {
+    let now = start();
+    let mut ways = Ways::new(now);
+    ways.prove(Way::Direct, now);
+    ways.doubt(now);
+    let relays = [Some(5), None, None];
+    let (now, taken) = live(&mut ways, &[Sky { seconds: 10, direct: false, relays }], now);
+    assert!(matches!(taken[..], [(_, Way::Relay(_))]), "{taken:?}");
+    let (now, taken) = live(&mut ways, &[Sky { seconds: 2, direct: true, relays }], now);
+    assert!(taken.is_empty(), "{taken:?}");
+    let (_, taken) = live(&mut ways, &[Sky { seconds: 10, direct: true, relays }], now);
+    assert!(matches!(taken[..], [(_, Way::Direct)]), "{taken:?}");
+}
+
+#[test]
+fn an_absent_peer_is_sought_ever_more_seldom_until_there_is_news() {
+    let mut now = start();
+    let mut ways = Ways::new(now);
+    let sought = |ways: &mut Ways, seconds: u64, now: &mut Instant| {
+        let end = *now + Duration::from_secs(seconds);
+        let mut times = 0;
+        while let Some(due) = ways.deadline(false, *now).filter(|due| *due < end) {
+            *now = due;
+            times += u32::from(ways.poll_seek(due));
+        }
+        *now = end;
+        times
+    };
+    assert_eq!(sought(&mut ways, 600, &mut now), 10);
+    assert!(sought(&mut ways, 3600, &mut now) <= 13);
+    ways.handle_news(now);
+    assert_eq!(sought(&mut ways, 10, &mut now), 3);
 }
 
 #[test]
