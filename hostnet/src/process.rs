@@ -21,6 +21,14 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
     sys::kill(-group, libc::SIGKILL)
 }
 
+/// The calling thread gets a processor when nobody else wants it, or nearly so (nice 19).
+///
+/// # Errors
+/// The kernel refused; nothing has changed.
+pub fn yield_to_others() -> io::Result<()> {
+    sys::set_thread_nice(19)
+}
+
 /// One function per system call.
 #[expect(unsafe_code, reason = "system calls")]
 mod sys {
@@ -35,6 +43,12 @@ mod sys {
     pub(super) fn kill(target: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
         // SAFETY: `kill` takes two numbers and no pointer.
         let rc = unsafe { libc::kill(target, signal) };
+        if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    pub(super) fn set_thread_nice(nice: libc::c_int) -> io::Result<()> {
+        // SAFETY: `setpriority` takes no pointer; with `PRIO_PROCESS` and 0, Linux sets the calling thread alone.
+        let rc = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
         if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
@@ -62,5 +76,17 @@ mod tests {
         // proc(5): files of a process that is not dumpable belong to root, whoever runs it.
         let owner = std::fs::metadata("/proc/self/environ").map(|file| std::os::unix::fs::MetadataExt::uid(&file));
         assert_eq!(owner.unwrap(), 0);
+    }
+
+    #[test]
+    fn a_thread_that_yields_is_the_only_one_that_does() {
+        let nice = || -> i64 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            // proc_pid_stat(5): the 19th field; the second may hold spaces and ends with a parenthesis.
+            stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()
+        };
+        let before = nice();
+        let there = std::thread::spawn(move || super::yield_to_others().map(|()| nice())).join().unwrap();
+        assert_eq!((there.unwrap(), nice()), (19, before));
     }
 }

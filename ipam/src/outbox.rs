@@ -62,19 +62,11 @@ impl Outbox {
     }
 
     pub(crate) fn transmit(&mut self, to: To, bytes: Vec<u8>) {
-        if self.is_settled() {
-            self.transmits.push_back((to, bytes));
-        } else {
-            self.waiting.push(Item::Transmit(to, bytes));
-        }
+        self.say(Item::Transmit(to, bytes));
     }
 
     pub(crate) fn event(&mut self, event: Event) {
-        if self.is_settled() {
-            self.events.push_back(event);
-        } else {
-            self.waiting.push(Item::Event(event));
-        }
+        self.say(Item::Event(event));
     }
 
     /// Says something at once that rests on nothing this router has decided.
@@ -98,11 +90,22 @@ impl Outbox {
         let Some((batch, items)) = self.writing.take() else { return };
         self.log += 1;
         self.remember(&batch);
-        for item in items {
-            match item {
-                Item::Transmit(to, bytes) => self.transmits.push_back((to, bytes)),
-                Item::Event(event) => self.events.push_back(event),
-            }
+        items.into_iter().for_each(|item| self.let_go(item));
+    }
+
+    /// What is said rests on everything that was decided before it, and on nothing that is decided later.
+    fn say(&mut self, item: Item) {
+        match &mut self.writing {
+            _ if !self.gathering.is_empty() => self.waiting.push(item),
+            Some((_, items)) => items.push(item),
+            None => self.let_go(item),
+        }
+    }
+
+    fn let_go(&mut self, item: Item) {
+        match item {
+            Item::Transmit(to, bytes) => self.transmits.push_back((to, bytes)),
+            Item::Event(event) => self.events.push_back(event),
         }
     }
 
@@ -133,14 +136,14 @@ impl Outbox {
         self.log
     }
 
+    /// How many it will hold once everything that is decided by now is durable.
+    pub(crate) fn log_to_come(&self) -> u64 {
+        self.log + u64::from(self.writing.is_some()) + u64::from(!self.gathering.is_empty())
+    }
+
     /// What the store holds.
     pub(crate) fn durable(&self) -> impl Iterator<Item = (Table, &[u8], &[u8])> {
         self.durable.iter().map(|((table, key), value)| (*table, key.as_slice(), value.as_slice()))
-    }
-
-    /// Whether nothing waits for the store.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.gathering.is_empty() && self.writing.is_none()
     }
 
     fn remember(&mut self, batch: &[Write]) {
@@ -153,3 +156,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

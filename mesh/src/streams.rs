@@ -120,7 +120,7 @@ pub enum SecretState {
 
 /// How long a stranger may hold a stream without proving anything.
 pub(crate) const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
-/// How long an applicant may take: its Argon2 and our ledger are in it.
+/// How long an applicant may take: our ledger, and a disk, are in it.
 pub(crate) const APPLICANT_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest message of one who has proven nothing: an applicant's proof with all its addresses has less than 1 KiB.
 const STRANGER_BYTES: usize = 4096;

@@ -1,10 +1,11 @@
 //! The control loop: the one place where the mesh and the ledger meet.
 //!
 //! Owns both cores, the store and every deadline. Whatever comes in is given to a core; then everything the cores have to
-//! say is drained, until nothing is left. A batch is on the disk before what rests on it is said.
+//! say is drained, until nothing is left. A batch is on the disk before what rests on it is said; the loop does not wait for
+//! it, everything else goes on.
 //!
 //! ```text
-//!   control socket ─┐                        ┌─▶ store (fsync)
+//!   control socket ─┐                        ┌─▶ store (fsync) ─▶ what waited for it
 //!   UDP, TCP ───────┼─▶ Mesh ◀─react─▶ Ipam ─┤
 //!   data reports ───┤                        └─▶ replies
 //!   deadlines ──────┘     └──▶ Forwarding ──▶ data threads
@@ -20,6 +21,7 @@ mod react;
 mod reconcile;
 mod renewal;
 mod requests;
+mod storing;
 mod targets;
 mod tokens;
 mod views;
@@ -41,13 +43,13 @@ pub(crate) use announcements::Announcements;
 pub(crate) use guarding::Guarding;
 pub(crate) use inner_mtu::InnerMtu;
 pub(crate) use inputs::{Found, Inputs, Signals};
+pub(crate) use storing::Storing;
 pub(crate) use targets::{TARGETS, Targets};
 pub(crate) use tokens::Tokens;
 pub(crate) use views::pools;
 
 use crate::config::Config;
 use crate::data::DataPlane;
-use crate::storage::Storage;
 use crate::streams::Streams;
 use forwarding::Arrivals;
 use waiting::Waiting;
@@ -62,6 +64,8 @@ pub(crate) struct Control {
     next_request: u64,
     connected: BTreeSet<Identity>,
     joining: BTreeMap<Identity, mesh::Application>,
+    /// Names of applicants whose admission is on its way to the disk.
+    admitting: BTreeMap<PeerName, Identity>,
     deadlines: Deadlines,
     forwarding_changed: bool,
     arrivals: Arrivals,
@@ -73,7 +77,7 @@ pub(crate) struct Control {
 
 /// What the cores speak through.
 pub(crate) struct Parts {
-    pub(crate) storage: Storage,
+    pub(crate) storing: Storing,
     pub(crate) data: DataPlane,
     pub(crate) streams: Streams,
     pub(crate) udp: Arc<UdpSocket>,
@@ -129,6 +133,7 @@ impl Control {
             waiting: BTreeMap::new(),
             next_request: 0,
             joining: BTreeMap::new(),
+            admitting: BTreeMap::new(),
             connected: BTreeSet::new(),
             deadlines: Deadlines { token: None, resolve: now, recover: None, survey: now + targets::SURVEY },
             forwarding_changed: true,
@@ -151,7 +156,7 @@ impl Control {
         while let Some(input) = inputs.next(self.next_deadline(Instant::now())).await {
             let now = Instant::now();
             self.handle(input, now);
-            // Whatever else has come in shares one fsync.
+            // Whatever else has come in shares one turn.
             for _ in 0..BATCH {
                 match inputs.try_next() {
                     Some(input) => self.handle(input, now),
@@ -164,6 +169,11 @@ impl Control {
             self.settle(now);
         }
         self.settle(Instant::now());
+        while !self.parts.storing.is_idle() {
+            let Some(stored) = inputs.stored().await else { break };
+            self.handle_stored(stored, Instant::now());
+            self.settle(Instant::now());
+        }
         tracing::info!("the router stops");
     }
 
@@ -215,10 +225,8 @@ impl Control {
 
     /// Drains the cores until nothing is left to be said, then publishes what the data threads follow.
     fn settle(&mut self, now: Instant) {
-        // Frames follow a move before the disk does: the container at its new place is heard without waiting for a sync.
-        self.react_ledger(now);
-        self.publish(now);
-        while self.store_ledger(now) | self.react_ledger(now) | self.react_mesh(now) {}
+        while self.react_ledger(now) | self.react_mesh(now) {}
+        self.store();
         // What is said rests on what the data threads follow: an address that goes is refused here before it is used there.
         self.publish(now);
         self.transmit(now);

@@ -21,7 +21,9 @@ use wire::{Genesis, Network, NetworkId, Slot};
 
 use crate::api::ControlSocket;
 use crate::config::Config;
-use crate::control::{About, Announcements, Control, Guarding, InnerMtu, Inputs, Parts, Signals, Targets, Tokens};
+use crate::control::{
+    About, Announcements, Control, Guarding, InnerMtu, Inputs, Parts, Signals, Storing, Targets, Tokens,
+};
 use crate::data::{self, DataConfig};
 use crate::datadir::{DataDir, SecretFile};
 use crate::found::{Keys, stretch};
@@ -34,7 +36,8 @@ use crate::{join, random};
 /// Runs the router until it is told to stop.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let data_dir = DataDir::create(&config.data_dir)?;
-    if !data_dir.has_store() {
+    let is_new = !data_dir.has_store();
+    if is_new {
         join::by_password(config, &data_dir)?;
     }
     let storage = Storage::open(&data_dir.store_path())?;
@@ -49,6 +52,9 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let start = Start { config, data_dir: &data_dir, storage, memory, keys, boots };
         let (control, inputs) = start.assemble(sockets, &underlay, edge)?;
+        if !is_new {
+            control.doubt_password();
+        }
         control.run(inputs).await;
         Ok(())
     })
@@ -180,10 +186,11 @@ impl Start<'_> {
         let (call, calls) = mpsc::channel(INPUTS);
         let (resolving, resolved) = mpsc::channel(1);
         let (finding, found) = mpsc::channel(1);
+        let (storing, stored) = mpsc::channel(1);
         tokio::spawn(Streams::accept(TcpListener::from_std(tcp)?, stream_events.clone()));
         tokio::spawn(ControlSocket::bind(&config.control_socket)?.serve(call));
         let parts = Parts {
-            storage,
+            storing: Storing::start(storage, storing)?,
             data,
             streams: Streams::new(stream_events),
             udp: Arc::clone(&udp),
@@ -207,17 +214,19 @@ impl Start<'_> {
             config: lasting(config),
             started: now,
         };
-        let inputs = Inputs::new(calls, streams, reports, resolved, udp, found, signals()?);
+        let inputs = Inputs::new(calls, streams, reports, resolved, udp, (found, stored), signals()?);
         Ok((Control::new(mesh, ipam, parts, about), inputs))
     }
 
-    /// The key of the cluster's password: given now, or stored by the router that was made with one.
+    /// The key of the cluster's password: what was kept of it, or what is made of one that is given for the first time.
     fn psk(&self) -> anyhow::Result<Option<Secret>> {
-        if let Some(password) = &self.config.password {
-            return Ok(Some(stretch(password, mesh::cluster_id(&self.memory.genesis)).map_err(io::Error::other)?));
+        if self.data_dir.has_secret(SecretFile::Psk) {
+            return Ok(Some(self.data_dir.read_secret(SecretFile::Psk)?));
         }
-        let stored = self.data_dir.has_secret(SecretFile::Psk);
-        stored.then(|| self.data_dir.read_secret(SecretFile::Psk)).transpose().map_err(Into::into)
+        let Some(password) = &self.config.password else { return Ok(None) };
+        let psk = stretch(password, mesh::cluster_id(&self.memory.genesis)).map_err(io::Error::other)?;
+        self.data_dir.keep_secret(SecretFile::Psk, &psk)?;
+        Ok(Some(psk))
     }
 }
 

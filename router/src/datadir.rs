@@ -138,6 +138,22 @@ impl DataDir {
         self.read_secret(SecretFile::Noise)
     }
 
+    /// Writes a secret durably in place of what was there, whole or not at all.
+    pub(crate) fn keep_secret(&self, file: SecretFile, secret: &Secret) -> Result<(), DataDirError> {
+        if self.has_secret(file) && self.read_secret(file)?.bytes() == secret.bytes() {
+            return Ok(());
+        }
+        let (path, new) = (self.path.join(file.name()), self.path.join(format!("{}.new", file.name())));
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let written = opened.and_then(|mut opened| {
+            opened.write_all(secret.bytes())?;
+            opened.sync_all()?;
+            fs::rename(&new, &path)
+        });
+        written.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
+    }
+
     /// Whether the secret's file is there.
     pub(crate) fn has_secret(&self, file: SecretFile) -> bool {
         self.path.join(file.name()).exists()

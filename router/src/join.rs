@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use mesh::{Candidate, Joined, Joiner, Progress, Token};
+use mesh::{Candidate, JoinError, Joined, Joiner, Progress, RefuseReason, Token};
 use wire::PeerName;
 use zeroize::Zeroizing;
 
@@ -26,7 +26,7 @@ pub(crate) fn by_command(globals: &Globals, args: &JoinArgs) -> anyhow::Result<(
     }
     let data_dir = DataDir::create(&globals.data_dir)?;
     refuse_to_begin_twice(&data_dir)?;
-    let cluster = join(&data_dir, &name, &secret, &args.addresses())?;
+    let cluster = join_patiently(&data_dir, &name, &secret, &args.addresses())?;
     let text = format!(
         "{name} is a member of cluster {}\n\nnext:\n  raddle router            run it (or: systemctl start raddle)\n",
         cluster.short()
@@ -56,13 +56,35 @@ pub(crate) fn by_password(config: &Config, data_dir: &DataDir) -> anyhow::Result
                 return Ok(());
             }
             // Hosts that start together find each other in any order; a refusal stays one.
-            Err(error) if error.downcast_ref::<Unreachable>().is_some() => {
+            Err(error) if error.is::<Unreachable>() || error.is::<Interrupted>() => {
                 tracing::warn!("{error:#}; trying again");
-                std::thread::sleep(AGAIN);
+                std::thread::sleep(pause());
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A sponsor that was reached and did not come to an answer has many others to answer, or is being restarted.
+fn join_patiently(
+    data_dir: &DataDir,
+    name: &PeerName,
+    secret: &JoinSecret,
+    peers: &[PeerAddress],
+) -> anyhow::Result<wire::ClusterId> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        match join(data_dir, name, secret, peers) {
+            Err(error) if error.is::<Interrupted>() && Instant::now() < until => std::thread::sleep(pause()),
+            joined => return joined,
+        }
+    }
+}
+
+/// Between two attempts: different on each of many hosts that were turned away together.
+fn pause() -> Duration {
+    let [random] = random();
+    AGAIN.mul_f64(0.5 + f64::from(random) / 256.0)
 }
 
 /// Tries each address until one answers.
@@ -90,6 +112,14 @@ fn join(
     Err(anyhow!(Unreachable { tried: unreachable.join("; ") }))
 }
 
+/// Somebody was there and did not come to an answer. Trying again may help: the same keys ask for the same membership.
+#[derive(Debug, thiserror::Error)]
+#[error("the router at {peer} did not answer to the end: {reason}; see its log")]
+struct Interrupted {
+    peer: SocketAddr,
+    reason: String,
+}
+
 /// Nobody answered. Trying again may help.
 #[derive(Debug, thiserror::Error)]
 #[error("no router answers ({tried}); is 'raddle router' running there, and TCP and UDP port 6783 open?")]
@@ -113,6 +143,8 @@ fn dial(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
 }
 
 fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSecret) -> anyhow::Result<Membership> {
+    let peer = stream.peer_addr()?;
+    let interrupted = |reason: String| anyhow!(Interrupted { peer, reason });
     let candidate = Candidate {
         signing_key: keys.signing.clone(),
         noise_key: keys.noise.clone(),
@@ -124,18 +156,22 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
         JoinSecret::Token(text) => Joiner::with_token(candidate, &text.parse()?, random()),
         JoinSecret::Password(_) => Joiner::with_password(candidate, random()),
     };
-    let until = Instant::now() + ANSWER;
+    let mut until = Instant::now() + ANSWER;
     let mut psk = None;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         while let Some(bytes) = joiner.poll_transmit() {
-            stream.write_all(&bytes)?;
+            stream.write_all(&bytes).map_err(|error| interrupted(error.to_string()))?;
         }
         match (joiner.poll_progress(), secret) {
             (Some(Progress::Joined(joined)), _) => return adopt(keys, *joined, psk),
+            (Some(Progress::Failed(error)), _) if is_passing(&error) => return Err(interrupted(error.to_string())),
             (Some(Progress::Failed(error)), _) => return Err(error.into()),
             (Some(Progress::PasswordKeyWanted { cluster }), JoinSecret::Password(password)) => {
                 let key = stretch(password, cluster)?;
+                // It takes a core for a while, the longer the more hosts do so at once on one machine: nobody waits for it.
+                stream = TcpStream::connect_timeout(&peer, DIAL).map_err(|error| interrupted(error.to_string()))?;
+                until = Instant::now() + ANSWER;
                 joiner.handle_password_key(&key);
                 psk = Some(key);
                 continue;
@@ -148,11 +184,16 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
             Ok(length) => joiner.handle_bytes(buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                bail!("the router there does not answer within {} s; see its log", ANSWER.as_secs());
+                return Err(interrupted(format!("nothing came within {} s", ANSWER.as_secs())));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(interrupted(error.to_string())),
         }
     }
+}
+
+/// Whether the same question may be answered otherwise later.
+fn is_passing(error: &JoinError) -> bool {
+    matches!(error, JoinError::Closed | JoinError::Refused { reason: RefuseReason::Busy })
 }
 
 fn stretch(password: &Zeroizing<String>, cluster: wire::ClusterId) -> anyhow::Result<mesh::Secret> {
@@ -167,7 +208,7 @@ fn adopt(keys: &Keys, joined: Joined, psk: Option<mesh::Secret>) -> anyhow::Resu
 
 /// A host that is there answers within a few round trips.
 const DIAL: Duration = Duration::from_secs(3);
-/// The sponsor stretches the password, asks its ledger and may have to find a block first.
+/// The sponsor asks its ledger and may have to find a block first.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Between two rounds over all peers.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ mod datadir;
 mod found;
 mod join;
 mod memory;
+mod password;
 mod storage;
 mod streams;
 mod token;

@@ -3,7 +3,7 @@
 //! Owns the rows of the store and their encodings. Knows nothing of files.
 
 use mesh::{MEMBER_VERSION, Member};
-use wire::{CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis};
+use wire::{CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis, Identity};
 
 use crate::control::{TARGETS, Targets};
 use crate::storage::{Change, Storage, StorageError, Table};
@@ -75,6 +75,11 @@ pub(crate) fn stamp_change(stamp: &str) -> Change {
 pub(crate) fn member_change(member: &Member) -> Change {
     let key = member.certificate.title.identity.0.to_vec();
     Change { table: Table::Members, key, value: Some(wire::encode(MEMBER_VERSION, member)) }
+}
+
+/// Somebody who came not to be in the cluster.
+pub(crate) fn no_member_change(identity: Identity) -> Change {
+    Change { table: Table::Members, key: identity.0.to_vec(), value: None }
 }
 
 /// A row of the ledger's.

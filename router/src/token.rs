@@ -69,6 +69,11 @@ impl IssuedToken {
         self.uses_left = self.uses_left.saturating_sub(1);
     }
 
+    /// Gives a use back that was not durable.
+    pub(crate) fn give_back(&mut self) {
+        self.uses_left = self.uses_left.saturating_add(1);
+    }
+
     /// The change that stores it.
     pub(crate) fn change(&self) -> Change {
         Change { table: Table::Tokens, key: self.id.0.to_vec(), value: Some(wire::encode(VERSION, self)) }

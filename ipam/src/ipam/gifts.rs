@@ -32,22 +32,18 @@ impl Ipam {
                 self.give(block, identity, now);
             }
         }
-        self.waiting.joiners.push_back(identity);
+        self.waiting.joiners.push_back((identity, self.outbox.log_to_come()));
         // With nothing to write there is nothing to wait for.
-        if self.outbox.is_settled() {
-            self.send_snapshots();
-        }
+        self.send_snapshots();
         self.announce_table();
     }
 
     /// Hands out the snapshots whose gifts are durable.
     pub(super) fn send_snapshots(&mut self) {
-        if !self.outbox.is_settled() {
-            return;
-        }
-        while let Some(identity) = self.waiting.joiners.pop_front() {
+        let log = self.outbox.log();
+        while let Some((identity, _)) = self.waiting.joiners.pop_front_if(|(_, since)| *since <= log) {
             let snapshot = self.snapshot_for(identity);
-            self.outbox.event(Event::JoinGranted { identity, snapshot });
+            self.outbox.event_at_once(Event::JoinGranted { identity, snapshot });
         }
     }
 

@@ -27,8 +27,8 @@ pub(super) struct Waiting {
     pub(super) restored: BTreeSet<LeaseKey>,
     /// When to look for a spare block again after nobody had one.
     pub(super) spare_after: BTreeMap<NetworkId, Instant>,
-    /// Joiners whose snapshot waits for the store.
-    pub(super) joiners: VecDeque<Identity>,
+    /// Joiners whose snapshot waits for the store, and for which of its batches.
+    pub(super) joiners: VecDeque<(Identity, u64)>,
     /// Names that this router, as their registrar, has given to somebody who is starting them.
     pub(super) pledges: Pledges,
     /// Questions asked of registrars, and invitations.

@@ -10,8 +10,10 @@ use tokio::net::UdpSocket;
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
+use super::storing::Stored;
 use crate::api::Call;
 use crate::data::Report;
+use crate::password::Occasion;
 use crate::streams::StreamEvent;
 use mesh::Secret;
 
@@ -23,6 +25,7 @@ pub(crate) struct Inputs {
     resolved: mpsc::Receiver<Vec<SocketAddr>>,
     udp: Arc<UdpSocket>,
     found: mpsc::Receiver<Found>,
+    stored: mpsc::Receiver<Stored>,
     signals: Signals,
     buffer: Vec<u8>,
 }
@@ -30,7 +33,7 @@ pub(crate) struct Inputs {
 /// What was looked up beside the loop, because it takes a moment.
 pub(crate) enum Found {
     /// The password file holds a password that this is made of.
-    Password(Secret),
+    Password(Secret, Occasion),
     /// The host has these addresses.
     Addresses(Vec<SocketAddr>),
 }
@@ -54,6 +57,7 @@ pub(crate) enum Input {
     /// Read the files again.
     Again,
     Found(Found),
+    Stored(Stored),
     Deadline,
 }
 
@@ -65,10 +69,10 @@ impl Inputs {
         reports: mpsc::Receiver<Report>,
         resolved: mpsc::Receiver<Vec<SocketAddr>>,
         udp: Arc<UdpSocket>,
-        found: mpsc::Receiver<Found>,
+        (found, stored): (mpsc::Receiver<Found>, mpsc::Receiver<Stored>),
         signals: Signals,
     ) -> Self {
-        Self { calls, streams, reports, resolved, udp, found, signals, buffer: vec![0; DATAGRAM] }
+        Self { calls, streams, reports, resolved, udp, found, stored, signals, buffer: vec![0; DATAGRAM] }
     }
 
     /// Waits for something to happen, at most until the deadline. None = the router is told to stop.
@@ -86,6 +90,7 @@ impl Inputs {
             Some(report) = self.reports.recv() => Some(Input::Report(report)),
             Some(addresses) = self.resolved.recv() => Some(Input::Resolved(addresses)),
             received = self.udp.recv_from(self.buffer.as_mut_slice()) => Some(datagram(self.buffer.as_slice(), received)),
+            Some(stored) = self.stored.recv() => Some(Input::Stored(stored)),
             Some(found) = self.found.recv() => Some(Input::Found(found)),
             Some(()) = again.recv() => Some(Input::Again),
             () = sleep => Some(Input::Deadline),
@@ -96,6 +101,9 @@ impl Inputs {
 
     /// Takes what is there without waiting.
     pub(crate) fn try_next(&mut self) -> Option<Input> {
+        if let Ok(stored) = self.stored.try_recv() {
+            return Some(Input::Stored(stored));
+        }
         if let Ok(call) = self.calls.try_recv() {
             return Some(Input::Call(call));
         }
@@ -107,6 +115,11 @@ impl Inputs {
         }
         let received = self.udp.try_recv_from(self.buffer.as_mut_slice());
         received.is_ok().then(|| datagram(self.buffer.as_slice(), received))
+    }
+
+    /// Waits for the disk alone.
+    pub(crate) async fn stored(&mut self) -> Option<Stored> {
+        self.stored.recv().await
     }
 }
 

@@ -3,17 +3,17 @@
 //! Decides every cross-effect between mesh and ledger, on one page. Owns nothing.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipam::To;
 use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, Topic};
 
 use super::Control;
 use super::inputs::{Found, Input};
+use super::storing::Then;
 use wire::Identity;
 
 use crate::data::Report;
-use crate::storage::Change;
 use crate::streams::{Sent, StreamEvent};
 
 impl Control {
@@ -22,10 +22,11 @@ impl Control {
             Input::Call(call) => self.handle_call(call, now),
             Input::Stream(event) => self.handle_stream(event, now),
             Input::Report(report) => self.handle_report(report, now),
+            Input::Stored(stored) => self.handle_stored(stored, now),
             Input::Resolved(addresses) => self.handle_resolved(&addresses, now),
             Input::Datagram { from, bytes } => self.mesh.handle_datagram(from, &bytes, now),
             Input::Again => self.read_password_again(),
-            Input::Found(Found::Password(psk)) => self.handle_password(psk, now),
+            Input::Found(Found::Password(psk, occasion)) => self.handle_password(psk, occasion, now),
             Input::Found(Found::Addresses(addresses)) => self.handle_addresses(addresses, now),
             Input::Deadline => {}
         }
@@ -63,47 +64,6 @@ impl Control {
             }
             Report::Stray { from, datagram } => self.mesh.handle_datagram(from, &datagram, now),
             Report::Failing { source } => self.raise(&format!("the data path gives errors: {source}")),
-        }
-    }
-
-    /// Writes what the ledger has decided. Returns whether there was anything.
-    pub(super) fn store_ledger(&mut self, now: Instant) -> bool {
-        let Some(batch) = self.ipam.poll_store() else { return false };
-        let changes: Vec<Change> = batch.into_iter().map(crate::memory::ledger_change).collect();
-        match self.parts.storage.commit(&changes) {
-            Ok(()) => self.ipam.handle_stored(now),
-            Err(error) => {
-                self.ipam.handle_store_failed(now);
-                if self.parts.storage.is_full() {
-                    tracing::error!(%error, "the disk is full: no address is given until there is space again");
-                    self.deadlines.recover = Some(now + RECOVER);
-                } else {
-                    tracing::error!(%error, "the store failed: no address is given until the router is restarted");
-                }
-            }
-        }
-        true
-    }
-
-    /// Looks whether a disk that was full has space again, and goes on from what it holds.
-    pub(super) fn recover_store(&mut self, now: Instant) {
-        let rows = self.parts.storage.reopen().map(crate::memory::ledger_rows);
-        let resumed = rows.map(|rows| self.ipam.resume(&rows, now));
-        match resumed {
-            Ok(Ok(())) => {
-                tracing::info!("the disk has space again: addresses are given");
-                self.deadlines.recover = None;
-                self.alarms.remove(&ipam::Alarm::ReadOnly.to_string());
-                self.replay_spool(now);
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the store is not what it was: no address is given until the router is restarted");
-                self.deadlines.recover = None;
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the disk is still full");
-                self.deadlines.recover = Some(now + RECOVER);
-            }
         }
     }
 
@@ -262,10 +222,7 @@ impl Control {
     fn remember_member(&mut self, member: &mesh::Member, now: Instant) {
         let title = &member.certificate.title;
         self.ipam.admit(title.identity, Some(title.name.clone()), now);
-        let change = crate::memory::member_change(member);
-        if let Err(error) = self.parts.storage.commit(&[change]) {
-            tracing::error!(%error, "a member cannot be stored; it is learned again after a restart");
-        }
+        self.parts.storing.add([crate::memory::member_change(member)], Then::Member);
     }
 
     /// Sends what the mesh has sealed.
@@ -284,8 +241,6 @@ impl Control {
     }
 }
 
-/// Space that was made is used within ten seconds.
-const RECOVER: Duration = Duration::from_secs(3);
 /// Different alarms shown at a time; the log has all.
 const ALARMS: usize = 32;
 

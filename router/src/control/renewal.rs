@@ -5,35 +5,70 @@
 
 use std::time::Instant;
 
-use control_api::{Answer, ApiError, ErrorKind, Renewed};
-use mesh::{PeerState, Secret};
+use control_api::{Answer, ApiError, ErrorKind, Renewed, Reply};
+use mesh::{Member, PeerState, Secret};
+use tokio::sync::oneshot;
 
 use super::Control;
+use super::storing::Then;
 use crate::datadir::{DataDir, DataDirError};
 use crate::memory::{certificate_change, member_change};
+use crate::storage::StorageError;
+
+/// A key and its certificate on their way to the disk, and who asked for them.
+pub(super) struct Renewal {
+    member: Member,
+    noise_key: Secret,
+    data_dir: DataDir,
+    reply: oneshot::Sender<Reply<Answer>>,
+}
+
+impl Renewal {
+    /// The certificate is not on the disk: the key before stays.
+    pub(super) fn refuse(self, error: &StorageError) {
+        let error = ApiError::new(ErrorKind::ReadOnly, error.to_string());
+        let _ = self.reply.send(Reply::Error(error.with_remedy("free space on the disk of the data directory")));
+    }
+}
 
 impl Control {
-    pub(super) fn renew(&mut self, now: Instant) -> Result<Answer, ApiError> {
+    pub(super) fn renew(&mut self, reply: oneshot::Sender<Reply<Answer>>) {
+        match self.begin_renewal() {
+            Ok((member, noise_key, data_dir)) => {
+                let changes = [certificate_change(&member.certificate), member_change(&member)];
+                let renewal = Renewal { member, noise_key, data_dir, reply };
+                self.parts.storing.add(changes, Then::Renew(Box::new(renewal)));
+            }
+            Err(error) => drop(reply.send(Reply::Error(error))),
+        }
+    }
+
+    fn begin_renewal(&self) -> Result<(Member, Secret, DataDir), ApiError> {
+        // One after the other: the key of the second would take the place of the file that the first one's certificate means.
+        if self.parts.storing.is_renewing() {
+            return Err(ApiError::new(ErrorKind::NotReady, "another handshake key is being written"));
+        }
         let noise_key = Secret::new(crate::random());
         let renewed = self.mesh.make_renewal(&noise_key);
         let renewed = renewed.map_err(|error| ApiError::new(ErrorKind::NotReady, error.to_string()))?;
         let data_dir = DataDir::open(&self.about.config.data_dir).map_err(|error| unwritten(&error))?;
         data_dir.write_next_noise_key(&noise_key).map_err(|error| unwritten(&error))?;
-        let changes = [certificate_change(&renewed.certificate), member_change(&renewed)];
-        self.parts.storage.commit(&changes).map_err(|error| {
-            ApiError::new(ErrorKind::ReadOnly, error.to_string())
-                .with_remedy("free space on the disk of the data directory")
-        })?;
-        // From here on the new key counts, also after a crash: the certificate says which of the two files is meant.
-        if let Err(error) = data_dir.settle_noise_key(&renewed.certificate.title.noise_key) {
+        Ok((renewed, noise_key, data_dir))
+    }
+
+    /// From here on the new key counts, also after a crash: the certificate says which of the two files is meant.
+    pub(super) fn renewal_stored(&mut self, renewal: Renewal, now: Instant) {
+        let Renewal { member, noise_key, data_dir, reply } = renewal;
+        if let Err(error) = data_dir.settle_noise_key(&member.certificate.title.noise_key) {
             tracing::warn!(%error, "the new handshake key keeps its provisional file until the router starts again");
         }
-        self.mesh.adopt_renewal(renewed, noise_key, now);
+        self.mesh.adopt_renewal(member, noise_key, now);
         tracing::info!(generation = self.mesh.generation(), "this router has a new handshake key");
         let peers = self.mesh.peers(now);
         let away = peers.iter().filter(|peer| !matches!(peer.state, PeerState::Connected | PeerState::Revoked));
         let away = away.map(|peer| self.ipam.label(peer.identity).to_string()).collect();
-        Ok(Answer::Renewed(Renewed { generation: self.mesh.generation(), away }))
+        let renewed = Renewed { generation: self.mesh.generation(), away };
+        let _ = reply.send(Reply::Ok(Answer::Renewed(renewed)));
     }
 }
 

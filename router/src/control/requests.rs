@@ -14,9 +14,11 @@ use tokio::sync::oneshot;
 use wire::message::Handover;
 use wire::{Identity, Mac, Network};
 
+use super::storing::Then;
 use super::waiting::Waiting;
 use super::{Control, reconcile, views};
 use crate::api::Call;
+use crate::storage::Change;
 
 /// Digits of an identity that stand for it, as the log shows it.
 const PREFIX_DIGITS: usize = 8;
@@ -47,12 +49,14 @@ impl Control {
             Request::Check(attachment) => self.check(&attachment),
             Request::Gc(request) => self.collect(&request, now),
             Request::Ready { network, masquerade } => self.ready(&network, masquerade, now),
-            Request::TokenCreate { ttl_s, uses } => self.create_token(Duration::from_secs(ttl_s), uses, now),
+            Request::TokenCreate { ttl_s, uses } => {
+                return self.create_token(Duration::from_secs(ttl_s), uses, reply, now);
+            }
             Request::TokenList => Ok(Answer::Tokens(self.parts.tokens.list())),
-            Request::TokenWithdraw { id } => self.withdraw_token(&id, now),
-            Request::Renew => self.renew(now),
-            Request::Connect { addresses } => self.change_targets(addresses, Target::Connect),
-            Request::Forget { addresses } => self.change_targets(addresses, Target::Forget),
+            Request::TokenWithdraw { id } => return self.withdraw_token(&id, reply, now),
+            Request::Renew => return self.renew(reply),
+            Request::Connect { addresses } => return self.change_targets(&addresses, Target::Connect, reply),
+            Request::Forget { addresses } => return self.change_targets(&addresses, Target::Forget, reply),
         };
         let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
     }
@@ -209,35 +213,35 @@ impl Control {
         }
     }
 
-    fn create_token(&mut self, ttl: Duration, uses: u32, now: Instant) -> Result<Answer, ApiError> {
+    /// The token is told when it is durable. Nobody can use it before.
+    fn create_token(&mut self, ttl: Duration, uses: u32, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
         let cluster = self.about.cluster;
-        let token = self.parts.tokens.create(ttl, uses, &self.parts.storage).map_err(|error| {
-            ApiError::new(ErrorKind::ReadOnly, error.to_string())
-                .with_remedy("free space on the disk of the data directory")
-        })?;
-        let (text, id) = (token.text(cluster).to_string(), token.id.to_string());
+        let token = self.parts.tokens.create(ttl, uses);
+        let (change, text, id) = (token.change(), token.text(cluster).to_string(), token.id.to_string());
+        let answer = Answer::TokenCreated(TokenCreated { token: text, expires_s: ttl.as_secs(), uses, id });
+        self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(answer) });
         self.tokens_changed(now);
-        Ok(Answer::TokenCreated(TokenCreated { token: text, expires_s: ttl.as_secs(), uses, id }))
     }
 
-    fn withdraw_token(&mut self, id: &str, now: Instant) -> Result<Answer, ApiError> {
-        let withdrawn = self.parts.tokens.withdraw(id, &self.parts.storage)?;
-        self.tokens_changed(now);
-        tracing::info!(token = %withdrawn, "withdrawn: nobody joins by it any more");
-        Ok(Answer::Done(Done {}))
+    fn withdraw_token(&mut self, id: &str, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+        match self.parts.tokens.withdraw(id) {
+            Ok(token) => {
+                tracing::info!(token = %token.id, "withdrawn: nobody joins by it any more");
+                let change = Change { value: None, ..token.change() };
+                self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(Answer::Done(Done {})) });
+                self.tokens_changed(now);
+            }
+            Err(error) => drop(reply.send(Reply::Error(error))),
+        }
     }
 
-    fn change_targets(&mut self, addresses: Vec<String>, target: Target) -> Result<Answer, ApiError> {
-        let mut targets = self.parts.targets.clone();
-        let changed = match target {
-            Target::Connect => targets.add(&addresses),
-            Target::Forget => targets.remove(&addresses),
+    fn change_targets(&mut self, addresses: &[String], target: Target, reply: oneshot::Sender<Reply<Answer>>) {
+        let change = match target {
+            Target::Connect => self.parts.targets.add(addresses),
+            Target::Forget => self.parts.targets.remove(addresses),
         };
-        let stored = self.parts.storage.commit(&[changed]);
-        stored.map_err(|error| ApiError::new(ErrorKind::ReadOnly, error.to_string()))?;
-        self.parts.targets = targets;
+        self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(Answer::Done(Done {})) });
         self.resolve_targets();
-        Ok(Answer::Done(Done {}))
     }
 
     pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {

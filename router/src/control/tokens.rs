@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use control_api::{ApiError, ErrorKind, TokenView};
 use mesh::{
-    Application, JoinId, JoinSecret, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing, Token,
-    TokenId,
+    Application, JoinId, JoinSecret, Member, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing,
+    Token, TokenId,
 };
 use wire::{ClusterId, Identity};
 
 use super::Control;
-use super::inputs::Found;
+use super::storing::Then;
 use crate::clock::BootTime;
-use crate::storage::{Change, Storage, StorageError};
+use crate::password::{Occasion, read_beside};
+use crate::storage::StorageError;
 use crate::token::{IssuedToken, TokenState};
 
 /// Every token that was made here.
@@ -33,12 +34,11 @@ impl Tokens {
         Self { issued: issued.into_iter().map(|token| (token.id, token)).collect(), psk, old_psk: None }
     }
 
-    /// Makes a token and stores it.
-    pub(super) fn create(&mut self, ttl: Duration, uses: u32, storage: &Storage) -> Result<&IssuedToken, StorageError> {
+    /// Makes a token, to be stored.
+    pub(super) fn create(&mut self, ttl: Duration, uses: u32) -> &IssuedToken {
         let now = BootTime::now();
         let token = IssuedToken::new(TokenId(crate::random()), crate::random(), ttl, uses, &now);
-        storage.commit(&[token.change()])?;
-        Ok(self.issued.entry(token.id).insert_entry(token).into_mut())
+        self.issued.entry(token.id).insert_entry(token).into_mut()
     }
 
     /// All of them, without their secrets.
@@ -57,8 +57,8 @@ impl Tokens {
         control_api::Tokens { tokens: self.issued.values().map(view).collect() }
     }
 
-    /// Forgets the one token whose id begins so, first on the disk.
-    pub(super) fn withdraw(&mut self, id: &str, storage: &Storage) -> Result<TokenId, ApiError> {
+    /// Forgets the one token whose id begins so, here; the disk is to forget it too.
+    pub(super) fn withdraw(&mut self, id: &str) -> Result<IssuedToken, ApiError> {
         let mut fitting = self.issued.values().filter(|token| !id.is_empty() && token.id.to_string().starts_with(id));
         let token = match (fitting.next(), fitting.next()) {
             (Some(token), None) => token,
@@ -71,12 +71,9 @@ impl Tokens {
                     .with_remedy("'raddle token list' lists those that it made; each router withdraws its own"));
             }
         };
-        let id = token.id;
-        storage
-            .commit(&[Change { value: None, ..token.change() }])
-            .map_err(|error| ApiError::new(ErrorKind::ReadOnly, error.to_string()))?;
-        self.issued.remove(&id);
-        Ok(id)
+        let token = token.clone();
+        self.issued.remove(&token.id);
+        Ok(token)
     }
 
     /// Takes another password; the one before is good for a while, so that hosts can be told one after another.
@@ -151,39 +148,46 @@ impl Control {
 
     /// The operator asks for the password to be read again (SIGHUP): that takes a moment of a core, so not here.
     pub(super) fn read_password_again(&self) {
-        let Some(file) = self.about.config.password_file.clone() else {
+        if self.about.config.password_file.is_none() {
             return tracing::warn!(
                 "SIGHUP reads the password file again, and this router was started without --password-file"
             );
-        };
-        let (cluster, found) = (self.about.cluster, self.parts.found.clone());
-        tokio::task::spawn_blocking(move || {
-            let read = crate::cli::read_password(&file).map_err(anyhow::Error::from);
-            let stretched =
-                read.and_then(|password| crate::found::stretch(&password, cluster).map_err(anyhow::Error::msg));
-            match stretched {
-                Ok(psk) => drop(found.blocking_send(Found::Password(psk))),
-                Err(error) => tracing::error!(%error, "the password stays as it is"),
-            }
-        });
+        }
+        self.read_password(Occasion::Asked);
+    }
+
+    /// The router has started with what it kept of the password: the file may hold another one by now.
+    pub(crate) fn doubt_password(&self) {
+        if self.about.config.password_file.is_some() {
+            self.read_password(Occasion::Start);
+        }
+    }
+
+    fn read_password(&self, occasion: Occasion) {
+        read_beside(&self.about.config, self.about.cluster, occasion, self.parts.found.clone());
     }
 
     /// It was read.
-    pub(super) fn handle_password(&mut self, psk: Secret, now: Instant) {
-        match self.parts.tokens.replace_password(psk, now) {
-            Replaced::New => {
+    pub(super) fn handle_password(&mut self, psk: Secret, occasion: Occasion, now: Instant) {
+        match (self.parts.tokens.replace_password(psk, now), occasion) {
+            (Replaced::Same, Occasion::Start) => {}
+            (Replaced::New, Occasion::Start) => {
+                self.parts.tokens.old_psk = None;
+                self.tokens_changed(now);
+                tracing::info!("the password file holds another password than before: routers join by it from now on");
+            }
+            (Replaced::New, Occasion::Asked) => {
                 self.tokens_changed(now);
                 tracing::info!(
                     old_s = OLD_PASSWORD.as_secs(),
                     "routers join by the new password from now on, and by the old one for a while"
                 );
             }
-            Replaced::Same => tracing::info!("the password file holds the password that is in use"),
+            (Replaced::Same, Occasion::Asked) => tracing::info!("the password file holds the password that is in use"),
         }
     }
 
-    /// Somebody proved a secret: certifies it, uses the secret up, writes both down in one step, and asks the ledger for a
-    /// first block. Whoever was certified before and lost the answer is told again.
+    /// Somebody proved a secret: certifies it, uses the secret up, and has both written down in one step. Whoever was certified before and lost the answer is told again.
     pub(super) fn handle_join(&mut self, application: Application, now: Instant) {
         let join = application.join;
         if let Err(reason) = self.try_join(application, now) {
@@ -192,26 +196,53 @@ impl Control {
     }
 
     fn try_join(&mut self, application: Application, now: Instant) -> Result<(), RefuseReason> {
-        let identity = application.identity;
-        let used = match application.standing {
+        let token = match application.standing {
             Standing::Newcomer => self.parts.tokens.used(application.secret)?,
             Standing::Member => None,
         };
+        let (name, identity) = (application.name.clone(), application.identity);
+        if self.admitting.get(&name).is_some_and(|other| *other != identity) {
+            return Err(RefuseReason::NameTaken { name });
+        }
         let member = self.mesh.certify_join(application.join)?;
-        let mut changes = vec![crate::memory::member_change(&member)];
-        changes.extend(used.as_ref().map(IssuedToken::change));
-        self.parts.storage.commit(&changes).map_err(|error| {
-            tracing::error!(%error, name = %application.name, "an admission cannot be stored");
-            RefuseReason::ReadOnly
-        })?;
-        if let Some(used) = used {
-            self.parts.tokens.issued.insert(used.id, used);
+        let changes = token.iter().map(IssuedToken::change).chain([crate::memory::member_change(&member)]);
+        let changes: Vec<_> = changes.collect();
+        // Used up from now on, lest it be used again while it is being stored.
+        let id = token.as_ref().map(|token| token.id);
+        self.parts.tokens.issued.extend(token.map(|token| (token.id, token)));
+        self.tokens_changed(now);
+        self.admitting.insert(name, identity);
+        self.parts.storing.add(changes, Then::Admit(Box::new(Admission { application, member, token: id })));
+        Ok(())
+    }
+
+    /// The admission is durable: says so to everybody, and asks the ledger for a first block.
+    pub(super) fn admit_stored(&mut self, admission: Admission, now: Instant) {
+        let Admission { application, member, .. } = admission;
+        self.admitting.remove(&application.name);
+        match self.mesh.admit_join(member, now) {
+            Ok(()) => {
+                self.ipam.grant_join(application.identity, Some(application.name.clone()), now);
+                self.joining.insert(application.identity, application);
+            }
+            Err(reason) => {
+                // Another router admitted somebody of that name meanwhile.
+                self.parts.storing.add([crate::memory::no_member_change(application.identity)], Then::Member);
+                self.refuse_join(application.join, reason);
+            }
+        }
+    }
+
+    /// The admission is not on the disk: the token is as good as before.
+    pub(super) fn refuse_unstored(&mut self, admission: Admission, error: &StorageError, now: Instant) {
+        let Admission { application, token, .. } = admission;
+        tracing::error!(%error, name = %application.name, "an admission cannot be stored");
+        self.admitting.remove(&application.name);
+        if let Some(token) = token.and_then(|id| self.parts.tokens.issued.get_mut(&id)) {
+            token.give_back();
             self.tokens_changed(now);
         }
-        self.mesh.admit_join(member, now)?;
-        self.ipam.grant_join(identity, Some(application.name.clone()), now);
-        self.joining.insert(identity, application);
-        Ok(())
+        self.refuse_join(application.join, RefuseReason::ReadOnly);
     }
 
     /// The ledger has a block for the applicant, durably: tells it everything.
@@ -225,6 +256,14 @@ impl Control {
         tracing::warn!(%reason, "refused to let a router join");
         self.mesh.answer_join(join, Err(reason));
     }
+}
+
+/// An admission on its way to the disk.
+pub(super) struct Admission {
+    application: Application,
+    member: Member,
+    /// The token that it uses up.
+    token: Option<TokenId>,
 }
 
 /// What a password file that was read again held.

@@ -21,6 +21,17 @@ fn a_secret_is_readable_by_its_owner_alone_and_never_replaced() {
 }
 
 #[test]
+fn a_secret_that_is_kept_takes_the_place_of_the_one_before() {
+    let (_temporary, data_dir) = directory();
+    for byte in [7, 7, 8] {
+        data_dir.keep_secret(SecretFile::Psk, &Secret::new([byte; 32])).unwrap();
+        assert_eq!(data_dir.read_secret(SecretFile::Psk).unwrap().bytes(), &[byte; 32]);
+    }
+    let names: Vec<_> = fs::read_dir(data_dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["cluster.psk"]);
+}
+
+#[test]
 fn keys_and_directories_open_to_others_are_refused_with_the_remedy() {
     let (_temporary, data_dir) = directory();
     data_dir.write_secret(SecretFile::Noise, &Secret::new([7; 32])).unwrap();

@@ -33,6 +33,20 @@ fn granting_a_join_twice_gives_one_block() {
 }
 
 #[test]
+fn a_joiner_waits_for_its_own_gift_and_not_for_what_is_decided_after_it() {
+    let mut stage = Stage::new(1, 24, 16);
+    let joiner = crate::stage::identity(1);
+    stage.hosts[0].ipam.grant_join(joiner, None, stage.now);
+    let gift = stage.hosts[0].ipam.poll_store();
+    assert!(gift.is_some());
+    stage.begin(0, claim("a", None));
+    stage.hosts[0].ipam.handle_stored(stage.now);
+    let heard: Vec<_> = std::iter::from_fn(|| stage.hosts[0].ipam.poll_event()).collect();
+    assert!(heard.iter().any(|event| matches!(event, Event::JoinGranted { .. })), "{heard:?}");
+    assert!(!heard.iter().any(|event| matches!(event, Event::Claimed { .. })), "{heard:?}");
+}
+
+#[test]
 fn a_spare_block_is_kept_ahead() {
     let mut stage = Stage::new(2, 24, 16);
     for number in 0..11 {

@@ -1,0 +1,241 @@
+//! What is on its way to the disk, and what waits for it. The loop goes on meanwhile: a disk may take a second for what a peer
+//! or a runtime expects within milliseconds.
+//!
+//! Owns the thread that writes, what is gathered for it, and what follows. At any time one transaction is under way; whatever
+//! is decided meanwhile shares the next one. Knows nothing of what the bytes mean.
+//!
+//! ```text
+//!   add ──▶ gathering ──begin──▶ writing (one fsync) ──Stored──▶ finish: what waited for it
+//! ```
+
+use std::io;
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use control_api::{Answer, ApiError, ErrorKind, Reply};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Control;
+use super::renewal::Renewal;
+use super::tokens::Admission;
+use crate::storage::{Change, Storage, StorageError};
+
+/// The way to the disk.
+pub(crate) struct Storing {
+    /// None while it is being dropped.
+    jobs: Option<std_mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    gathering: Vec<Change>,
+    then: Vec<Then>,
+    work: Work,
+}
+
+/// What the thread is at.
+enum Work {
+    None,
+    Commit(Vec<Then>),
+    Reopen,
+}
+
+enum Job {
+    Commit(Vec<Change>),
+    Reopen,
+}
+
+/// What became of it.
+pub(crate) enum Stored {
+    /// A transaction is on the disk, whole or not at all.
+    Committed(Result<(), CommitFailure>),
+    /// The file was opened anew, and holds this.
+    Reopened(Result<Vec<Change>, StorageError>),
+}
+
+/// Why a transaction is not on the disk, and whether that may pass by itself.
+pub(crate) struct CommitFailure {
+    error: StorageError,
+    is_full: bool,
+}
+
+/// What waits for a transaction.
+pub(super) enum Then {
+    /// The ledger.
+    Ledger,
+    /// Nobody: it is learned again if it is lost.
+    Member,
+    /// Somebody at the control socket.
+    Answer { reply: oneshot::Sender<Reply<Answer>>, answer: Box<Answer> },
+    /// Another handshake key of this router.
+    Renew(Box<Renewal>),
+    /// Somebody who wants to be a member.
+    Admit(Box<Admission>),
+}
+
+impl Storing {
+    /// Starts the thread. What becomes of each job is sent to `done`.
+    pub(crate) fn start(storage: Storage, done: mpsc::Sender<Stored>) -> io::Result<Self> {
+        let (jobs, queue) = std_mpsc::channel();
+        let thread =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || work(storage, &queue, &done))?;
+        let (gathering, then) = (Vec::new(), Vec::new());
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), gathering, then, work: Work::None })
+    }
+
+    /// Adds to the next transaction.
+    pub(super) fn add(&mut self, changes: impl IntoIterator<Item = Change>, then: Then) {
+        self.gathering.extend(changes);
+        self.then.push(then);
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.work, Work::None)
+    }
+
+    /// Whether another handshake key is on its way.
+    pub(super) fn is_renewing(&self) -> bool {
+        let under_way = if let Work::Commit(then) = &self.work { then.as_slice() } else { &[] };
+        self.then.iter().chain(under_way).any(|then| matches!(then, Then::Renew(_)))
+    }
+
+    /// Begins the next transaction, if something has gathered and none is under way.
+    fn begin(&mut self) {
+        if self.is_idle() && !self.then.is_empty() {
+            self.work = Work::Commit(std::mem::take(&mut self.then));
+            let changes = std::mem::take(&mut self.gathering);
+            self.post(Job::Commit(changes));
+        }
+    }
+
+    /// Has the file opened anew, if nothing is under way. Returns whether it will be.
+    fn reopen(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        if is_idle {
+            self.work = Work::Reopen;
+            self.post(Job::Reopen);
+        }
+        is_idle
+    }
+
+    /// The job is done: what waited for it.
+    fn finish(&mut self) -> Vec<Then> {
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::Commit(then) => then,
+            Work::Reopen | Work::None => Vec::new(),
+        }
+    }
+
+    fn post(&self, job: Job) {
+        // The thread ends when this sender does, and not before.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+    }
+}
+
+impl Drop for Storing {
+    /// Waits for the thread, which closes the file.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn work(mut storage: Storage, queue: &std_mpsc::Receiver<Job>, done: &mpsc::Sender<Stored>) {
+    while let Ok(job) = queue.recv() {
+        let stored = match job {
+            Job::Commit(changes) => {
+                let result = storage.commit(&changes);
+                Stored::Committed(result.map_err(|error| CommitFailure { error, is_full: storage.is_full() }))
+            }
+            Job::Reopen => Stored::Reopened(storage.reopen()),
+        };
+        if done.blocking_send(stored).is_err() {
+            return;
+        }
+    }
+}
+
+impl Control {
+    /// Hands the disk what was decided, if it is free.
+    pub(super) fn store(&mut self) {
+        if !self.parts.storing.is_idle() {
+            return;
+        }
+        if let Some(batch) = self.ipam.poll_store() {
+            self.parts.storing.add(batch.into_iter().map(crate::memory::ledger_change), Then::Ledger);
+        }
+        self.parts.storing.begin();
+    }
+
+    /// The disk is done with something.
+    pub(super) fn handle_stored(&mut self, stored: Stored, now: Instant) {
+        let then = self.parts.storing.finish();
+        match stored {
+            Stored::Committed(result) => {
+                for then in then {
+                    self.go_on(then, result.as_ref(), now);
+                }
+            }
+            Stored::Reopened(rows) => self.resume(rows, now),
+        }
+    }
+
+    fn go_on(&mut self, then: Then, result: Result<&(), &CommitFailure>, now: Instant) {
+        match (then, result) {
+            (Then::Ledger, Ok(())) => self.ipam.handle_stored(now),
+            (Then::Ledger, Err(failure)) => self.lose_store(failure, now),
+            (Then::Member, Ok(())) => {}
+            (Then::Member, Err(CommitFailure { error, .. })) => {
+                tracing::error!(%error, "a member cannot be stored; it is learned again after a restart");
+            }
+            (Then::Answer { reply, answer }, Ok(())) => drop(reply.send(Reply::Ok(*answer))),
+            (Then::Answer { reply, .. }, Err(CommitFailure { error, .. })) => {
+                let error = ApiError::new(ErrorKind::ReadOnly, error.to_string());
+                let remedy = "free space on the disk of the data directory";
+                let _ = reply.send(Reply::Error(error.with_remedy(remedy)));
+            }
+            (Then::Renew(renewal), Ok(())) => self.renewal_stored(*renewal, now),
+            (Then::Renew(renewal), Err(CommitFailure { error, .. })) => renewal.refuse(error),
+            (Then::Admit(admission), Ok(())) => self.admit_stored(*admission, now),
+            (Then::Admit(admission), Err(CommitFailure { error, .. })) => self.refuse_unstored(*admission, error, now),
+        }
+    }
+
+    fn lose_store(&mut self, failure: &CommitFailure, now: Instant) {
+        let error = &failure.error;
+        self.ipam.handle_store_failed(now);
+        if failure.is_full {
+            tracing::error!(%error, "the disk is full: no address is given until there is space again");
+            self.deadlines.recover = Some(now + RECOVER);
+        } else {
+            tracing::error!(%error, "the store failed: no address is given until the router is restarted");
+        }
+    }
+
+    /// Looks whether a disk that was full has space again.
+    pub(super) fn recover_store(&mut self, now: Instant) {
+        let begun = self.parts.storing.reopen();
+        self.deadlines.recover = (!begun).then_some(now + RECOVER);
+    }
+
+    /// Goes on from what the store holds, if it could be opened anew.
+    fn resume(&mut self, rows: Result<Vec<Change>, StorageError>, now: Instant) {
+        let rows = rows.map(crate::memory::ledger_rows);
+        match rows.map(|rows| self.ipam.resume(&rows, now)) {
+            Ok(Ok(())) => {
+                tracing::info!("the disk has space again: addresses are given");
+                self.alarms.remove(&ipam::Alarm::ReadOnly.to_string());
+                self.replay_spool(now);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the store is not what it was: no address is given until the router is restarted");
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the disk is still full");
+                self.deadlines.recover = Some(now + RECOVER);
+            }
+        }
+    }
+}
+
+/// Space that was made is used within ten seconds.
+const RECOVER: Duration = Duration::from_secs(3);
