@@ -88,6 +88,11 @@ impl Router {
         &self.process
     }
 
+    /// The process, to be looked at.
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// The process, to be let go.
     #[must_use]
     pub fn into_process(self) -> Process {

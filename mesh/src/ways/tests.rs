@@ -191,7 +191,7 @@ fn an_absent_peer_is_sought_ever_more_seldom_until_there_is_news() {
     assert_eq!(sought(&mut ways, 600, &mut now), 10);
     assert!(sought(&mut ways, 3600, &mut now) <= 13);
     ways.handle_news(now);
-    assert_eq!(sought(&mut ways, 10, &mut now), 3);
+    assert_eq!(sought(&mut ways, 10, &mut now), 4);
 }
 
 #[test]

@@ -19,6 +19,8 @@ for tree in etc var opt srv; do
   mount -t overlay overlay -o "lowerdir=/$tree,upperdir=$home/$tree/upper,workdir=$home/$tree/work" "/$tree"
 done
 mount -t tmpfs -o mode=755 tmpfs /run
+# A router of the machine's own is none of this host's.
+rm -rf /var/lib/raddle
 mkdir -p /opt/cni/bin /etc/cni/net.d /var/lib
 tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
 ip link set lo up
