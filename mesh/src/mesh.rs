@@ -58,6 +58,8 @@ pub struct Mesh {
     /// Session and call numbers → whose they are.
     indexes: BTreeMap<u32, Identity>,
     streams: BTreeMap<StreamId, Stream>,
+    /// Those on which nothing has been proven yet.
+    unproven: BTreeSet<StreamId>,
     named: Named,
     callers: Callers,
     secrets: Vec<JoinSecret>,
@@ -139,6 +141,7 @@ impl Mesh {
             indexes: BTreeMap::new(),
             streams: BTreeMap::new(),
             named: Named::default(),
+            unproven: BTreeSet::new(),
             callers: Callers::default(),
             secrets: Vec::new(),
             stranger_until: None,

@@ -87,9 +87,9 @@ impl Path {
         self.endpoint.is_some_and(|endpoint| !self.listed.contains(&endpoint))
     }
 
-    /// Whether the peer is, or may be, on this host.
-    pub(crate) fn has(&self, host: IpAddr) -> bool {
-        self.endpoint.iter().chain(&self.listed).any(|address| address.ip() == host)
+    /// The hosts where the peer is, or may be.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        self.endpoint.iter().chain(&self.listed).map(SocketAddr::ip)
     }
 
     /// Whether this is where the peer is, or where it says it listens.

@@ -12,7 +12,6 @@ use crate::config::PeerTimes;
 use crate::event::{Carrier, Via};
 use crate::gate::{Source, Verdict, cookie_reply_index, open_cookie};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
-use crate::peer::Peer;
 use crate::plan::SessionHead;
 use crate::session::{Birth, Life, Role, Session};
 use crate::ways::Way;
@@ -24,7 +23,7 @@ impl Mesh {
         let stretch = self.rng.up_to(Duration::from_millis(250)).as_secs_f64();
         let index = self.new_index(identity);
         self.me.calls += 1;
-        let times = self.calling_times(identity);
+        let times = self.calling_times(identity, now);
         let greeting = Greeting {
             stamp: (self.me.version.0, self.me.calls),
             protocols: (PROTOCOL, PROTOCOL),
@@ -203,20 +202,18 @@ impl Mesh {
     }
 
     /// The rhythm of calls: the more members are gone, the longer each waits, so that all of them cost one call a second.
-    fn calling_times(&self, identity: Identity) -> PeerTimes {
+    fn calling_times(&mut self, identity: Identity, now: Instant) -> PeerTimes {
         let times = self.config.peer;
         if self.peers.get(&identity).is_none_or(|peer| peer.calling.is_new()) {
             return times;
         }
-        let is_gone = |peer: &&Peer| !(peer.is_up() || peer.is_revoked());
-        let gone = u32::try_from(self.peers.values().filter(is_gone).count()).unwrap_or(u32::MAX);
+        let gone = u32::try_from(self.peers.gone(now)).unwrap_or(u32::MAX);
         PeerTimes { retry_most: times.retry_most.max(CALL_PAUSE * gone), ..times }
     }
 
     /// Whether a member is, or says it listens, at this address.
-    pub(super) fn source(&self, from: SocketAddr) -> Source {
-        let known = self.peers.values().any(|peer| peer.path.has(from.ip()));
-        if known { Source::Known } else { Source::Unknown }
+    pub(super) fn source(&mut self, from: SocketAddr, now: Instant) -> Source {
+        if self.peers.has_host(from.ip(), now) { Source::Known } else { Source::Unknown }
     }
 
     fn passes_gate(&mut self, via: Via, bytes: &[u8], now: Instant) -> bool {
@@ -233,7 +230,7 @@ impl Mesh {
             }
             Via::Stream(_) => return false,
         };
-        let source = self.source(from);
+        let source = self.source(from, now);
         match self.gate.judge(from, source, bytes, &mut self.rng, now) {
             Verdict::Pass => true,
             Verdict::Drop => {

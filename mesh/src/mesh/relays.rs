@@ -157,9 +157,9 @@ impl Mesh {
 
     /// A peer is lost: so is what went by way of it.
     pub(super) fn lose_relay(&mut self, relay: Identity, now: Instant) {
-        let others = self.peers.values().filter(|peer| peer.ways.knows(relay)).map(|peer| peer.identity);
-        for other in others.collect::<Vec<_>>() {
-            if self.peers.get_mut(&other).is_some_and(|peer| peer.ways.lose_relay(relay, now)) {
+        for other in self.peers.relayed(now) {
+            let peer = self.peers.get_mut(&other).filter(|peer| peer.ways.knows(relay));
+            if peer.is_some_and(|peer| peer.ways.lose_relay(relay, now)) {
                 self.touch_plan();
             }
         }

@@ -16,7 +16,6 @@ use wire::Identity;
 use super::Mesh;
 use crate::admission::{Member, line_of};
 use crate::gossip::{Gossip, Line};
-use crate::peer::Peer;
 
 impl Mesh {
     /// A peer's message carries another digest than ours.
@@ -69,7 +68,7 @@ impl Mesh {
         let members: Vec<Member> =
             self.roster.members().filter(|member| wanted.contains(&member.identity())).cloned().collect();
         if !members.is_empty() {
-            let seen = self.seen(to, |peer| wanted.contains(&peer.identity));
+            let seen = self.seen(to, wanted.iter().copied());
             self.gossip(to, &members, seen, now);
         }
     }
@@ -77,13 +76,15 @@ impl Mesh {
     /// A peer is up: tells it where we listen, and where those are seen who do not know it themselves.
     pub(super) fn introduce(&mut self, to: Identity, now: Instant) {
         let ours: Vec<Member> = self.roster.member(self.me.identity).cloned().into_iter().collect();
-        let seen = self.seen(to, |peer| peer.path.is_translated());
+        let translated = self.peers.translated(now);
+        let seen = self.seen(to, &translated);
         self.gossip(to, &ours, seen, now);
     }
 
-    /// Where connected peers are seen.
-    fn seen(&self, to: Identity, which: impl Fn(&Peer) -> bool) -> Vec<(Identity, SocketAddr)> {
-        let peers = self.peers.values().filter(|peer| peer.is_relay() && peer.identity != to && which(peer));
+    /// Where those of them are seen who are connected.
+    fn seen<'a>(&self, to: Identity, whom: impl IntoIterator<Item = &'a Identity>) -> Vec<(Identity, SocketAddr)> {
+        let peers = whom.into_iter().filter_map(|identity| self.peers.get(identity));
+        let peers = peers.filter(|peer| peer.is_relay() && peer.identity != to);
         peers.filter_map(|peer| Some((peer.identity, peer.address()?))).take(super::membership::SEEN_MOST).collect()
     }
 }

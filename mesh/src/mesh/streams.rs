@@ -25,7 +25,7 @@ impl Mesh {
             }
             Origin::Accepted(from) => {
                 let from = plain(from);
-                if !self.has_room_for(from) {
+                if !self.has_room_for(from, now) {
                     self.out.counters.nobodys_streams += 1;
                     self.out.events.push_back(Event::CloseStream { stream });
                     return;
@@ -63,7 +63,7 @@ impl Mesh {
 
     /// A stream ended.
     pub fn handle_stream_closed(&mut self, stream: StreamId, now: Instant) {
-        match self.streams.remove(&stream).map(|open| open.standing) {
+        match self.remove_stream(stream).map(|open| open.standing) {
             Some(Standing::Bound(identity)) => self.unbind(identity, stream, now),
             Some(Standing::Dialed { peer, .. }) => self.handle_peer_not_dialled(peer, now),
             Some(Standing::Stranger { .. } | Standing::Asking { .. } | Standing::Applying { .. }) | None => {}
@@ -78,7 +78,7 @@ impl Mesh {
 
     /// Forgets a stream, and asks for it to be closed.
     pub(super) fn close_stream(&mut self, stream: StreamId) {
-        if self.streams.remove(&stream).is_some() {
+        if self.remove_stream(stream).is_some() {
             self.out.events.push_back(Event::CloseStream { stream });
         }
     }
@@ -87,7 +87,13 @@ impl Mesh {
     pub(super) fn add_stream(&mut self, stream: StreamId, standing: Standing) {
         let stream = (stream, Stream::new(standing));
         self.stranger_until = [self.stranger_until, stream.1.deadline()].into_iter().flatten().min();
+        self.unproven.insert(stream.0);
         self.streams.insert(stream.0, stream.1);
+    }
+
+    fn remove_stream(&mut self, stream: StreamId) -> Option<Stream> {
+        self.unproven.remove(&stream);
+        self.streams.remove(&stream)
     }
 
     /// Closes the streams whose patience is over.
@@ -96,12 +102,12 @@ impl Mesh {
             return;
         }
         let over = |stream: &Stream| stream.deadline().is_some_and(|deadline| now >= deadline);
-        let expired: Vec<StreamId> =
-            self.streams.iter().filter(|(_, stream)| over(stream)).map(|(id, _)| *id).collect();
+        let is_expired = |id: &&StreamId| self.streams.get(id).is_some_and(over);
+        let expired: Vec<StreamId> = self.unproven.iter().filter(is_expired).copied().collect();
         for stream in expired {
             self.drop_stream(stream, now);
         }
-        self.stranger_until = self.streams.values().filter_map(Stream::deadline).min();
+        self.stranger_until = self.unproven.iter().filter_map(|id| self.streams.get(id)?.deadline()).min();
     }
 
     fn handle_stream_message(&mut self, stream: StreamId, message: &[u8], now: Instant) {
@@ -136,6 +142,7 @@ impl Mesh {
             return self.drop_stream(stream, now);
         };
         open.bind(identity);
+        self.unproven.remove(&stream);
         let surplus = peer.channel.bind(stream);
         if accepted {
             self.send_on_stream(identity, stream, &Control::Bind.emit());
@@ -170,10 +177,12 @@ impl Mesh {
 
     /// Whether one more stranger may come, from this host. Members too come as strangers, and nobody can keep them out by
     /// coming often.
-    fn has_room_for(&self, from: SocketAddr) -> bool {
-        let source = self.source(from);
-        let alike = |other: &SocketAddr| self.source(*other) == source;
-        let others: Vec<SocketAddr> = self.streams.values().filter_map(Stream::stranger).filter(alike).collect();
+    fn has_room_for(&mut self, from: SocketAddr, now: Instant) -> bool {
+        let source = self.source(from, now);
+        let strangers: Vec<SocketAddr> =
+            self.unproven.iter().filter_map(|id| self.streams.get(id)?.stranger()).collect();
+        let others: Vec<SocketAddr> =
+            strangers.into_iter().filter(|other| self.source(*other, now) == source).collect();
         let host = charged(from, source);
         others.len() < STRANGERS_MOST
             && others.iter().filter(|other| charged(**other, source) == host).count() < STRANGERS_A_HOST
