@@ -6,16 +6,22 @@
 /// Which counters of one key have been seen.
 #[derive(Clone)]
 pub struct ReplayWindow {
-    words: [u64; WORDS],
+    words: Vec<u64>,
     /// One more than the greatest counter seen; 0 = none yet.
     next: u64,
 }
 
 impl ReplayWindow {
-    /// A window that has seen nothing.
+    /// A window that has seen nothing, and has all the room that it will need.
     #[must_use]
     pub fn new() -> Self {
-        Self { words: [0; WORDS], next: 0 }
+        Self { words: vec![0; WORDS], next: 0 }
+    }
+
+    /// The same without any room: it grows with the counter. A router has a thousand that see a few dozen counters each.
+    #[must_use]
+    pub fn growing() -> Self {
+        Self { words: Vec::new(), next: 0 }
     }
 
     /// Notes an authentic counter. Returns whether it was new; if not, nothing changed.
@@ -24,6 +30,7 @@ impl ReplayWindow {
             return false;
         }
         if counter >= self.next {
+            self.grow(counter);
             self.advance(counter);
         }
         if let Some(word) = self.words.get_mut(position(counter)) {
@@ -48,6 +55,13 @@ impl ReplayWindow {
     #[must_use]
     pub fn newest(&self) -> Option<u64> {
         self.next.checked_sub(1)
+    }
+
+    fn grow(&mut self, counter: u64) {
+        let words = (counter / WORD_BITS).min(WORDS as u64 - 1) as usize + 1;
+        if words > self.words.len() {
+            self.words.resize(words, 0);
+        }
     }
 
     /// Clears the words between the greatest counter so far and the new one: they are reused.

@@ -105,9 +105,8 @@ impl Life {
 
 impl Session {
     pub(crate) fn new(head: SessionHead, birth: &Birth, keys: Keys) -> Self {
-        let sealer =
-            Sealer::new(crate::aead::Suite::ChaCha20Poly1305, &keys.control_send, Kind::Control, 0, head.remote_index);
-        let opener = Opener::new(crate::aead::Suite::ChaCha20Poly1305, &keys.control_receive);
+        let sealer = Sealer::lean(&keys.control_send, Kind::Control, 0, head.remote_index);
+        let opener = Opener::lean(&keys.control_receive);
         let data = Arc::new(DataSession::new(head, keys.data_send, keys.data_receive));
         let Birth { role, boot, life } = *birth;
         let trust = if role == Role::Caller { Trust::Usable } else { Trust::Silent };

@@ -270,6 +270,10 @@ impl Frames {
     /// # Errors
     /// [`FramesError::TooLong`] when the announced length is above the limit.
     pub fn poll_message(&mut self) -> Result<Option<&[u8]>, FramesError> {
+        if self.start == self.buffer.len() {
+            // Most of the time nothing waits, and a router has a stream with each of its peers.
+            (self.buffer, self.start) = (Vec::new(), 0);
+        }
         let waiting = self.buffer.get(self.start..).unwrap_or_default();
         let Some((length, _)) = waiting.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);

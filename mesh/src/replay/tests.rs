@@ -31,7 +31,8 @@ fn steps() -> impl Strategy<Value = Vec<i64>> {
 proptest! {
     #[test]
     fn it_agrees_with_a_memory_of_everything(start in prop_oneof![Just(0u64), any::<u64>(), Just(u64::MAX - 9000)], steps in steps()) {
-        let (mut window, mut model, mut at) = (ReplayWindow::new(), Model::default(), start);
+        let (mut window, mut growing) = (ReplayWindow::new(), ReplayWindow::growing());
+        let (mut model, mut at) = (Model::default(), start);
         for step in steps {
             let counter = at.saturating_add_signed(step);
             let fresh = window.is_fresh(counter);
@@ -39,6 +40,8 @@ proptest! {
             prop_assert_eq!(fresh, expected, "counter {}", counter);
             prop_assert_eq!(window.commit(counter), expected);
             prop_assert!(!window.is_fresh(counter));
+            prop_assert_eq!(growing.is_fresh(counter), expected);
+            prop_assert_eq!(growing.commit(counter), expected, "where room grows, counter {}", counter);
             at = at.max(counter);
         }
     }
@@ -56,6 +59,15 @@ fn the_window_is_exactly_as_wide_as_it_says() {
     for counter in 0..=WINDOW {
         assert!(!window.is_fresh(counter), "{counter}");
     }
+}
+
+#[test]
+fn room_grows_with_the_counter_and_no_further_than_the_window() {
+    let mut window = ReplayWindow::growing();
+    assert!((0..64).all(|counter| window.commit(counter)));
+    assert_eq!(window.words.len(), 1);
+    assert!(window.commit(10 * WINDOW));
+    assert_eq!(window.words.len(), WORDS);
 }
 
 #[test]
