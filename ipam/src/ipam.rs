@@ -82,6 +82,8 @@ struct Course {
     /// Numbers freed slots, so that their order survives a restart.
     freed: u64,
     table_changed: bool,
+    /// What was said last of how far the log has come: everybody who connects is told the same.
+    said: Option<LogHead>,
 }
 
 /// Whether addresses are given.

@@ -196,6 +196,7 @@ impl Ipam {
                 parted: 0,
                 freed: 0,
                 table_changed: false,
+                said: None,
             },
             config: Arc::new(config),
         }

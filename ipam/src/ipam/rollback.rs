@@ -23,8 +23,13 @@ impl Ipam {
     /// Says how far this router's log has come. What is being written does not count yet.
     pub(super) fn send_log_head(&mut self, to: Identity) {
         let body = LogBody { author: self.config.identity, number: self.outbox.log() };
-        let signature = sign(&self.config.signing_key, LOG_VERSION, &body);
-        self.send(To::Peer(to), &Message::LogHead(LogHead { body, signature }));
+        let said = self.course.said.take().filter(|head| head.body == body);
+        let head = said.unwrap_or_else(|| {
+            let signature = sign(&self.config.signing_key, LOG_VERSION, &body);
+            LogHead { body, signature }
+        });
+        self.course.said = Some(head.clone());
+        self.send(To::Peer(to), &Message::LogHead(head));
     }
 
     pub(super) fn handle_log_head(&mut self, from: Identity, head: &LogHead) {

@@ -88,7 +88,7 @@ impl Mesh {
     /// Whether something may be computed for whoever is on this stream: once, and within its budget.
     fn may_greet(&mut self, stream: StreamId, from: SocketAddr, now: Instant) -> bool {
         let is_new = self.streams.get(&stream).is_some_and(Stream::is_new);
-        let source = self.source(from);
+        let source = self.source(from, now);
         is_new && self.gate.admits_stranger(from, source, now)
     }
 
