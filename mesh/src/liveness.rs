@@ -89,9 +89,9 @@ impl Liveness {
         self.doubt.get_or_insert(doubt);
     }
 
-    /// Whether there is a doubt.
-    pub(crate) fn is_doubted(&self) -> bool {
-        self.doubt.is_some()
+    /// Whether a question has been repeated because nothing came.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.doubt.is_some_and(|doubt| doubt.unanswered > 1)
     }
 
     /// The others have given it up: ask, and believe its silence sooner.

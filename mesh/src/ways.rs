@@ -223,6 +223,11 @@ impl Ways {
         !self.direct.is_proven()
     }
 
+    /// Asks nobody before then.
+    pub(crate) fn put_off_seeking(&mut self, until: Instant) {
+        self.seek.next = self.seek.next.max(until);
+    }
+
     /// Takes the best way. Returns it if that is a change; never more than one in [`DWELL`].
     pub(crate) fn choose(&mut self, now: Instant) -> Option<Way> {
         let wanted = self.wanted(now).filter(|wanted| Some(*wanted) != self.used)?;
@@ -398,7 +403,7 @@ const BUSY_FOR: Duration = Duration::from_secs(5);
 /// Something has just come on the way: there is hope, but no hurry.
 const HEARD_PAUSE: Duration = Duration::from_millis(100);
 /// A peer that answers directly has done so by then.
-const SEEK_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const SEEK_FIRST: Duration = Duration::from_secs(1);
 /// How often neighbours are asked in the end: this long a better relay may go unnoticed. One that comes to reach a peer it
 /// was asked for says so at once.
 const SEEK_MOST: Duration = Duration::from_secs(30);

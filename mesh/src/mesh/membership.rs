@@ -1,7 +1,7 @@
 //! How membership spreads: whoever has news tells everybody, and those tell a few more; the rest is found by comparing.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::{Identity, PeerIndex};
 
@@ -10,6 +10,7 @@ use crate::admission::Member;
 use crate::event::{Alarm, DownReason, Event, Topic};
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip, MEMBERS_A_MESSAGE};
 use crate::peer::{Peer, Phase};
+use crate::ways::SEEK_FIRST;
 
 impl Mesh {
     /// Takes a member out: its sessions end, and it is refused from now on, but for being told so when it calls
@@ -70,6 +71,16 @@ impl Mesh {
         let members: Vec<Member> = self.roster.members().cloned().collect();
         for member in members {
             self.meet(&member, now);
+        }
+        // All of a cluster may start at once: not everybody calls the same one first, nor all of them together.
+        let first = usize::try_from(self.rng.number()).unwrap_or_default().checked_rem(self.order.len());
+        let turns = self.order.iter().cycle().skip(first.unwrap_or_default()).take(self.order.len());
+        for (turn, identity) in (0..).zip(turns) {
+            let at = now + CALL_TURN.saturating_mul(turn);
+            if let Some(peer) = self.peers.get_mut(identity).filter(|peer| !peer.is_revoked()) {
+                peer.calling.pause(CALL_TURN.saturating_mul(turn), now);
+                peer.ways.put_off_seeking(at + SEEK_FIRST);
+            }
         }
     }
 
@@ -196,6 +207,8 @@ impl Mesh {
     }
 }
 
+/// Between two calls of a router that starts: so many does the gate of one admit in a second.
+const CALL_TURN: Duration = Duration::from_millis(2);
 /// After so many an operator has looked, or never will.
 const ALARMS_MOST: usize = 1000;
 /// Those who hear news pass it on to so many: most have it then already from where it began.

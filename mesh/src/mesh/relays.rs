@@ -168,7 +168,7 @@ impl Mesh {
     /// Tries the ways to a peer, looks for more, and takes the best.
     pub(super) fn mind_ways(&mut self, identity: Identity, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_revoked()) else { return };
-        if peer.is_up() && peer.liveness.is_doubted() {
+        if peer.is_up() && peer.liveness.is_unanswered() {
             peer.ways.doubt(now);
         }
         if peer.ways.poll_seek(now) && !self.seeking.contains(&identity) {

@@ -7,6 +7,7 @@ mod renewal;
 mod revoked;
 mod sim;
 mod sizes;
+mod starts;
 
 use std::time::Duration;
 
