@@ -197,7 +197,8 @@ impl Ipam {
         if holding.owner != self.config.identity {
             return self.ask_holder(slot, key.network, holding, Wish::Workload).map(Some);
         }
-        if self.leases.of_slot(key.network, slot).is_some() {
+        // Who had it since leaves no line, if its name was not to stay: it may rest from somebody else.
+        if self.leases.of_slot(key.network, slot).is_some() || self.space_of(key.network).is_resting(slot) {
             return Ok(None);
         }
         self.carve_out_block(key.network, slot, now);

@@ -1,14 +1,14 @@
 //! What is said while a batch is being written waits for what it rests on, and for no more.
 
 use super::*;
-use crate::event::RequestId;
+use crate::event::{Release, RequestId};
 
 fn write(key: u8) -> Write {
     Write { table: Table::Leases, key: vec![key], value: Some(vec![key]) }
 }
 
 fn event(number: u64) -> Event {
-    Event::Released { request: RequestId(number), known: true }
+    Event::Released { request: RequestId(number), outcome: Release::Done }
 }
 
 fn heard(outbox: &mut Outbox) -> Vec<Event> {
