@@ -4,27 +4,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tests::{Cluster, Host, Image, Plugin, Podman, Stage, Underlay, binary, until};
+use tests::{Engines, Host, Plugin, Podman, binary, until};
 
 const WAIT: Duration = Duration::from_secs(20);
 const ECHO: [&str; 3] = ["probe", "tcp-echo", "0.0.0.0:7"];
 
 /// Two hosts with routers and podman, with two networks each: ours with a chain behind it, and Debian's bridge.
-struct Hosts {
-    podmans: Vec<Podman>,
-    cluster: Cluster,
-    // Last: what runs on the hosts goes before the hosts do.
-    stage: Stage,
-}
+struct Hosts(Engines);
 
 impl Hosts {
     fn new() -> Result<Self> {
-        let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
-        let cluster = Cluster::form(&stage)?;
-        let image = Image::pack(stage.directory(), &[binary("probe")?])?;
-        let mut podmans = Vec::new();
-        for host in stage.hosts() {
-            podmans.push(Podman::on(host, &image, Plugin::Raddle)?);
+        let engines = Engines::on(2)?;
+        for host in engines.stage.hosts() {
             write(
                 host,
                 "10-raddle",
@@ -43,16 +34,16 @@ impl Hosts {
                 }]}),
             )?;
         }
-        Ok(Self { podmans, cluster, stage })
+        Ok(Self(engines))
     }
 
     fn podman(&self, number: usize) -> Result<&Podman> {
-        number.checked_sub(1).and_then(|at| self.podmans.get(at)).with_context(|| format!("no podman {number}"))
+        self.0.podman(number)
     }
 
     /// What the router of a host says of a workload.
     fn listed(&self, number: usize, workload: &str) -> Result<Option<Value>> {
-        let containers = self.cluster.router(number)?.containers()?;
+        let containers = self.0.cluster.router(number)?.containers()?;
         Ok(containers.into_iter().find(|container| container["workload"] == json!(workload)))
     }
 
@@ -65,8 +56,8 @@ impl Hosts {
     }
 
     fn nothing_left(&self) -> Result<()> {
-        for (number, host) in (1..).zip(self.stage.hosts()) {
-            let (links, containers) = (host.container_links()?, self.cluster.router(number)?.containers()?);
+        for (number, host) in (1..).zip(self.0.stage.hosts()) {
+            let (links, containers) = (host.container_links()?, self.0.cluster.router(number)?.containers()?);
             ensure!(links.is_empty() && containers.is_empty(), "host{number} keeps {links:?}, lists {containers:?}");
         }
         Ok(())
@@ -94,8 +85,8 @@ fn what_is_asked_for_is_had_or_refused_with_the_reason() -> Result<()> {
     ensure!(two.address("client")?.1 == "0a:00:5e:00:53:01", "{:?}", two.address("client")?);
     hosts.until_talks(2, "client", "10.32.2.9:7")?;
     let probe = binary("probe")?.display().to_string();
-    let published = format!("{}:8080", hosts.stage.host(1)?.underlay());
-    hosts.stage.host(2)?.run(&[&probe, "tcp-stream", &published, "1"])?.ok()?;
+    let published = format!("{}:8080", hosts.0.stage.host(1)?.underlay());
+    hosts.0.stage.host(2)?.run(&[&probe, "tcp-stream", &published, "1"])?.ok()?;
 
     let refusals: [(&str, &[&str], &[&str]); 4] = [
         ("other", &["--mac-address", "0a:00:5e:00:53:01"], &["0a:00:5e:00:53:01", "client", "host2"]),
@@ -108,7 +99,7 @@ fn what_is_asked_for_is_had_or_refused_with_the_reason() -> Result<()> {
         ensure!(words.iter().all(|word| said.contains(word)), "{options:?}: {said}");
         two.remove(name)?;
     }
-    let links = hosts.stage.host(2)?.container_links()?;
+    let links = hosts.0.stage.host(2)?.container_links()?;
     ensure!(links.len() == 1, "the refused have left something: {links:?}");
 
     for words in [&["restart", "--time", "0", "web"] as &[&str], &["network", "reload", "web"]] {
@@ -158,13 +149,13 @@ fn containers_stop_without_a_router_and_start_with_one() -> Result<()> {
     let mut hosts = Hosts::new()?;
     hosts.podman(1)?.start("web", &[], &ECHO)?.ok()?;
     let address = hosts.podman(1)?.address("web")?;
-    hosts.cluster.router_mut(1)?.kill()?;
+    hosts.0.cluster.router_mut(1)?.kill()?;
     hosts.podman(1)?.run(&["stop", "--time", "0", "web"])?.ok()?;
     let (_, said) = hosts.podman(1)?.run(&["start", "web"])?.refused()?;
     ensure!(said.contains("no router answers"), "{said}");
-    let links = hosts.stage.host(1)?.container_links()?;
+    let links = hosts.0.stage.host(1)?.container_links()?;
     ensure!(links.is_empty(), "{links:?}");
-    hosts.cluster.router_mut(1)?.start_again()?;
+    hosts.0.cluster.router_mut(1)?.start_again()?;
     hosts.podman(1)?.run(&["start", "web"])?.ok()?;
     ensure!(hosts.podman(1)?.address("web")? == address, "{:?}", hosts.podman(1)?.address("web")?);
     hosts.podman(1)?.remove("web")?;
