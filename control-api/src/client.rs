@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::lines::Lines;
 use crate::server::{LONGEST_REPLY, LONGEST_REQUEST};
 use crate::words::{
-    ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Moved, Peers, Renewed,
-    Reply, Request, Revoked, Status, TokenCreated, Tokens,
+    ApiError, Attachment, Collected, Containers, Done, GcRequest, Lease, LeaseRequest, Leases, Moved, Moves, Peers,
+    Renewed, Reply, Request, Revoked, Status, TokenCreated, Tokens,
 };
 
 /// A conversation with a router.
@@ -71,6 +71,14 @@ impl Client {
     /// Any [`ClientError`].
     pub fn leases(&mut self) -> Result<Leases, ClientError> {
         self.call(&Request::Leases)
+    }
+
+    /// Which moves it has heard of.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub fn moves(&mut self) -> Result<Moves, ClientError> {
+        self.call(&Request::Moves)
     }
 
     /// A new join token.

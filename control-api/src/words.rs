@@ -2,6 +2,7 @@
 //!
 //! Owns the names on the wire. Knows nothing of who sends them.
 
+mod history;
 mod lease;
 mod moved;
 mod view;
@@ -11,6 +12,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+pub use history::{MoveReason, MoveView, Moves};
 pub use lease::{
     Attachment, AttachmentId, Collected, CollectedAttachment, DEFAULT_NETWORK, GcRequest, Lease, LeaseRequest,
     OwnerKind,
@@ -33,6 +35,8 @@ pub enum Request {
     Ps,
     /// Which leases it knows: answered by [`Leases`].
     Leases,
+    /// Which moves it has heard of: answered by [`Moves`].
+    Moves,
     /// A new join token: answered by [`TokenCreated`].
     TokenCreate {
         /// For how long it can be used, in seconds.
@@ -147,6 +151,7 @@ pub enum Answer {
     Peers(Peers),
     Containers(Containers),
     Leases(Leases),
+    Moves(Moves),
     TokenCreated(TokenCreated),
     Tokens(Tokens),
     Lease(Box<Lease>),

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState};
-use wire::{Hash, Identity, Slot};
+use wire::message::{Came, ENTRY_VERSION, Entry, EntryBody, EntryState};
+use wire::{Epoch, Hash, Identity, Slot};
 
 use crate::lease::LeaseKey;
 use crate::ledger::{Holding, Ledger};
@@ -125,6 +125,17 @@ impl Directory {
     pub(crate) fn current_entry(&self, key: &LeaseKey, ledger: &Ledger) -> Option<&Entry> {
         let author = self.current(key, ledger)?.author;
         self.by_key.get(key)?.get(&author)
+    }
+
+    /// How an author got a slot for a workload, as it said before.
+    pub(crate) fn came(&self, key: &LeaseKey, author: Identity, place: (Slot, Epoch)) -> Option<Came> {
+        let body = &self.by_key.get(key)?.get(&author)?.body;
+        body.came.filter(|_| (body.slot, body.epoch) == place)
+    }
+
+    /// Whether the line tells of a move that its author has not told of before.
+    pub(crate) fn tells_of_move(&self, body: &EntryBody) -> bool {
+        body.came.is_some() && self.came(&key_of(body), body.author, (body.slot, body.epoch)).is_none()
     }
 
     /// The lines of one author that are not over, whether they count or not.

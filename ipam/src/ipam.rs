@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::event::{Alarm, Event, Release, RequestId};
+use crate::history::{History, Moved};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseState, Leases, PeerLabel};
 use crate::ledger::{Ledger, Parking};
 use crate::members::Members;
@@ -34,6 +35,7 @@ mod naming;
 mod orphans;
 mod ownership;
 mod releases;
+mod remembering;
 mod reserving;
 mod restore;
 mod revocations;
@@ -59,6 +61,7 @@ pub struct Ipam {
     leases: Leases,
     spaces: BTreeMap<NetworkId, Space>,
     moves: Moves,
+    history: History,
     waiting: Waiting,
     outbox: Outbox,
     parts: Parts,
@@ -81,6 +84,8 @@ struct Course {
     parted: u64,
     /// Numbers freed slots, so that their order survives a restart.
     freed: u64,
+    /// What the clock on the wall said at some moment, for people.
+    wall: Option<(Instant, Duration)>,
     table_changed: bool,
     /// What was said last of how far the log has come: everybody who connects is told the same.
     said: Option<LogHead>,
@@ -310,6 +315,16 @@ impl Ipam {
     /// The sticky workloads of every host, as their holders say.
     pub fn directory(&self) -> impl Iterator<Item = &EntryBody> {
         self.directory.in_force(&self.ledger)
+    }
+
+    /// The moves that this router has heard of, from the oldest to the newest.
+    pub fn history(&self) -> impl Iterator<Item = &Moved> {
+        self.history.iter()
+    }
+
+    /// Notes what the clock on the wall says, since the beginning of 1970: only what people read depends on it.
+    pub fn handle_wall_clock(&mut self, wall: Duration, now: Instant) {
+        self.course.wall = Some((now, wall));
     }
 
     /// Whether an address is frozen: it moved too often, or its records contradict each other.

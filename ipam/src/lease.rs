@@ -34,7 +34,7 @@ pub struct Attachment {
 }
 
 /// What stays the same when a container is recreated elsewhere. A workload with two interfaces has two leases.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct LeaseKey {
     /// The network.
     pub network: NetworkId,

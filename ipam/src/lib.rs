@@ -9,6 +9,7 @@ mod config;
 mod dice;
 mod directory;
 mod event;
+mod history;
 mod ipam;
 mod lease;
 mod ledger;
@@ -25,6 +26,7 @@ mod store;
 pub use config::{ANSWER, Config, Counted, GOSSIP, HOLD, Hold, LOW_WATER_PERCENT, PromiseRule, Quorum, REST, Rules};
 pub use directory::key_of;
 pub use event::{Alarm, Event, Release, RequestId};
+pub use history::{MOVES_KEPT, Moved};
 pub use ipam::{Counts, Health, Ipam, Owned, RestoreError, SnapshotError, Wakeup, adopt_snapshot, found};
 pub use lease::{
     Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Reservation, Stickiness,

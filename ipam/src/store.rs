@@ -17,6 +17,7 @@
 //! | leases | network, workload, ifname | a lease |
 //! | resting | network, slot | the order in which it was freed |
 //! | directory | network, workload, ifname, author | a signed line of the directory |
+//! | history | a number that rises | a move of the past |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ use wire::message::{Ask, Commit, Entry, Promise};
 use wire::{Epoch, Hash, Identity, Mac, NetworkId, PeerName, Record, Slot, decode, encode};
 
 use crate::config::Hold;
+use crate::history::Moved;
 use crate::lease::{Attachment, Lease, LeaseKey, LeaseState, Place, Stickiness};
 use crate::members::Refusal;
 
@@ -53,11 +55,13 @@ pub enum Table {
     Directory = 9,
     /// Records that are out of force and that a revocation names.
     Annals = 10,
+    /// Moves of the past.
+    History = 11,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Members,
         Self::Records,
@@ -69,6 +73,7 @@ impl Table {
         Self::Resting,
         Self::Directory,
         Self::Annals,
+        Self::History,
     ];
 
     /// Its name in the store.
@@ -86,6 +91,7 @@ impl Table {
             Self::Resting => "ipam-resting",
             Self::Directory => "ipam-directory",
             Self::Annals => "ipam-annals",
+            Self::History => "ipam-history",
         }
     }
 }
@@ -198,11 +204,23 @@ impl Write {
         Self::delete(Table::Resting, slot_key(network, slot))
     }
 
+    pub(crate) fn moved(number: u64, moved: &Moved) -> Self {
+        Self::put(Table::History, history_key(number), &(number, moved))
+    }
+
+    pub(crate) fn moved_gone(number: u64) -> Self {
+        Self::delete(Table::History, history_key(number))
+    }
+
     pub(crate) fn entry(entry: &Entry) -> Self {
         let body = &entry.body;
         let key = encode(STORE_VERSION, &(body.network, &body.workload, &body.ifname, body.author));
         Self::put(Table::Directory, key, entry)
     }
+}
+
+fn history_key(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
 }
 
 fn record_key(record: &Record) -> Vec<u8> {
@@ -317,6 +335,7 @@ pub(crate) struct Contents {
     pub(crate) leases: Vec<Lease>,
     pub(crate) resting: Vec<(NetworkId, Slot, u64)>,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) moves: Vec<(u64, Moved)>,
 }
 
 impl Contents {
@@ -351,6 +370,7 @@ impl Contents {
             Table::Leases => self.leases.push(value_of::<StoredLease>(value)?.restore(now)),
             Table::Resting => self.resting.push(value_of(value)?),
             Table::Directory => self.entries.push(value_of(value)?),
+            Table::History => self.moves.push(value_of(value)?),
         }
         Some(())
     }

@@ -10,6 +10,7 @@ mod failure;
 mod help;
 mod install;
 mod leases;
+mod moves;
 mod peers;
 mod pool;
 mod print;
@@ -104,6 +105,9 @@ pub(crate) enum ClientVerb {
     /// List who has which address
     #[command(after_help = help::LEASES)]
     Leases,
+    /// List which workload's address moved when, from where to where, and why
+    #[command(after_help = help::MOVES)]
+    Moves(MovesArgs),
     /// Also try to reach routers at these addresses
     #[command(after_help = help::CONNECT)]
     Connect(AddressArgs),
@@ -305,6 +309,14 @@ pub(crate) struct MoveArgs {
     pub(crate) cancel: bool,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+}
+
+/// Operands of `moves`.
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct MovesArgs {
+    /// Only those of this workload
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) workload: Option<String>,
 }
 
 /// Which of a workload's addresses.

@@ -26,12 +26,13 @@ mod targets;
 mod tokens;
 mod views;
 mod waiting;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ipam::{Ipam, RequestId};
 use mesh::Mesh;
@@ -193,6 +194,8 @@ impl Control {
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
+        // For what people read of the past; nothing is decided by it.
+        self.ipam.handle_wall_clock(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(), now);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.mesh.poll_timeout(now)) {
             self.mesh.handle_timeout(now);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests::{Cluster, Container, Stage, Underlay, until};
+use tests::{Cluster, Container, Stage, Underlay, now_ms, until};
 
 /// A move is a few messages and syncs; the rest is for a machine that compiles beside it.
 const WAIT: Duration = Duration::from_secs(10);
@@ -41,6 +41,16 @@ fn a_workload_that_runs_goes_where_it_is_told_when_it_stops() -> Result<()> {
     let said = stage.host(3)?.raddle(&["move", "web", "--to", "host3", "--output", "json"])?.json()?;
     ensure!(said["state"] == json!("ready"), "{said}");
     until_at(&cluster, 1, "web", "host3", "held")?;
+    let now_s = now_ms()? / 1000;
+    for number in 1..=3 {
+        let told = stage.host(number)?.raddle(&["moves", "--output", "json"])?.json()?;
+        let moves = told["moves"].as_array().cloned().unwrap_or_default();
+        let seen: Vec<_> = moves.iter().map(|moved| (&moved["from"], &moved["to"], &moved["why"])).collect();
+        let (one, two, three, asked) = (json!("host1"), json!("host2"), json!("host3"), json!("asked"));
+        ensure!(seen == [(&one, &two, &asked), (&two, &three, &asked)], "host{number}: {told}");
+        let at = |moved: &Value| moved["at_unix_s"].as_u64().unwrap_or_default();
+        ensure!(moves.iter().all(|moved| (now_s - 120..=now_s + 1).contains(&at(moved))), "host{number}: {told}");
+    }
     // Called off.
     let again = Container::start(stage.host(3)?, "again", Some("web"))?;
     stage.host(1)?.raddle(&["move", "web", "--to", "host2"])?.ok()?;

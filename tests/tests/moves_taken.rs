@@ -60,7 +60,16 @@ fn the_old_container_is_cut_off_and_its_delete_frees_nothing() -> Result<()> {
     let about = Attachment { container: "new", netns: "/run/netns/new", arguments: workload };
     stage.host(2)?.cni(Plugin::Raddle, "DEL", about, &json!({}))?.done()?;
     ensure!(of_web(3)? == expected[1..], "a late delete freed it: {:?}", of_web(3)?);
-    observer.until_reaches(address)
+    observer.until_reaches(address)?;
+    // What there was of moves is remembered on every host: the second taking over was none.
+    for number in 1..=3 {
+        let moves = cluster.router(number)?.raddle(&["moves", "web", "--output", "json"])?.json()?;
+        let seen = moves["moves"].as_array().map(Vec::len);
+        let of = |field: &str| moves.pointer(&format!("/moves/0/{field}")).cloned().unwrap_or_default();
+        let expected = [json!("host1"), json!("host2"), json!("taken-over"), json!(address.to_string())];
+        ensure!(seen == Some(1) && ["from", "to", "why", "address"].map(of) == expected, "host{number}: {moves}");
+    }
+    Ok(())
 }
 
 #[test]

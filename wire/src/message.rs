@@ -10,20 +10,22 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Epoch, Hash, Identity, NetworkId, Slot};
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
+mod came;
 mod log;
 mod name;
 mod part;
 mod space;
 
+pub use came::{Came, Why};
 pub use log::{LogBody, LogHead};
 pub use name::{Invited, Name, NameVerdict};
 pub use part::Part;
 pub use space::{Need, SpaceRequest};
 
 /// The version of [`Message`] this crate writes.
-pub const MESSAGE_VERSION: u8 = 1;
+pub const MESSAGE_VERSION: u8 = 2;
 /// The version of [`EntryBody`] this crate writes.
-pub const ENTRY_VERSION: u8 = 2;
+pub const ENTRY_VERSION: u8 = 3;
 /// The version of [`LogBody`] this crate writes.
 pub const LOG_VERSION: u8 = 1;
 /// The version of [`Ask`], [`PromiseBody`] and [`Commit`] this crate writes.
@@ -249,6 +251,8 @@ pub struct MovedLease {
     pub mac: Option<crate::id::Mac>,
     /// How long the address is held after a release: none = for ever.
     pub hold_s: Option<u64>,
+    /// Why it goes.
+    pub why: Why,
 }
 
 /// Why an owner does not let a slot go.
@@ -312,6 +316,8 @@ pub struct EntryBody {
     pub mac: Option<crate::id::Mac>,
     /// How long the address is held after a release: none = for ever.
     pub hold_s: Option<u64>,
+    /// How the author got the slot, if by a move.
+    pub came: Option<Came>,
 }
 
 /// What became of a workload's lease.

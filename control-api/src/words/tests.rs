@@ -29,6 +29,7 @@ fn requests_without_operands() {
     golden(&Request::Peers, r#"{"verb":"peers"}"#);
     golden(&Request::Ps, r#"{"verb":"ps"}"#);
     golden(&Request::Leases, r#"{"verb":"leases"}"#);
+    golden(&Request::Moves, r#"{"verb":"moves"}"#);
     golden(&Request::Renew, r#"{"verb":"renew"}"#);
     golden(&Request::TokenList, r#"{"verb":"token-list"}"#);
 }
@@ -279,6 +280,34 @@ fn leases() {
             r#""since_s":9,"held_for_s":591,"moving_to":null}]}"#
         ),
     );
+}
+
+#[test]
+fn moves() {
+    let moved = MoveView {
+        at_unix_s: 1_795_257_727,
+        network: "raddle".into(),
+        workload: "web".into(),
+        ifname: "eth0".into(),
+        address: Ipv4Addr::new(10, 32, 0, 5),
+        address6: None,
+        from: "host1".into(),
+        to: "host2".into(),
+        epoch: 2,
+        why: MoveReason::TakenOver,
+    };
+    golden(
+        &Moves { moves: vec![moved] },
+        concat!(
+            r#"{"moves":[{"at_unix_s":1795257727,"network":"raddle","workload":"web","ifname":"eth0","#,
+            r#""address":"10.32.0.5","address6":null,"from":"host1","to":"host2","epoch":2,"why":"taken-over"}]}"#
+        ),
+    );
+    for (why, text) in
+        [(MoveReason::Followed, "followed"), (MoveReason::Asked, "asked"), (MoveReason::Revoked, "revoked")]
+    {
+        golden(&why, &format!("{text:?}"));
+    }
 }
 
 #[test]

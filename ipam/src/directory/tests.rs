@@ -19,6 +19,7 @@ fn line(author: u8, slot: u32, epoch: u64, version: u64, state: EntryState) -> E
         container_id: format!("c{version}"),
         mac: None,
         hold_s: Some(600),
+        came: None,
     };
     Entry { signature: sign(&signing_key(author), ENTRY_VERSION, &body), body }
 }

@@ -185,12 +185,11 @@ impl Ipam {
                 self.become_rolled_back();
             }
             let may_speak = self.members.is_admitted(&author) && author != self.config.identity;
-            if may_speak
-                && self.directory.entry(&hash_of_entry(entry)).is_none()
-                && is_authentic(entry)
-                && self.directory.is_plausible(&entry.body)
-                && self.directory.merge(entry)
-            {
+            let is_new = self.directory.entry(&hash_of_entry(entry)).is_none();
+            if !may_speak || !is_new || !is_authentic(entry) || !self.directory.is_plausible(&entry.body) {
+                continue;
+            }
+            if self.merge_line(entry, now) {
                 self.outbox.write(Write::entry(entry));
                 let key = key_of(&entry.body);
                 self.waiting.pledges.fulfil(&key, author);

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use wire::Identity;
+use wire::message::{Came, Why};
 
 use super::{Health, Ipam};
 use crate::config::Hold;
@@ -27,7 +28,7 @@ impl Ipam {
             }
             let hold = Hold::from_seconds(line.hold_s);
             self.space_of(line.network).forget(line.slot);
-            self.keep_lease(Lease {
+            let lease = Lease {
                 attachment: Attachment {
                     network: line.network,
                     container_id: line.container_id,
@@ -43,7 +44,8 @@ impl Ipam {
                 state: LeaseState::held(hold, now),
                 since: now,
                 place: Place::default(),
-            });
+            };
+            self.keep_lease_that_came(lease, Some(Came { from: victim, why: Why::Revoked }));
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState, Message};
+use wire::message::{Came, ENTRY_VERSION, Entry, EntryBody, EntryState, Message};
 use wire::{NetworkId, Slot};
 
 use super::{Health, Ipam, Stage};
@@ -87,12 +87,17 @@ impl Ipam {
 
     /// Writes a lease down, and tells everybody if others have to find it.
     pub(super) fn keep_lease(&mut self, lease: Lease) {
+        self.keep_lease_that_came(lease, None);
+    }
+
+    /// The same for one whose slot has just moved here.
+    pub(super) fn keep_lease_that_came(&mut self, lease: Lease, came: Option<Came>) {
         self.outbox.write(Write::lease(&lease));
         let state = match lease.state {
             LeaseState::Active | LeaseState::Fenced => EntryState::Active,
             LeaseState::Held { .. } => EntryState::Held,
         };
-        self.publish(&lease, state);
+        self.publish(&lease, state, came);
         self.leases.insert(lease);
     }
 
@@ -100,7 +105,7 @@ impl Ipam {
     pub(super) fn end_lease(&mut self, key: &LeaseKey, now: Instant) {
         let Some(lease) = self.forget_lease(key) else { return };
         if self.is_mine(key.network, lease.slot) {
-            self.publish(&lease, EntryState::Ended);
+            self.publish(&lease, EntryState::Ended, None);
             self.rest_slot(key.network, lease.slot, now);
         }
     }
@@ -144,7 +149,7 @@ impl Ipam {
     }
 
     /// Says in the directory what became of a sticky workload.
-    pub(super) fn publish(&mut self, lease: &Lease, state: EntryState) {
+    fn publish(&mut self, lease: &Lease, state: EntryState, came: Option<Came>) {
         let key = lease.key();
         let Some(holding) = self.ledger.owner(key.network, lease.slot) else { return };
         if lease.stickiness == Stickiness::Ephemeral || holding.owner != self.config.identity {
@@ -169,12 +174,13 @@ impl Ipam {
             container_id: lease.attachment.container_id.clone(),
             mac: lease.mac,
             hold_s: lease.hold.seconds(),
+            came: came.or_else(|| self.directory.came(&key, me, (lease.slot, holding.epoch))),
             workload: key.workload,
             ifname: key.ifname,
         };
         let signature = sign(&self.config.signing_key, ENTRY_VERSION, &body);
         let entry = Entry { body, signature };
-        if self.directory.merge(&entry) {
+        if self.merge_line(&entry, lease.since) {
             self.outbox.write(Write::entry(&entry));
             self.send(To::AllPeers, &Message::Entries(vec![entry]));
         } else {

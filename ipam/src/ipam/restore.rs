@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::event::Event;
+use crate::history::History;
 use crate::lease::{LeaseState, Leases};
 use crate::ledger::{Ledger, Outcome, Parking, hash_of_record, order_of};
 use crate::members::Members;
@@ -182,6 +183,7 @@ impl Ipam {
             leases: Leases::default(),
             spaces: BTreeMap::new(),
             moves: Moves::default(),
+            history: History::default(),
             waiting: Waiting::default(),
             outbox: Outbox::new(stored),
             parts: Parts::default(),
@@ -195,6 +197,7 @@ impl Ipam {
                 dice: Dice::new(config.seed),
                 parted: 0,
                 freed: 0,
+                wall: None,
                 table_changed: false,
                 said: None,
             },
@@ -228,6 +231,7 @@ impl Ipam {
             self.waiting.restored.insert(lease.key());
             self.leases.insert(lease);
         }
+        self.history = History::new(contents.moves);
         for (network, slot, order) in contents.resting {
             self.course.freed = self.course.freed.max(order);
             let until = now + self.config.rest;

@@ -4,6 +4,7 @@ mod crashes;
 mod failures;
 mod forgetting;
 mod gossip;
+mod history;
 mod hostile;
 mod interrupted;
 mod leases;

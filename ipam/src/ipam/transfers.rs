@@ -14,7 +14,9 @@
 
 use std::time::Instant;
 
-use wire::message::{EntryBody, Handover, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Wish};
+use wire::message::{
+    Came, EntryBody, EntryState, Handover, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Why, Wish,
+};
 use wire::{Epoch, Identity, NetworkId, Range, Record, RecordBody, Slot};
 
 use super::{Health, Ipam, Pending, Stage};
@@ -101,7 +103,17 @@ impl Ipam {
                 container_id,
                 mac: lease.mac,
                 hold_s: lease.hold.seconds(),
+                why: self.why(lease, taker),
             })),
+        }
+    }
+
+    fn why(&self, lease: &Lease, taker: Identity) -> Why {
+        let expected = self.waiting.expected.get(&lease.key());
+        match lease.state {
+            LeaseState::Active | LeaseState::Fenced => Why::TakenOver,
+            LeaseState::Held { .. } if expected.is_some_and(|expected| expected.to == taker) => Why::Asked,
+            LeaseState::Held { .. } => Why::Followed,
         }
     }
 
@@ -138,7 +150,7 @@ impl Ipam {
         // Nobody says what becomes of a slot but who has just given it.
         let given = self.newest_record(key.network, key.slot).map(|body| (body.author, body.epoch));
         if let Some(lease) = lease.filter(|_| given == Some((from, key.epoch.next()))) {
-            self.hold_moved(key.network, key.slot, &lease, now);
+            self.hold_moved(key.network, key.slot, &lease, from, now);
         }
     }
 
@@ -157,7 +169,7 @@ impl Ipam {
             Stage::Moving { .. } | Stage::Stopping { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
         });
         if let Some(lease) = offered.or_else(|| self.last_said_of(network, slot, author, epoch)) {
-            self.hold_moved(network, slot, &lease, now);
+            self.hold_moved(network, slot, &lease, author, now);
         }
     }
 
@@ -171,11 +183,12 @@ impl Ipam {
             container_id: line.container_id.clone(),
             mac: line.mac,
             hold_s: line.hold_s,
+            why: if line.state == EntryState::Active { Why::TakenOver } else { Why::Followed },
         })
     }
 
     /// A slot waits here for the workload it came with.
-    fn hold_moved(&mut self, network: NetworkId, slot: Slot, moved: &MovedLease, now: Instant) {
+    fn hold_moved(&mut self, network: NetworkId, slot: Slot, moved: &MovedLease, from: Identity, now: Instant) {
         let name = LeaseKey { network, workload: moved.workload.clone(), ifname: moved.ifname.clone() };
         let free = self.is_mine(network, slot) && self.spaces.get(&network).is_some_and(|space| space.is_free(slot));
         if free && self.has_lost_name(&name) {
@@ -189,7 +202,7 @@ impl Ipam {
         let hold = Hold::from_seconds(moved.hold_s);
         let (container_id, ifname) = (moved.container_id.clone(), moved.ifname.clone());
         self.space_of(network).forget(slot);
-        self.keep_lease(Lease {
+        let lease = Lease {
             attachment: Attachment { network, container_id, ifname, owner: String::new() },
             workload: moved.workload.clone(),
             stickiness: Stickiness::Sticky,
@@ -200,7 +213,8 @@ impl Ipam {
             state: LeaseState::held(hold, now),
             since: now,
             place: Place::default(),
-        });
+        };
+        self.keep_lease_that_came(lease, Some(Came { from, why: moved.why }));
     }
 
     /// Taker: the owner does not give it.

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::failure::{CliError, PATIENCE, report};
 use super::{
-    ClientVerb, Globals, Output, PeerAddress, PlaceArgs, TokenVerb, install, leases, peers, print, ps, status, tokens,
+    ClientVerb, Globals, Output, PeerAddress, PlaceArgs, TokenVerb, install, leases, moves, peers, print, ps, status,
+    tokens,
 };
 
 /// Carries out a client verb and says how it went.
@@ -50,6 +51,7 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
             answer.leases.sort_by(|a, b| (&a.network, a.address).cmp(&(&b.network, b.address)));
             show(output, out, &answer, leases::text)
         }
+        ClientVerb::Moves(args) => show(output, out, &moves::of(args, connect()?.moves()?), moves::text),
         ClientVerb::Connect(args) => {
             connect()?.connect_peers(written(&args.addresses))?;
             show(output, out, &Done {}, nothing)

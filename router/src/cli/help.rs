@@ -142,6 +142,18 @@ JSON: leases[]{network, workload, address, address6, mac, owner, epoch, state, c
 States: active, held (kept for its workload to come back), fenced (blocked: moving, or another
         host's), frozen (moved too often)";
 
+pub(super) const MOVES: &str = "\
+From the oldest to the newest, the last thousand. A move stands under the moment at which this router
+heard of it, by its host's clock: one that was away hears later, of a workload's last move to each host.
+
+Examples:
+  raddle moves
+  raddle moves default/web
+  raddle moves --output json | jq '.moves[] | select(.why == \"taken-over\")'
+
+JSON: moves[]{at_unix_s, network, workload, ifname, address, address6, from, to, epoch, why}
+Why:  followed (its workload was started there), asked (raddle move), taken-over, revoked";
+
 pub(super) const CONNECT: &str = "\
 Any one member is enough: the others are learned from it. The addresses are remembered over a restart.
 

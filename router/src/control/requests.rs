@@ -2,7 +2,7 @@
 //!
 //! Owns the translation of words into claims, and who still waits for an answer. Decides nothing about addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use control_api::{
@@ -12,11 +12,11 @@ use control_api::{
 use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, PeerLabel, Place, Release, RequestId, RevokeError};
 use tokio::sync::oneshot;
 use wire::message::Handover;
-use wire::{Identity, Mac, Network};
+use wire::{Identity, Network};
 
 use super::storing::Then;
 use super::waiting::Waiting;
-use super::{Control, reconcile, views};
+use super::{Control, reconcile, views, wanted};
 use crate::api::Call;
 use crate::storage::Change;
 
@@ -46,6 +46,7 @@ impl Control {
             Request::Peers => Ok(Answer::Peers(views::peers(self, now))),
             Request::Ps => Ok(Answer::Containers(views::containers(self))),
             Request::Leases => Ok(Answer::Leases(views::leases(self, now))),
+            Request::Moves => Ok(Answer::Moves(views::moves(self))),
             Request::Check(attachment) => self.check(&attachment),
             Request::Gc(request) => self.collect(&request, now),
             Request::Ready { network, masquerade } => self.ready(&network, masquerade, now),
@@ -85,8 +86,8 @@ impl Control {
                 owner: owner(request.owner_kind, &request.cni_network),
             },
             workload: request.workload.clone().filter(|_| request.sticky),
-            address: wanted_address(network, request)?,
-            mac: request.mac.as_deref().map(mac).transpose()?,
+            address: wanted::address(network, request)?,
+            mac: request.mac.as_deref().map(wanted::mac).transpose()?,
             hold: request.hold_s.map(|seconds| Hold::from_seconds(Some(seconds))),
             handover: handover(request.take_over),
             place: Place {
@@ -347,7 +348,12 @@ impl Control {
             ClaimError::OutsidePool { .. } | ClaimError::Reserved { .. } => {
                 (ErrorKind::Invalid, Some(format!("ask for an address of {}", views::pools(&self.about.networks))))
             }
-            ClaimError::Taken { .. } => (ErrorKind::Taken, Some("ask for another address, or none".to_owned())),
+            ClaimError::Taken { workload, holder, .. } => (
+                ErrorKind::Taken,
+                Some(format!(
+                    "ask for another address, or none; if {workload:?} is not to come back, run on {holder}: raddle release {workload}"
+                )),
+            ),
             ClaimError::MacOfAnother { address, .. } => (
                 ErrorKind::Invalid,
                 Some(format!("ask for {address} with it, or for a MAC that begins with another byte than 02")),
@@ -397,41 +403,6 @@ const REFUSAL_COUNTS: Duration = Duration::from_secs(30);
 enum Target {
     Connect,
     Forget,
-}
-
-/// The address a request insists on, in whichever way it says so. All ways it uses must mean one slot.
-fn wanted_address(network: &Network, request: &LeaseRequest) -> Result<Option<Ipv4Addr>, ApiError> {
-    let mut wanted = request.address.map(|address| (address.to_string(), address));
-    // A MAC that names no place goes with any.
-    let named = request.mac.as_deref().and_then(|mac| Some((mac.to_owned(), network.slot_of_mac(mac.parse().ok()?)?)));
-    let others = [
-        request.address6.map(|address6| (address6.to_string(), network.slot_of6(address6))),
-        named.map(|(mac, slot)| (mac, Some(slot))),
-    ];
-    for (text, slot) in others.into_iter().flatten() {
-        let Some(slot) = slot else { return Err(not_of_a_slot(network, &text)) };
-        let address = network.address(slot);
-        match &wanted {
-            Some((first, other)) if *other != address => {
-                let why = format!("{first} and {text} are not of one place in the pool: {text} goes with {address}");
-                return Err(ApiError::new(ErrorKind::Invalid, why).with_remedy("ask for one of them only"));
-            }
-            Some(_) => {}
-            None => wanted = Some((text, address)),
-        }
-    }
-    Ok(wanted.map(|(_, address)| address))
-}
-
-fn not_of_a_slot(network: &Network, text: &str) -> ApiError {
-    let why = format!("{text} is not an address of network {:?}", network.name);
-    let remedy = format!("ask for an address of {}", views::pools(std::slice::from_ref(network)));
-    ApiError::new(ErrorKind::Invalid, why).with_remedy(remedy)
-}
-
-fn mac(text: &str) -> Result<Mac, ApiError> {
-    let wrong = |_| ApiError::new(ErrorKind::Invalid, format!("{text:?} is no MAC"));
-    text.parse().map_err(|error: wire::ParseHexError| wrong(error).with_remedy("write it like 0a:00:5e:00:53:01"))
 }
 
 fn handover(take_over: bool) -> Handover {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use control_api::{
-    Container, Containers, Health, LeaseState, LeaseView, Leases, PathKind, Peer, PeerCounts, PeerState, Peers,
-    SlotCounts, Status, StoreState,
+    Container, Containers, Health, LeaseState, LeaseView, Leases, MoveReason, MoveView, Moves, PathKind, Peer,
+    PeerCounts, PeerState, Peers, SlotCounts, Status, StoreState,
 };
-use wire::message::EntryState;
+use wire::message::{EntryState, Why};
 use wire::{Network, Slot};
 
 use super::Control;
@@ -231,6 +231,31 @@ fn local_lease(control: &Control, lease: &ipam::Lease, now: Instant) -> Option<L
         held_for_s,
         moving_to: moving_to(control, &lease.key(), now),
     })
+}
+
+/// What this router has heard of moves, from the oldest to the newest.
+pub(super) fn moves(control: &Control) -> Moves {
+    let moves = control.ipam.history().filter_map(|moved| {
+        let network = control.ipam.network(moved.key.network)?;
+        Some(MoveView {
+            at_unix_s: moved.at.as_secs(),
+            network: network.name.clone(),
+            workload: moved.key.workload.clone(),
+            ifname: moved.key.ifname.clone(),
+            address: network.address(moved.slot),
+            address6: network.address6(moved.slot),
+            from: control.ipam.label(moved.from).to_string(),
+            to: control.ipam.label(moved.to).to_string(),
+            epoch: moved.epoch.0,
+            why: match moved.why {
+                Why::Followed => MoveReason::Followed,
+                Why::Asked => MoveReason::Asked,
+                Why::TakenOver => MoveReason::TakenOver,
+                Why::Revoked => MoveReason::Revoked,
+            },
+        })
+    });
+    Moves { moves: moves.collect() }
 }
 
 fn moving_to(control: &Control, key: &ipam::LeaseKey, now: Instant) -> Option<String> {

@@ -10,8 +10,8 @@ use wire::{
     envelope::{Course, Frames, Header, Kind},
     frame::Protocol,
     message::{
-        Ask, Bucket, Commit, Entry, EntryBody, EntryState, Handover, Invited, LogBody, LogHead, Message, MoveKey,
-        MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, SpaceRequest, Wish,
+        Ask, Bucket, Came, Commit, Entry, EntryBody, EntryState, Handover, Invited, LogBody, LogHead, Message, MoveKey,
+        MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, SpaceRequest, Why, Wish,
     },
 };
 
@@ -94,8 +94,9 @@ fn messages() -> Vec<(&'static str, Message)> {
         workload: String::from("shop/web"),
         ifname: String::from("eth0"),
         container_id: String::from("c0ffee"),
-        mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+        mac: Some(Mac([0x0a, 0, 0x5e, 0, 0x53, 1])),
         hold_s: Some(600),
+        why: Why::Followed,
     };
     let (workload, ifname) = (String::from("web"), String::from("eth0"));
     let name = Name { network, workload: workload.clone(), ifname: ifname.clone() };
@@ -162,8 +163,9 @@ fn entry(state: EntryState) -> Entry {
         author: id(2),
         state,
         container_id: String::from("c0ffee"),
-        mac: Some(Mac([2, 0, 0, 0, 0, 77])),
+        mac: Some(Mac([0x0a, 0, 0x5e, 0, 0x53, 1])),
         hold_s: Some(600),
+        came: Some(Came { from: id(3), why: Why::TakenOver }),
     };
     Entry { body, signature: Signature([1; 64]) }
 }

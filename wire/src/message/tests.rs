@@ -54,20 +54,53 @@ fn move_key() -> impl Strategy<Value = MoveKey> {
 
 fn moved_lease() -> impl Strategy<Value = Option<MovedLease>> {
     let mac = proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac));
-    let lease = (text(), text(), text(), mac, any::<Option<u64>>()).prop_map(
-        |(workload, ifname, container_id, mac, hold_s)| MovedLease { workload, ifname, container_id, mac, hold_s },
+    let lease = (text(), text(), text(), mac, any::<Option<u64>>(), why()).prop_map(
+        |(workload, ifname, container_id, mac, hold_s, why)| MovedLease {
+            workload,
+            ifname,
+            container_id,
+            mac,
+            hold_s,
+            why,
+        },
     );
     proptest::option::of(lease)
 }
 
+fn why() -> impl Strategy<Value = Why> {
+    prop_oneof![Just(Why::Followed), Just(Why::Asked), Just(Why::TakenOver), Just(Why::Revoked)]
+}
+
 fn entry() -> impl Strategy<Value = Entry> {
     let state = prop_oneof![Just(EntryState::Active), Just(EntryState::Held), Just(EntryState::Ended)];
-    let terms = (proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac)), any::<Option<u64>>());
+    let came = proptest::option::of((identity(), why()).prop_map(|(from, why)| Came { from, why }));
+    let terms = (proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac)), any::<Option<u64>>(), came);
     (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, terms, signature()).prop_map(
-        |(workload, ifname, container_id, (network, slot, epoch, version), author, state, (mac, hold_s), signature)| {
+        |(
+            workload,
+            ifname,
+            container_id,
+            (network, slot, epoch, version),
+            author,
+            state,
+            (mac, hold_s, came),
+            signature,
+        )| {
             let (network, slot, epoch) = (NetworkId(network), Slot(slot), Epoch(epoch));
-            let body =
-                EntryBody { network, workload, ifname, slot, epoch, version, author, state, container_id, mac, hold_s };
+            let body = EntryBody {
+                network,
+                workload,
+                ifname,
+                slot,
+                epoch,
+                version,
+                author,
+                state,
+                container_id,
+                mac,
+                hold_s,
+                came,
+            };
             Entry { body, signature }
         },
     )
@@ -255,7 +288,7 @@ fn texts_and_lists_have_limits() {
 #[test]
 fn the_numbers_of_the_kinds_are_part_of_the_format() {
     let range = Range { network: NetworkId(0), start: Slot(0), length: 1 };
-    assert_eq!(Message::Records(Vec::new()).emit(), [1, 0, 0]);
-    assert_eq!(Message::WantRange(range).emit(), [1, 5, 0, 0, 1]);
-    assert_eq!(Message::SpaceDeny { network: NetworkId(3), hint: None }.emit(), [1, 8, 3, 0]);
+    assert_eq!(Message::Records(Vec::new()).emit(), [MESSAGE_VERSION, 0, 0]);
+    assert_eq!(Message::WantRange(range).emit(), [MESSAGE_VERSION, 5, 0, 0, 1]);
+    assert_eq!(Message::SpaceDeny { network: NetworkId(3), hint: None }.emit(), [MESSAGE_VERSION, 8, 3, 0]);
 }

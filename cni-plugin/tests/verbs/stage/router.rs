@@ -123,6 +123,7 @@ impl State {
             | Request::Peers
             | Request::Ps
             | Request::Leases
+            | Request::Moves
             | Request::TokenCreate { .. }
             | Request::TokenList
             | Request::TokenWithdraw { .. }

@@ -164,6 +164,7 @@ fn line(stage: &Stage, version: u64) -> Entry {
         container_id: "c".to_owned(),
         mac: None,
         hold_s: None,
+        came: None,
     };
     let signature = sign(&signing_key(2), ENTRY_VERSION, &body);
     Entry { body, signature }
@@ -202,6 +203,7 @@ fn nobody_fills_a_pool_with_leases_that_nobody_asked_for() {
             container_id: "c".to_owned(),
             mac: None,
             hold_s: None,
+            why: wire::message::Why::Followed,
         };
         let commit = Message::MoveCommit { key, records: Vec::new(), lease: Some(lease) };
         tell(&mut stage, 0, &commit);

@@ -8,9 +8,9 @@ use std::thread;
 
 use control_api::server::{emit_reply, parse_request};
 use control_api::{
-    Answer, ApiError, Container, Containers, Done, ErrorKind, Health, LeaseState, LeaseView, Leases, MoveState, Moved,
-    PathKind, Peer, PeerCounts, PeerState, Peers, Reply, Request, Revoked, SlotCounts, Status, StoreState,
-    TokenCreated, TokenState, TokenView, Tokens,
+    Answer, ApiError, Container, Containers, Done, ErrorKind, Health, LeaseState, LeaseView, Leases, MoveReason,
+    MoveState, MoveView, Moved, Moves, PathKind, Peer, PeerCounts, PeerState, Peers, Reply, Request, Revoked,
+    SlotCounts, Status, StoreState, TokenCreated, TokenState, TokenView, Tokens,
 };
 use tempfile::TempDir;
 
@@ -187,6 +187,35 @@ ADDRESS    ADDRESS6  MAC                WORKLOAD     OWNER  EPOCH  STATE        
 10.32.0.9  -         02:00:00:00:00:05  default/web  host2      3  active, to move to host3     9s  -          raddle
 ";
     assert_eq!(said.unwrap(), expected);
+}
+
+#[test]
+fn moves_as_text() {
+    let moved = |workload: &str, epoch, why| MoveView {
+        at_unix_s: 1_795_257_727 + epoch,
+        network: "raddle".into(),
+        workload: workload.into(),
+        ifname: "eth0".into(),
+        address: Ipv4Addr::new(10, 32, 0, 5),
+        address6: None,
+        from: "host1".into(),
+        to: "host2".into(),
+        epoch,
+        why,
+    };
+    let all =
+        || Moves { moves: vec![moved("default/web", 2, MoveReason::Followed), moved("db", 1, MoveReason::TakenOver)] };
+    let (asked, said) = ask("raddle moves", Reply::Ok(Answer::Moves(all())));
+    assert_eq!(asked, Request::Moves);
+    let expected = "\
+WHEN                  WORKLOAD     ADDRESS    FROM   TO     EPOCH  WHY                    NETWORK
+2026-11-21 10:42:09Z  default/web  10.32.0.5  host1  host2      2  followed its workload  raddle
+2026-11-21 10:42:08Z  db           10.32.0.5  host1  host2      1  taken over             raddle
+";
+    assert_eq!(said.unwrap(), expected);
+    let (_, said) = ask("raddle moves db --output json", Reply::Ok(Answer::Moves(all())));
+    let only: Moves = serde_json::from_str(&said.unwrap()).unwrap();
+    assert_eq!(only.moves, [moved("db", 1, MoveReason::TakenOver)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use clap::CommandFactory;
-use control_api::{Containers, Lease, Leases, Moved, Peers, Renewed, Revoked, Status, TokenCreated, Tokens};
+use control_api::{Containers, Lease, Leases, Moved, Moves, Peers, Renewed, Revoked, Status, TokenCreated, Tokens};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +33,7 @@ fn every_json_example_is_what_the_router_answers() {
     example::<Peers>("peers");
     example::<Containers>("ps");
     example::<Leases>("leases");
+    example::<Moves>("moves");
     example::<Lease>("reserve");
     example::<Moved>("move");
     example::<Revoked>("revoke");

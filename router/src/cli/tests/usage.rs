@@ -108,6 +108,7 @@ fn client_verbs_have_their_operands() {
     assert_eq!(verb("raddle peers"), ClientVerb::Peers);
     assert_eq!(verb("raddle ps"), ClientVerb::Ps);
     assert_eq!(verb("raddle leases"), ClientVerb::Leases);
+    assert_eq!(verb("raddle moves db"), ClientVerb::Moves(MovesArgs { workload: Some("db".into()) }));
     assert_eq!(verb("raddle version"), ClientVerb::Version);
     assert_eq!(verb("raddle renew"), ClientVerb::Renew);
     let addresses = vec!["host1".parse().unwrap(), "host2:1".parse().unwrap()];
