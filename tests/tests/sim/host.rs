@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ed25519_dalek::SigningKey;
-use ipam::{Attachment, Claim, Config, Ipam, Place, Table, Write};
+use ipam::{Attachment, Claim, Config, Ipam, LeaseState, Place, Table, Write};
 use wire::message::Handover;
 use wire::{Genesis, Identity, Network, NetworkId, Pool, Slot};
 
@@ -19,6 +19,8 @@ pub(crate) struct Host {
     disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     /// Containers that run here, with the slot they were given; they outlive their router.
     pub(crate) running: BTreeMap<String, Running>,
+    /// Containers that run and were cut off: their address is another's.
+    pub(crate) cut_off: BTreeMap<String, Running>,
     /// Containers that ended while the router was dead: their releases wait in the spool.
     pub(crate) spool: Vec<String>,
     /// Hosts this one has a session with.
@@ -39,6 +41,7 @@ impl Host {
             ipam: None,
             disk: BTreeMap::new(),
             running: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
             spool: Vec::new(),
             sessions: BTreeSet::new(),
         };
@@ -62,6 +65,18 @@ impl Host {
         self.ipam =
             Some(Ipam::new(self.config.clone(), &rows, now).context("a router that does not start on its own disk")?);
         Ok(())
+    }
+
+    /// What a router does at its start: ports whose address is another's, or another container's of the workload, are fenced.
+    pub(crate) fn fence_lost(&mut self) -> Vec<Running> {
+        let Some(ipam) = &self.ipam else { return Vec::new() };
+        let is_lost = |container: &String, running: &mut Running| match ipam.lease_of(&attachment(container)) {
+            Some(lease) => lease.state == LeaseState::Fenced,
+            None => ipam.leases().any(|lease| (lease.slot, &lease.workload) == (running.slot, &running.workload)),
+        };
+        let lost: Vec<_> = self.running.extract_if(.., is_lost).collect();
+        self.cut_off.extend(lost.iter().cloned());
+        lost.into_iter().map(|(_, running)| running).collect()
     }
 
     /// Makes a batch durable.
@@ -98,8 +113,7 @@ pub(crate) fn attachment(container: &str) -> Attachment {
     }
 }
 
-pub(crate) fn claim(container: &str, workload: Option<String>) -> Claim {
-    let handover = Handover::WhenStopped;
+pub(crate) fn claim(container: &str, workload: Option<String>, handover: Handover) -> Claim {
     let attachment = attachment(container);
     Claim { attachment, workload, address: None, hold: None, mac: None, handover, place: Place::default() }
 }

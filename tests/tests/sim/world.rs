@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ipam::{Config, Event, RequestId, To, adopt_snapshot, found};
+use wire::message::Handover;
 
 use crate::{
     dice::Dice,
@@ -32,6 +33,10 @@ pub(crate) struct Told {
     pub(crate) refused: usize,
     pub(crate) moved: usize,
     pub(crate) crashes: usize,
+    /// Containers that lost their address to another while they ran.
+    pub(crate) cut_off: usize,
+    /// Moves that an operator asked for.
+    pub(crate) said: usize,
     /// Workloads that came back to another address than the one held for them.
     pub(crate) strayed: usize,
 }
@@ -131,12 +136,14 @@ impl World {
     pub(crate) fn step(&mut self) -> Result<()> {
         let host = self.dice.below(self.hosts.len());
         match self.dice.below(100) {
-            0..30 => self.start_container(host, None),
-            30..55 => {
+            0..28 => self.start_container(host, None, Handover::WhenStopped),
+            28..55 => {
                 let workload = format!("work-{}", self.dice.below(WORKLOADS));
-                self.start_container(host, Some(workload));
+                let handover = if self.dice.chance(10) { Handover::TakeOver } else { Handover::WhenStopped };
+                self.start_container(host, Some(workload), handover);
             }
-            55..85 => self.stop_container(host),
+            55..60 => self.say_where(host),
+            60..85 => self.stop_container(host),
             85..90 => self.crash(host),
             90..95 => self.restart(host)?,
             95..97 => self.part(),
@@ -147,10 +154,24 @@ impl World {
         self.pass(time)
     }
 
-    fn start_container(&mut self, host: usize, workload: Option<String>) {
+    /// An operator says on some host where a workload is to start next.
+    fn say_where(&mut self, host: usize) {
+        let to = self.dice.below(self.hosts.len());
+        let handover = if self.dice.chance(10) { Handover::TakeOver } else { Handover::WhenStopped };
+        let key = claim("any", Some(format!("work-{}", self.dice.below(WORKLOADS))), handover).key();
+        let Some(to) = self.hosts.get(to).map(Host::identity) else { return };
+        self.counter += 1;
+        let request = RequestId(self.counter);
+        if let Some(ipam) = self.hosts.get_mut(host).and_then(|host| host.ipam.as_mut()) {
+            ipam.invite(request, to, key, handover, self.now);
+            self.told.said += 1;
+        }
+    }
+
+    fn start_container(&mut self, host: usize, workload: Option<String>, handover: Handover) {
         self.counter += 1;
         let (container, request) = (format!("c{}", self.counter), RequestId(self.counter));
-        let wish = claim(&container, workload);
+        let wish = claim(&container, workload, handover);
         let now = self.now;
         // A dead router answers nothing: the plugin tells its runtime to try again later.
         if let Some(ipam) = self.hosts.get_mut(host).and_then(|host| host.ipam.as_mut()) {
@@ -160,13 +181,14 @@ impl World {
     }
 
     fn stop_container(&mut self, number: usize) {
-        let which = self.hosts.get(number).map_or(0, |host| host.running.len());
+        let which = self.hosts.get(number).map_or(0, |host| host.running.len() + host.cut_off.len());
         let which = self.dice.below(which);
         let Some(host) = self.hosts.get_mut(number) else { return };
-        let Some(container) = host.running.keys().nth(which).cloned() else { return };
+        let Some(container) = host.running.keys().chain(host.cut_off.keys()).nth(which).cloned() else { return };
         if let Some(running) = host.running.remove(&container) {
             self.rules.note_stopped(&running, self.now);
         }
+        host.cut_off.remove(&container);
         self.counter += 1;
         match &mut host.ipam {
             Some(ipam) => ipam.release(RequestId(self.counter), &attachment(&container), self.now),
@@ -206,6 +228,7 @@ impl World {
             return Ok(());
         }
         host.start(self.now)?;
+        host.fence_lost().iter().for_each(|running| self.rules.note_stopped(running, self.now));
         // The spool is read before anything is served.
         let Some(ipam) = &mut host.ipam else { return Ok(()) };
         for container in std::mem::take(&mut host.spool) {
@@ -376,7 +399,38 @@ impl World {
     }
 
     fn react(&mut self, number: usize, event: Event) -> Result<()> {
-        let Event::Claimed { request, result } = event else { return Ok(()) };
+        let host = self.hosts.get_mut(number).context("no such host")?;
+        let (request, result) = match event {
+            Event::Claimed { request, result } => (request, result),
+            Event::Fenced { lease } => {
+                // Whoever is cut off here is heard nowhere from now on.
+                let container = &lease.attachment.container_id;
+                if let Some(running) = host.running.remove(container) {
+                    self.rules.note_stopped(&running, self.now);
+                    self.told.cut_off += 1;
+                    host.cut_off.insert(container.clone(), running);
+                }
+                return Ok(());
+            }
+            Event::Unfenced { lease } => {
+                let container = lease.attachment.container_id;
+                if let Some(running) = host.cut_off.remove(&container) {
+                    self.rules.ensure_free(number, &running, &self.hosts, self.now)?;
+                    self.hosts.get_mut(number).context("no such host")?.running.insert(container, running);
+                }
+                return Ok(());
+            }
+            Event::Released { .. }
+            | Event::Invited { .. }
+            | Event::JoinGranted { .. }
+            | Event::RevokeDone { .. }
+            | Event::Revoked { .. }
+            | Event::RevokedHere
+            | Event::Refused { .. }
+            | Event::RevocationAsked { .. }
+            | Event::TableChanged
+            | Event::Alarm(_) => return Ok(()),
+        };
         // Not asked any more: its plugin went with the router that died.
         let Some(Asked { container, .. }) = self.asked.remove(&request) else { return Ok(()) };
         match result {
