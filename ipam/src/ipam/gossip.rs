@@ -19,7 +19,7 @@ use wire::{Hash, Identity, Range, Record};
 use super::Ipam;
 use crate::directory::{hash_of_entry, is_authentic, key_of};
 use crate::event::Event;
-use crate::ledger::order_of;
+use crate::ledger::{hash_of_record, order_of};
 use crate::moving::MOVES_WINDOW;
 use crate::outbox::To;
 use crate::store::Write;
@@ -154,8 +154,14 @@ impl Ipam {
                 self.send(To::Peer(to), &message);
             }
         }
-        let records: Vec<Record> = turn.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
-        self.send_records(to, records);
+        let lacked: Vec<Record> = turn.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        // What is compared is what ownership rests on. Who lacks that may lack what lies between too, and cannot take the one
+        // without the other.
+        let ranges: BTreeSet<Range> = lacked.iter().map(|record| record.body.range).collect();
+        let between = ranges.iter().flat_map(|range| self.ledger.history(range));
+        let records: BTreeMap<Hash, Record> =
+            lacked.into_iter().chain(between).map(|record| (hash_of_record(&record), record)).collect();
+        self.send_records(to, records.into_values().collect());
         let entries: Vec<Entry> = turn.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
