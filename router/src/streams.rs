@@ -54,6 +54,10 @@ impl Streams {
 
     /// Accepts for ever. Which streams may stay is for the mesh to say.
     pub(crate) async fn accept(listener: TcpListener, events: mpsc::Sender<StreamEvent>) {
+        // Inherited by every stream, and said to the other side in its handshake.
+        if let Err(error) = SockRef::from(&listener).set_tcp_mss(SEGMENT_BYTES) {
+            tracing::warn!(%error, "streams send segments of any size: a narrow path that says nothing may swallow them");
+        }
         let mut stream = 1;
         loop {
             match listener.accept().await {
@@ -155,6 +159,9 @@ async fn read(stream: u64, mut reader: OwnedReadHalf, events: mpsc::Sender<Strea
 
 /// A host that is there answers within a few round trips; one that is not is tried again later.
 const DIAL: Duration = Duration::from_secs(3);
+/// The largest segment, either way (RFC 9293 section 3.7.1): with headers no more than an IPv6 path must carry, and the
+/// smallest datagram of the mesh. Streams say little; a path that is narrow and silent is no reason to lose them.
+const SEGMENT_BYTES: u32 = 1180;
 /// Longer than any loss that a stream survives usefully; the mesh calls a peer silent after half of it.
 const SILENCE: Duration = Duration::from_secs(20);
 /// A megabyte passes any link worth having in less.
