@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use wire::message::Handover;
-use wire::{Genesis, Identity, Network, NetworkId, PeerName, Pool, Slot};
+use wire::{
+    Epoch, Genesis, Hash, Identity, Network, NetworkId, PeerName, Pool, RECORD_VERSION, Range, Record, RecordBody, Slot,
+};
 
+use crate::seal::sign;
 use crate::{
     Attachment, Claim, ClaimError, Config, Event, Ipam, Lease, Place, Release, RequestId, Table, To, Write,
     adopt_snapshot, found,
@@ -45,6 +48,19 @@ pub(crate) fn signing_key(number: u8) -> SigningKey {
 
 pub(crate) fn identity(number: u8) -> Identity {
     Identity(signing_key(number).verifying_key().to_bytes())
+}
+
+/// A record as its author signs it.
+pub(crate) fn signed(author: u8, range: Range, owner: u8, epoch: u64, previous: Hash) -> Record {
+    let body = RecordBody {
+        range,
+        owner: identity(owner),
+        epoch: Epoch(epoch),
+        author: identity(author),
+        previous,
+        home: None,
+    };
+    Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body }
 }
 
 pub(crate) fn genesis(prefix: u8, block_slots: u32) -> Genesis {

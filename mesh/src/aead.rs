@@ -260,10 +260,15 @@ impl Aead for Fast {
 /// ChaCha20-Poly1305, prepared anew for each envelope: a tenth of a microsecond.
 struct Lean(Zeroizing<[u8; 32]>);
 
+impl Lean {
+    fn prepared(&self) -> Option<Fast> {
+        Some(Fast(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, self.0.as_slice()).ok()?)))
+    }
+}
+
 impl Aead for Lean {
     fn seal(&self, nonce: &[u8; 12], associated: &[u8; HEADER_BYTES], plaintext: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
-        let key = UnboundKey::new(&CHACHA20_POLY1305, self.0.as_slice()).ok()?;
-        Fast(LessSafeKey::new(key)).seal(nonce, associated, plaintext)
+        self.prepared()?.seal(nonce, associated, plaintext)
     }
 
     fn open<'a>(
@@ -272,8 +277,7 @@ impl Aead for Lean {
         associated: &[u8; HEADER_BYTES],
         sealed: &'a mut [u8],
     ) -> Option<&'a mut [u8]> {
-        let key = UnboundKey::new(&CHACHA20_POLY1305, self.0.as_slice()).ok()?;
-        Fast(LessSafeKey::new(key)).open(nonce, associated, sealed)
+        self.prepared()?.open(nonce, associated, sealed)
     }
 }
 

@@ -154,21 +154,33 @@ impl Ipam {
                 self.send(To::Peer(to), &message);
             }
         }
-        let lacked: Vec<Record> = turn.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
-        // What is compared is what ownership rests on. Who lacks that may lack what lies between too, and cannot take the one
-        // without the other.
-        let ranges: BTreeSet<Range> = lacked.iter().map(|record| record.body.range).collect();
-        let between = ranges.iter().flat_map(|range| self.ledger.history(range));
-        let records: BTreeMap<Hash, Record> =
-            lacked.into_iter().chain(between).map(|record| (hash_of_record(&record), record)).collect();
-        self.send_records(to, records.into_values().collect());
+        let (records, is_whole) = self.with_what_lies_between(turn);
+        self.send_records(to, records);
         let entries: Vec<Entry> = turn.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
         }
-        if hashes.len() >= ITEMS_A_TURN {
+        if hashes.len() >= ITEMS_A_TURN || !is_whole {
             self.take_another_turn(to);
         }
+    }
+
+    /// The records of these hashes, and those around them that are held: what is compared is what ownership rests on, and who
+    /// lacks that may lack what lies between too, and cannot take the one without the other. Returns whether these are all; no
+    /// range is begun beyond what fits one turn.
+    fn with_what_lies_between(&self, hashes: &[Hash]) -> (Vec<Record>, bool) {
+        let mut records: BTreeMap<Hash, Record> = BTreeMap::new();
+        let mut ranges: BTreeSet<Range> = BTreeSet::new();
+        for record in hashes.iter().filter_map(|hash| self.ledger.record(hash)) {
+            if records.len() >= ITEMS_A_TURN {
+                return (records.into_values().collect(), false);
+            }
+            let range = record.body.range;
+            let around = if ranges.insert(range) { self.ledger.history(&range) } else { Vec::new() };
+            let all = around.into_iter().chain(std::iter::once(record.clone()));
+            records.extend(all.map(|record| (hash_of_record(&record), record)));
+        }
+        (records.into_values().collect(), true)
     }
 
     fn send_records(&mut self, to: Identity, mut records: Vec<Record>) {

@@ -5,24 +5,12 @@ use wire::{Epoch, Hash, Identity, NetworkId, RecordBody, Slot};
 
 use super::*;
 use crate::seal::sign;
-use crate::stage::{genesis, identity, signing_key};
+use crate::stage::{genesis, identity, signed, signing_key};
 
 mod compaction;
 
 fn range(start: u32, length: u32) -> Range {
     Range { network: NetworkId::DEFAULT, start: Slot(start), length }
-}
-
-fn signed(author: u8, range: Range, owner: u8, epoch: u64, previous: Hash) -> Record {
-    let body = RecordBody {
-        range,
-        owner: identity(owner),
-        epoch: Epoch(epoch),
-        author: identity(author),
-        previous,
-        home: None,
-    };
-    Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body }
 }
 
 /// A /24 of blocks of 16, all of it host 0's.

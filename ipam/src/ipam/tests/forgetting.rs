@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use wire::{NetworkId, Slot};
+use wire::message::Message;
+use wire::{NetworkId, Range, Slot};
 
 use crate::stage::{Stage, claim};
 use crate::store::Table;
@@ -88,6 +89,27 @@ fn who_is_away_finds_everything_there_when_it_is_back() {
     let stores: Vec<_> = (0..3).map(|host| stored(&stage, host).0).collect();
     assert!(stores.iter().all(|records| *records <= 10), "{stores:?}");
     assert_eq!(stage.owner(2, slot.0), stage.id(0));
+}
+
+/// It hears of the last of several moves alone, and its question about those before is lost.
+#[test]
+fn who_missed_what_lies_between_gets_it_in_a_round() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, claim("c0", Some("web"))).unwrap().slot;
+    hop(&mut stage, 0, 0, 1);
+    stage.isolate(2);
+    for number in 1..6 {
+        hop(&mut stage, number, number % 2, (number + 1) % 2);
+    }
+    let range = Range { network: NetworkId::DEFAULT, start: slot, length: 1 };
+    let newest = stage.hosts[0].ipam.ledger.history(&range).into_iter().max_by_key(crate::ledger::order_of).unwrap();
+    let (from, now) = (stage.id(0), stage.now);
+    stage.hosts[2].ipam.handle_message(from, &Message::Records(vec![newest]).emit(), now);
+    stage.settle();
+    assert_ne!(stage.owner(2, slot.0), stage.owner(0, slot.0));
+    stage.link(2, 0);
+    stage.pass(Duration::from_secs(15));
+    assert_eq!(stage.hosts[2].ipam.table(), stage.hosts[0].ipam.table());
 }
 
 /// A revocation takes away as much as it does where nothing was forgotten, and what it names is kept.

@@ -3,23 +3,14 @@
 use std::time::Duration;
 
 use wire::message::Message;
-use wire::{Epoch, Hash, NetworkId, RECORD_VERSION, Range, Record, RecordBody, Slot};
+use wire::{Hash, NetworkId, Range, Record, Slot};
 
-use crate::seal::sign;
-use crate::stage::{Stage, claim, identity, signing_key};
+use crate::stage::{Stage, claim, identity, signed};
 use crate::{Alarm, Event};
 
 fn record(author: u8, start: u32, length: u32, owner: u8, epoch: u64, previous: Hash) -> Record {
     let range = Range { network: NetworkId::DEFAULT, start: Slot(start), length };
-    let body = RecordBody {
-        range,
-        owner: identity(owner),
-        epoch: Epoch(epoch),
-        author: identity(author),
-        previous,
-        home: None,
-    };
-    Record { signature: sign(&signing_key(author), RECORD_VERSION, &body), body }
+    signed(author, range, owner, epoch, previous)
 }
 
 fn hear(stage: &mut Stage, at: usize, from: usize, records: Vec<Record>) {
