@@ -306,7 +306,7 @@ impl Mesh {
     /// The largest datagram that every path carries which is in use and whose size is known.
     #[must_use]
     pub fn smallest_path(&self) -> Option<u16> {
-        self.peers.values().filter(|peer| peer.is_up()).filter_map(|peer| peer.path.mtu.settled()).min()
+        self.peers.values().filter(|peer| peer.is_up()).filter_map(|peer| self.settled_bytes(peer)).min()
     }
 
     /// All peers, as an operator sees them.

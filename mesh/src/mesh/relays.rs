@@ -279,6 +279,18 @@ impl Mesh {
             Some(Way::Direct) | None => peer.path.datagram_bytes(),
         }
     }
+
+    /// The same, where nobody searches any more. A relay that says the least is still searching.
+    pub(super) fn settled_bytes(&self, peer: &Peer) -> Option<u16> {
+        match peer.ways.used() {
+            Some(Way::Relay(relay)) => {
+                let to_relay = self.peers.get(&relay)?.path.mtu.settled()?;
+                let on = Some(peer.ways.relay_bytes(relay)).filter(|bytes| *bytes > BASE_BYTES)?;
+                Some(to_relay.saturating_sub(RELAY).min(on))
+            }
+            Some(Way::Direct) | None => peer.path.mtu.settled(),
+        }
+    }
 }
 
 /// Between two rounds of asking, for whomever: some 250 questions a second at most.
