@@ -140,6 +140,17 @@ impl Stage {
         Ok(())
     }
 
+    /// Loses a third of what goes from one host to another, at random and that way only.
+    pub fn thin(&self, from: &Host, to: &Host) -> Result<()> {
+        let (from, to) = (from.name(), to.name());
+        let rules = format!(
+            "table bridge stage {{ chain forward {{ type filter hook forward priority 0; \
+             iifname {from} oifname {to} numgen random mod 3 == 0 drop; }}; }}"
+        );
+        self.switch.run_with(&["nft", "-f", "-"], rules.as_bytes())?.ok()?;
+        Ok(())
+    }
+
     /// Cuts the underlay between two groups of hosts, silently and both ways. Inside each of them nothing changes.
     pub fn part(&self, left: &[Host], right: &[Host]) -> Result<()> {
         let names = |hosts: &[Host]| hosts.iter().map(Host::name).collect::<Vec<_>>().join(", ");
