@@ -22,6 +22,7 @@ pub enum JoinBy {
 #[derive(Debug)]
 pub struct Router {
     host: Host,
+    environment: Vec<(String, String)>,
     flags: Vec<String>,
     process: Process,
 }
@@ -29,21 +30,32 @@ pub struct Router {
 impl Router {
     /// Starts `raddle router` with more words (peers, flags) and waits until it answers `raddle status`.
     pub fn start(host: &Host, words: &[&str]) -> Result<Self> {
-        let flags: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        let mut router = Self { host: host.clone(), process: launch(host, &flags)?, flags };
+        Self::start_under(host, &[], words)
+    }
+
+    /// The same, with more environment.
+    pub fn start_under(host: &Host, environment: &[(&str, &str)], words: &[&str]) -> Result<Self> {
+        let mut router = Self::launch_under(host, environment, words)?;
         router.until_ready()?;
         Ok(router)
     }
 
     /// The same, without waiting: for many that start at once.
     pub fn launch(host: &Host, words: &[&str]) -> Result<Self> {
+        Self::launch_under(host, &[], words)
+    }
+
+    fn launch_under(host: &Host, environment: &[(&str, &str)], words: &[&str]) -> Result<Self> {
+        let environment: Vec<_> =
+            environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let flags: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        Ok(Self { host: host.clone(), process: launch(host, &flags)?, flags })
+        let process = launch(host, &environment, &flags)?;
+        Ok(Self { host: host.clone(), environment, flags, process })
     }
 
     /// Starts it again the way it was started, without waiting.
     pub fn launch_again(&mut self) -> Result<()> {
-        self.process = launch(&self.host, &self.flags)?;
+        self.process = launch(&self.host, &self.environment, &self.flags)?;
         Ok(())
     }
 
@@ -61,7 +73,7 @@ impl Router {
 
     /// Starts it again the way it was started, and waits until it answers.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = launch(&self.host, &self.flags)?;
+        self.launch_again()?;
         self.until_ready()
     }
 
@@ -170,9 +182,10 @@ impl Host {
     }
 }
 
-fn launch(host: &Host, flags: &[String]) -> Result<Process> {
+fn launch(host: &Host, environment: &[(String, String)], flags: &[String]) -> Result<Process> {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let words: Vec<_> = ["raddle", "router"].into_iter().chain(flags.iter().map(String::as_str)).collect();
-    host.spawn("router", &words)
+    host.spawn_env("router", &environment, &words)
 }
 
 /// A start takes well under a second; the rest is for a machine that compiles beside it.
