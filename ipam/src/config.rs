@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use wire::{Genesis, Identity};
+use wire::{Genesis, Identity, Verify};
+
+use crate::seal::verify;
 
 /// What [`crate::Ipam`] needs to know. [`Config::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub struct Config {
     pub seed: u64,
     /// The rules of revocation; anything but the default exists to show that the default is needed.
     pub rules: Rules,
+    /// How signatures are checked; anything but the default is for simulations.
+    pub verify: Verify,
 }
 
 impl Config {
@@ -48,6 +52,7 @@ impl Config {
             gossip: GOSSIP,
             seed: 0,
             rules: Rules::default(),
+            verify,
         }
     }
 }

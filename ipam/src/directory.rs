@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::message::{Came, ENTRY_VERSION, Entry, EntryBody, EntryState};
-use wire::{Epoch, Hash, Identity, Slot};
+use wire::{Epoch, Hash, Identity, Slot, Verify};
 
 use crate::lease::LeaseKey;
 use crate::ledger::{Holding, Ledger};
@@ -38,8 +38,8 @@ pub(crate) fn hash_of_entry(entry: &Entry) -> Hash {
 }
 
 /// Whether the author signed the line.
-pub(crate) fn is_authentic(entry: &Entry) -> bool {
-    is_signed_by(entry.body.author, ENTRY_VERSION, &entry.body, &entry.signature)
+pub(crate) fn is_authentic(verify: Verify, entry: &Entry) -> bool {
+    is_signed_by(verify, entry.body.author, ENTRY_VERSION, &entry.body, &entry.signature)
 }
 
 /// The workload a line is about.

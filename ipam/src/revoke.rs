@@ -17,7 +17,7 @@ use wire::{Hash, Identity, Record};
 use crate::config::{Quorum, Rules};
 use crate::event::RequestId;
 use crate::lease::PeerLabel;
-use crate::seal::{hash_of, is_signed_by};
+use crate::seal::{hash_of, is_signed_by, verify};
 
 /// Why an identity is not revoked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,7 +184,7 @@ pub(crate) fn hash_of_commit(commit: &Commit) -> Hash {
 /// Whether the promise is its promiser's word on that question.
 pub(crate) fn is_promise_on(promise: &Promise, ask: &Hash) -> bool {
     let body = &promise.body;
-    body.ask == *ask && is_signed_by(body.promiser, REVOCATION_VERSION, body, &promise.signature)
+    body.ask == *ask && is_signed_by(verify, body.promiser, REVOCATION_VERSION, body, &promise.signature)
 }
 
 /// Who has to promise, by what the asker and the promisers know.

@@ -5,7 +5,7 @@
 use blake2::{Blake2s256, Digest};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::Serialize;
-use wire::{Hash, Identity, Signature, encode};
+use wire::{Hash, Identity, Signature, Verify, encode};
 
 /// The hash of a value's encoding.
 pub(crate) fn hash_of<T: Serialize>(version: u8, value: &T) -> Hash {
@@ -22,14 +22,25 @@ pub(crate) fn sign<T: Serialize>(key: &SigningKey, version: u8, value: &T) -> Si
 }
 
 /// Whether the author signed the value's encoding.
-pub(crate) fn is_signed_by<T: Serialize>(author: Identity, version: u8, value: &T, signature: &Signature) -> bool {
-    #[cfg(test)]
-    return memo::remembered(author, encode(version, value), signature);
-    #[cfg(not(test))]
+pub(crate) fn is_signed_by<T: Serialize>(
+    verify: Verify,
+    author: Identity,
+    version: u8,
+    value: &T,
+    signature: &Signature,
+) -> bool {
     verify(author, &encode(version, value), signature)
 }
 
-fn verify(author: Identity, bytes: &[u8], signature: &Signature) -> bool {
+/// Strict Ed25519: a signature names one key and one message.
+pub(crate) fn verify(author: Identity, bytes: &[u8], signature: &Signature) -> bool {
+    #[cfg(test)]
+    return memo::remembered(author, bytes, signature);
+    #[cfg(not(test))]
+    check(author, bytes, signature)
+}
+
+fn check(author: Identity, bytes: &[u8], signature: &Signature) -> bool {
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
     VerifyingKey::from_bytes(&author.0).is_ok_and(|key| key.verify_strict(bytes, &signature).is_ok())
 }
@@ -48,13 +59,13 @@ mod memo {
         static SEEN: RefCell<BTreeMap<Question, bool>> = const { RefCell::new(BTreeMap::new()) };
     }
 
-    pub(super) fn remembered(author: Identity, bytes: Vec<u8>, signature: &Signature) -> bool {
+    pub(super) fn remembered(author: Identity, bytes: &[u8], signature: &Signature) -> bool {
         SEEN.with_borrow_mut(|seen| {
-            let key = (author, bytes, signature.0);
+            let key = (author, bytes.to_vec(), signature.0);
             if let Some(verdict) = seen.get(&key) {
                 return *verdict;
             }
-            let verdict = super::verify(author, &key.1, signature);
+            let verdict = super::check(author, bytes, signature);
             seen.insert(key, verdict);
             verdict
         })

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wire::{Addresses, Certificate, Identity, PeerName, Signature, Title, encode};
+use wire::{Addresses, Certificate, Identity, PeerName, Signature, Title, Verify, encode};
 
 use crate::digest::hash;
 use crate::event::MemberChange;
 use crate::gossip::Line;
-use crate::identity::{Purpose, Secret, is_consented, is_vouched_for, sign, verify};
+use crate::identity::{Purpose, Secret, is_consented, is_signed, is_vouched_for, sign};
 
 /// The version of [`Member`] this crate writes with [`wire::encode`].
 pub const MEMBER_VERSION: u8 = 2;
@@ -60,9 +60,10 @@ impl SignedAddresses {
         Self { addresses, version, signature }
     }
 
-    pub(crate) fn is_signed_by(&self, member: Identity) -> bool {
+    pub(crate) fn is_signed_by(&self, verify: Verify, member: Identity) -> bool {
         let body = encode(MEMBER_VERSION, &(&self.addresses, self.version));
-        self.addresses.len() <= ADDRESSES_MOST && verify(member, Purpose::Addresses, &[&body], &self.signature)
+        self.addresses.len() <= ADDRESSES_MOST
+            && is_signed(verify, member, Purpose::Addresses, &[&body], &self.signature)
     }
 }
 
@@ -70,6 +71,7 @@ impl SignedAddresses {
 #[derive(Debug)]
 pub(crate) struct Roster {
     authority: Identity,
+    verify: Verify,
     members: BTreeMap<Identity, Member>,
     /// How many of them have been taken out.
     revoked: usize,
@@ -85,9 +87,10 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    pub(crate) fn new(authority: Identity) -> Self {
+    pub(crate) fn new(authority: Identity, verify: Verify) -> Self {
         Self {
             authority,
+            verify,
             members: BTreeMap::new(),
             revoked: 0,
             order: Vec::new(),
@@ -106,7 +109,7 @@ impl Roster {
                 return Err(AdmitError::Full);
             }
             self.check_certificate(&member.certificate)?;
-            if !member.addresses.is_signed_by(identity) {
+            if !member.addresses.is_signed_by(self.verify, identity) {
                 return Err(AdmitError::BadAddresses { member: identity });
             }
             self.insert(member);
@@ -114,13 +117,13 @@ impl Roster {
         };
         let (mut renewed, mut change) = (known.clone(), None);
         if member.certificate.title.generation > known.certificate.title.generation {
-            Self::check_renewal(&known.certificate.title, &member.certificate)?;
+            self.check_renewal(&known.certificate.title, &member.certificate)?;
             // Nobody needs to vouch again, so nobody is asked whether this voucher is as good as the first.
             renewed.certificate = Certificate { voucher: known.certificate.voucher, ..member.certificate };
             change = Some(MemberChange::Renewed);
         }
         if member.addresses.version > known.addresses.version {
-            if !member.addresses.is_signed_by(identity) {
+            if !member.addresses.is_signed_by(self.verify, identity) {
                 return Err(AdmitError::BadAddresses { member: identity });
             }
             renewed.addresses = member.addresses;
@@ -231,7 +234,7 @@ impl Roster {
                 return Err(AdmitError::RevokedIssuer { issuer: title.issuer });
             }
         }
-        if !(is_vouched_for(certificate) && is_consented(title, &certificate.consent)) {
+        if !(is_vouched_for(self.verify, certificate) && is_consented(self.verify, title, &certificate.consent)) {
             return Err(AdmitError::BadCertificate { member: title.identity });
         }
         Ok(())
@@ -239,11 +242,11 @@ impl Roster {
 
     /// Only the member renews its certificate, and only key and generation. Whoever vouched for it has no part in that, and may
     /// have been revoked since.
-    fn check_renewal(known: &Title, renewed: &Certificate) -> Result<(), AdmitError> {
+    fn check_renewal(&self, known: &Title, renewed: &Certificate) -> Result<(), AdmitError> {
         let title = &renewed.title;
         let same = Title { noise_key: title.noise_key, generation: title.generation, ..known.clone() };
         let rise = title.generation.saturating_sub(known.generation);
-        if same != *title || rise > GENERATIONS_MOST || !is_consented(title, &renewed.consent) {
+        if same != *title || rise > GENERATIONS_MOST || !is_consented(self.verify, title, &renewed.consent) {
             return Err(AdmitError::BadCertificate { member: title.identity });
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wire::Addresses;
 
 use crate::aead::Suite;
+use crate::primitives::Primitives;
 
 /// The knobs of a [`Mesh`](crate::Mesh).
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Config {
     pub peer: PeerTimes,
     /// How much a flood may cost.
     pub gate: GateLimits,
+    /// What is computed with; anything but the default is for simulations.
+    pub primitives: Primitives,
 }
 
 impl Default for Config {
@@ -35,6 +38,7 @@ impl Default for Config {
             session: SessionTimes::default(),
             peer: PeerTimes::default(),
             gate: GateLimits::default(),
+            primitives: Primitives::default(),
         }
     }
 }

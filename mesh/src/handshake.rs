@@ -23,6 +23,7 @@ use crate::digest::derive;
 use crate::gate::{MACS_BYTES, mac1_key, seal_macs};
 use crate::identity::Secret;
 use crate::noise::{PSK, Party, Split, between};
+use crate::primitives::Primitives;
 
 /// The protocol this router speaks inside sessions, and the oldest it still understands.
 pub(crate) const PROTOCOL: u8 = 1;
@@ -36,6 +37,13 @@ pub(crate) struct Local {
     pub(crate) identity: Identity,
     pub(crate) noise_key: Secret,
     pub(crate) noise_public: [u8; 32],
+    pub(crate) primitives: Primitives,
+}
+
+impl Local {
+    fn party(&self, seed: [u8; 32]) -> Party<'_> {
+        Party { cluster: &self.cluster, noise_key: &self.noise_key, seed, primitives: self.primitives }
+    }
 }
 
 /// What the initiator says.
@@ -143,8 +151,8 @@ pub(crate) struct Call {
 
 /// Begins a handshake: the state to keep, and the message to send.
 pub(crate) fn call(local: &Local, to: &Callee<'_>, greeting: &Greeting, seed: [u8; 32]) -> Option<(Call, Vec<u8>)> {
-    let party = Party { cluster: &local.cluster, noise_key: &local.noise_key, seed };
-    let mut noise = party.call(to.noise_public, &between(&local.cluster, local.identity, to.identity)).ok()?;
+    let mut noise =
+        local.party(seed).call(to.noise_public, &between(&local.cluster, local.identity, to.identity)).ok()?;
     let mut message = [&Kind::Initiation.prefix()[..], &to.index.to_be_bytes()].concat();
     write(&mut noise, &greeting.emit(), &mut message)?;
     let mac1 = seal_macs(&mut message, &mac1_key(&local.cluster, to.noise_public), to.cookie);
@@ -187,7 +195,7 @@ impl Caller {
     /// that is in the greeting is only its word.
     pub(crate) fn open(local: &Local, message: &[u8], seed: [u8; 32]) -> Option<Self> {
         let (index, body) = message.get(4..message.len().checked_sub(MACS_BYTES)?)?.split_first_chunk()?;
-        let mut noise = Party { cluster: &local.cluster, noise_key: &local.noise_key, seed }.answer().ok()?;
+        let mut noise = local.party(seed).answer().ok()?;
         let mut payload = vec![0; body.len()];
         let length = noise.read_message(body, &mut payload).ok()?;
         let greeting = Greeting::parse(payload.get(..length)?)?;

@@ -7,7 +7,8 @@ use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use wire::{
-    CERTIFICATE_VERSION, Certificate, ClusterId, GENESIS_VERSION, Genesis, Hash, Identity, Signature, Title, encode,
+    CERTIFICATE_VERSION, Certificate, ClusterId, GENESIS_VERSION, Genesis, Hash, Identity, Signature, Title, Verify,
+    encode,
 };
 use zeroize::Zeroizing;
 
@@ -86,14 +87,14 @@ pub(crate) fn vouch(title: &Title, issuer_key: &Secret) -> Signature {
 }
 
 /// Whether the identity itself says so.
-pub(crate) fn is_consented(title: &Title, consent: &Signature) -> bool {
-    verify(title.identity, Purpose::Title, &[&encode(CERTIFICATE_VERSION, title)], consent)
+pub(crate) fn is_consented(verify: Verify, title: &Title, consent: &Signature) -> bool {
+    is_signed(verify, title.identity, Purpose::Title, &[&encode(CERTIFICATE_VERSION, title)], consent)
 }
 
 /// Whether the issuer it names vouches for it. Says nothing about whether that issuer may.
-pub(crate) fn is_vouched_for(certificate: &Certificate) -> bool {
+pub(crate) fn is_vouched_for(verify: Verify, certificate: &Certificate) -> bool {
     let title = &certificate.title;
-    verify(title.issuer, Purpose::Voucher, &[&vouched(title)], &certificate.voucher)
+    is_signed(verify, title.issuer, Purpose::Voucher, &[&vouched(title)], &certificate.voucher)
 }
 
 fn vouched(title: &Title) -> Vec<u8> {
@@ -123,11 +124,22 @@ pub(crate) fn sign(key: &Secret, purpose: Purpose, pieces: &[&[u8]]) -> Signatur
     Signature(SigningKey::from_bytes(key.bytes()).sign(&message).to_bytes())
 }
 
-/// Strict verification (no small-order keys, no malleable signatures): a signature names one key and one message.
-pub(crate) fn verify(identity: Identity, purpose: Purpose, pieces: &[&[u8]], signature: &Signature) -> bool {
-    let message = [purpose.label(), &pieces.concat()].concat();
+/// Whether the identity signed this for that purpose.
+pub(crate) fn is_signed(
+    verify: Verify,
+    identity: Identity,
+    purpose: Purpose,
+    pieces: &[&[u8]],
+    signature: &Signature,
+) -> bool {
+    verify(identity, &[purpose.label(), &pieces.concat()].concat(), signature)
+}
+
+/// Strict Ed25519 (no small-order keys, no malleable signatures): a signature names one key and one message.
+#[must_use]
+pub fn verify(identity: Identity, message: &[u8], signature: &Signature) -> bool {
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    VerifyingKey::from_bytes(&identity.0).is_ok_and(|key| key.verify_strict(&message, &signature).is_ok())
+    VerifyingKey::from_bytes(&identity.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
 }
 
 /// The hash of an encoded value, as records name their predecessors.

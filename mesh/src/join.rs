@@ -18,8 +18,9 @@ use crate::admission::{FIRST_GENERATION, Member, Roster, SignedAddresses};
 use crate::aead::{Opener, Suite};
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, cluster_tag, message};
 use crate::digest::derive;
-use crate::identity::{Secret, cluster_id, consent};
+use crate::identity::{Secret, cluster_id, consent, verify};
 use crate::noise::{Party, Split};
+use crate::primitives::Primitives;
 use crate::refusal::RefuseReason;
 use crate::streams::SecretKind;
 use crate::token::Token;
@@ -183,7 +184,8 @@ impl Joiner {
 
     fn greet(&mut self, cluster: ClusterId, kind: SecretKind, secret: &Secret) {
         let context = Hello { tag: cluster_tag(&cluster), kind }.emit();
-        let party = Party { cluster: &cluster, noise_key: &self.candidate.noise_key, seed: self.seed };
+        let (noise_key, seed, primitives) = (&self.candidate.noise_key, self.seed, Primitives::default());
+        let party = Party { cluster: &cluster, noise_key, seed, primitives };
         let mut hello = [0; 96];
         let begun =
             party.apply(secret, &context).and_then(|mut noise| Ok((noise.write_message(&[], &mut hello)?, noise)));
@@ -281,7 +283,7 @@ impl Joiner {
         {
             return fault("the certificate is for other keys");
         }
-        let mut roster = Roster::new(Identity(genesis.authority));
+        let mut roster = Roster::new(Identity(genesis.authority), verify);
         let errors = roster.recall(members);
         if !errors.is_empty() {
             return fault("a member's certificate does not lead to the genesis");

@@ -29,6 +29,7 @@ mod path_mtu;
 mod peer;
 mod peers;
 pub mod plan;
+mod primitives;
 mod refusal;
 pub mod replay;
 mod rng;
@@ -51,10 +52,11 @@ pub use event::{
     Alarm, Application, Carrier, Delivery, DownReason, Encounter, Event, JoinId, MemberChange, Origin, SecretUsed,
     Standing, StreamId, Target, Topic, Transmit,
 };
-pub use identity::{Credentials, Secret, cluster_id, hash_of, issue_certificate};
+pub use identity::{Credentials, Secret, cluster_id, hash_of, issue_certificate, verify};
 pub use join::{Candidate, JoinError, Joined, Joiner, Progress};
 pub use mesh::{Mesh, PAYLOAD_BYTES, RenewError, SendError};
 pub use plan::Plan;
+pub use primitives::Primitives;
 pub use refusal::RefuseReason;
 pub use route::Route;
 pub use streams::{JoinSecret, SecretKind, SecretState};

@@ -119,10 +119,11 @@ impl Mesh {
     ) -> Self {
         let Credentials { certificate, signing_key, noise_key, genesis } = credentials;
         let (cluster, mut rng) = (cluster_id(&genesis), Rng::new(&seed));
-        let identity = certificate.title.identity;
-        let local = Local { cluster, identity, noise_public: noise_key.noise_public(), noise_key };
+        let (identity, noise_public, primitives) =
+            (certificate.title.identity, certificate.title.noise_key, config.primitives);
+        let local = Local { cluster, identity, noise_public, noise_key, primitives };
         let gate = Gate::new(&cluster, &local.noise_public, config.gate, &mut rng, now);
-        let mut roster = Roster::new(Identity(genesis.authority));
+        let mut roster = Roster::new(Identity(genesis.authority), primitives.verify);
         let addresses = SignedAddresses::sign(config.addresses.clone(), (boot_counter, 0), &signing_key);
         let ours = Member { certificate, addresses, revoked: false };
         let errors = roster.recall(members.into_iter().chain([ours]).collect());

@@ -3,7 +3,7 @@
 //! Owns the names, the prologue and what pre-shared key is used when there is no secret to share. Knows no message of ours.
 
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
-use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::resolvers::{BoxedCryptoResolver, CryptoResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
 use wire::{ClusterId, Identity};
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::digest::hash;
 use crate::identity::Secret;
+use crate::primitives::Primitives;
 use crate::rng::Rng;
 
 /// One side of a handshake about to begin.
@@ -19,35 +20,42 @@ pub(crate) struct Party<'a> {
     pub(crate) noise_key: &'a Secret,
     /// Where the ephemeral key comes from: never used for anything else.
     pub(crate) seed: [u8; 32],
+    pub(crate) primitives: Primitives,
 }
 
 impl Party<'_> {
     /// Calls a known peer.
     pub(crate) fn call(self, remote: &[u8; 32], psk: &[u8; 32]) -> Result<HandshakeState, snow::Error> {
         let prologue = prologue(self.cluster, &[]);
-        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?.psk(PSK, psk)?;
+        let builder = self.builder(KNOWN)?.prologue(&prologue)?.psk(PSK, psk)?;
         builder.local_private_key(self.noise_key.bytes())?.remote_public_key(remote)?.build_initiator()
     }
 
     /// Answers a known peer. Its first message says who it is; the psk follows from that ([`between`]).
     pub(crate) fn answer(self) -> Result<HandshakeState, snow::Error> {
         let prologue = prologue(self.cluster, &[]);
-        let builder = builder(KNOWN, &self.seed)?.prologue(&prologue)?;
+        let builder = self.builder(KNOWN)?.prologue(&prologue)?;
         builder.local_private_key(self.noise_key.bytes())?.build_responder()
     }
 
     /// Calls a stranger with whom it shares a secret; `context` is what was said in clear before.
     pub(crate) fn apply(self, secret: &Secret, context: &[u8]) -> Result<HandshakeState, snow::Error> {
         let prologue = prologue(self.cluster, context);
-        let builder = builder(FIRST_CONTACT, &self.seed)?.prologue(&prologue)?.psk(3, secret.bytes())?;
+        let builder = self.builder(FIRST_CONTACT)?.prologue(&prologue)?.psk(3, secret.bytes())?;
         builder.local_private_key(self.noise_key.bytes())?.build_initiator()
     }
 
     /// Answers a stranger.
     pub(crate) fn sponsor(self, secret: &Secret, context: &[u8]) -> Result<HandshakeState, snow::Error> {
         let prologue = prologue(self.cluster, context);
-        let builder = builder(FIRST_CONTACT, &self.seed)?.prologue(&prologue)?.psk(3, secret.bytes())?;
+        let builder = self.builder(FIRST_CONTACT)?.prologue(&prologue)?.psk(3, secret.bytes())?;
         builder.local_private_key(self.noise_key.bytes())?.build_responder()
+    }
+
+    fn builder<'a>(&self, pattern: &str) -> Result<Builder<'a>, snow::Error> {
+        let params: NoiseParams = pattern.parse()?;
+        let (seed, primitives) = (Zeroizing::new(self.seed), (self.primitives.noise)());
+        Ok(Builder::with_resolver(params, Box::new(Seeded { seed, primitives })))
     }
 }
 
@@ -82,29 +90,27 @@ pub(crate) fn between(cluster: &ClusterId, caller: Identity, callee: Identity) -
 /// Where the pattern wants it: with the second message.
 pub(crate) const PSK: u8 = 2;
 
-fn builder<'a>(pattern: &str, seed: &[u8; 32]) -> Result<Builder<'a>, snow::Error> {
-    let params: NoiseParams = pattern.parse()?;
-    Ok(Builder::with_resolver(params, Box::new(Seeded(Zeroizing::new(*seed)))))
+/// The primitives, with a generator that asks no operating system.
+struct Seeded {
+    seed: Zeroizing<[u8; 32]>,
+    primitives: BoxedCryptoResolver,
 }
-
-/// snow's own primitives, with a generator that asks no operating system.
-struct Seeded(Zeroizing<[u8; 32]>);
 
 impl CryptoResolver for Seeded {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(Rng::new(&self.0)))
+        Some(Box::new(Rng::new(&self.seed)))
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        DefaultResolver.resolve_dh(choice)
+        self.primitives.resolve_dh(choice)
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
+        self.primitives.resolve_hash(choice)
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+        self.primitives.resolve_cipher(choice)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::aead::{Sealer, Suite};
 use crate::contact::{CONTACT_VERSION, Hello, Proof, Verdict, message};
 use crate::digest::derive;
 use crate::handshake::Local;
-use crate::identity::{Secret, is_consented};
+use crate::identity::{Secret, is_consented, verify};
 use crate::noise::{Party, Split};
 use crate::refusal::RefuseReason;
 use crate::streams::{SecretKind, SecretState};
@@ -63,10 +63,11 @@ impl Sponsor {
         seed: [u8; 32],
     ) -> Option<(Self, Vec<u8>)> {
         let (Hello { kind, .. }, context, body) = Hello::parse(hello)?;
-        let Local { cluster, identity, noise_key, .. } = local;
+        let Local { cluster, identity, noise_key, primitives, .. } = local;
         let (mut states, mut answer) = (Vec::new(), None);
         for secret in secrets {
-            let mut noise = Party { cluster, noise_key, seed }.sponsor(secret, context).ok()?;
+            let mut noise =
+                Party { cluster, noise_key, seed, primitives: *primitives }.sponsor(secret, context).ok()?;
             noise.read_message(body, &mut vec![0; body.len()]).ok()?;
             let mut bytes = [0; ANSWER_BYTES];
             let length = noise.write_message(&identity.0, &mut bytes).ok()?;
@@ -101,7 +102,7 @@ impl Sponsor {
         let Proof { title, consent, addresses } = proof;
         // The handshake has proven the key, and only its holder's own word binds it to the identity.
         let fits = (title.noise_key, title.issuer, title.generation) == (noise_key, self.issuer, FIRST_GENERATION);
-        if !(fits && is_consented(&title, &consent) && addresses.is_signed_by(title.identity)) {
+        if !(fits && is_consented(verify, &title, &consent) && addresses.is_signed_by(verify, title.identity)) {
             return Err(RefuseReason::BadProof);
         }
         let key = derive(&Split::of(noise).send, &[b"raddle grant"]);

@@ -18,5 +18,5 @@ pub use id::{
 pub use network::{Network, NetworkError, Pool, Pool6};
 pub use record::{
     Addresses, CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis, Homecoming, RECORD_VERSION,
-    Range, Record, RecordBody, Signature, Title, decode, encode,
+    Range, Record, RecordBody, Signature, Title, Verify, decode, encode,
 };

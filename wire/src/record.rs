@@ -131,6 +131,9 @@ pub struct Homecoming {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature(pub [u8; 64]);
 
+/// Whether a signature is this identity's, over these bytes.
+pub type Verify = fn(Identity, &[u8], &Signature) -> bool;
+
 impl std::fmt::Debug for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Signature({:02x}{:02x}…)", self.0[0], self.0[1])

@@ -199,12 +199,17 @@ impl Ipam {
     pub(super) fn learn_entries(&mut self, entries: &[Entry], now: Instant) {
         for entry in entries {
             let author = entry.body.author;
-            if author == self.config.identity && self.is_unremembered(entry) && is_authentic(entry) {
+            if author == self.config.identity && self.is_unremembered(entry) && is_authentic(self.config.verify, entry)
+            {
                 self.become_rolled_back();
             }
             let may_speak = self.members.is_admitted(&author) && author != self.config.identity;
             let is_new = self.directory.entry(&hash_of_entry(entry)).is_none();
-            if !may_speak || !is_new || !is_authentic(entry) || !self.directory.is_plausible(&entry.body) {
+            if !may_speak
+                || !is_new
+                || !is_authentic(self.config.verify, entry)
+                || !self.directory.is_plausible(&entry.body)
+            {
                 continue;
             }
             if self.merge_line(entry, now) {

@@ -73,7 +73,7 @@ impl Ipam {
         }
         let verdict = self.members.verdict(record, &hash, self.config.rules);
         if verdict == Verdict::Refused
-            || !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature)
+            || !is_signed_by(self.config.verify, record.body.author, RECORD_VERSION, &record.body, &record.signature)
         {
             return Taken::Nothing;
         }

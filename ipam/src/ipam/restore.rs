@@ -134,11 +134,13 @@ pub fn adopt_snapshot(config: &Config, bytes: &[u8], now: Instant) -> Result<Vec
     }
     let rows: Vec<_> = snapshot.rows.into_iter().filter(|row| OF_THE_CLUSTER.contains(&row.table)).collect();
     let contents = Contents::read(&rows, now).map_err(|row| SnapshotError::NotAuthentic { table: row.table })?;
-    let forged = |record: &&Record| !is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature);
+    let forged = |record: &&Record| {
+        !is_signed_by(config.verify, record.body.author, RECORD_VERSION, &record.body, &record.signature)
+    };
     if contents.records.iter().chain(&contents.evidence).chain(&contents.annals).find(forged).is_some() {
         return Err(SnapshotError::NotAuthentic { table: Table::Records });
     }
-    if contents.entries.iter().any(|entry| !crate::directory::is_authentic(entry)) {
+    if contents.entries.iter().any(|entry| !crate::directory::is_authentic(config.verify, entry)) {
         return Err(SnapshotError::NotAuthentic { table: Table::Directory });
     }
     if contents.commits.iter().any(|(_, commit)| prove(commit, config.rules).is_none()) {

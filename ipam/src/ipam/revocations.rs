@@ -16,7 +16,7 @@ use crate::outbox::To;
 use crate::revoke::{
     Answer, Asking, Question, Request, RevokeError, Voucher, hash_of_ask, hash_of_commit, is_promise_on, missing,
 };
-use crate::seal::{is_signed_by, sign};
+use crate::seal::{is_signed_by, sign, verify};
 use crate::store::Write;
 
 impl Ipam {
@@ -415,7 +415,7 @@ enum GiveWay {
 }
 
 pub(super) fn is_authentic(record: &Record) -> bool {
-    is_signed_by(record.body.author, RECORD_VERSION, &record.body, &record.signature)
+    is_signed_by(verify, record.body.author, RECORD_VERSION, &record.body, &record.signature)
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {

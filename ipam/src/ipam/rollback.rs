@@ -35,7 +35,9 @@ impl Ipam {
     pub(super) fn handle_log_head(&mut self, from: Identity, head: &LogHead) {
         let LogBody { author, number } = head.body;
         let mine = author == self.config.identity;
-        if !mine && author != from || !is_signed_by(author, LOG_VERSION, &head.body, &head.signature) {
+        if !mine && author != from
+            || !is_signed_by(self.config.verify, author, LOG_VERSION, &head.body, &head.signature)
+        {
             return;
         }
         if mine {

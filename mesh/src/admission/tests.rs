@@ -3,7 +3,7 @@
 use wire::{Certificate, Title};
 
 use super::*;
-use crate::identity::issue_certificate;
+use crate::identity::{issue_certificate, verify};
 
 fn key(number: u8) -> Secret {
     Secret::new([number; 32])
@@ -21,7 +21,7 @@ fn member(number: u8, issuer: u8) -> Member {
 }
 
 fn roster() -> Roster {
-    Roster::new(key(0).identity())
+    Roster::new(key(0).identity(), verify)
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn the_name_of_a_revoked_member_is_free() {
     let mut stored: Vec<Member> = roster.members().cloned().chain([member(4, 2)]).collect();
     for _ in 0..2 {
         stored.reverse();
-        let mut again = Roster::new(key(0).identity());
+        let mut again = Roster::new(key(0).identity(), verify);
         assert_eq!(again.recall(stored.clone()), Vec::new());
         assert_eq!((again.of_name(&name), again.members().count()), (Some(key(3).identity()), 4));
         assert!(again.member(key(2).identity()).unwrap().revoked && !again.member(key(3).identity()).unwrap().revoked);
@@ -176,7 +176,7 @@ fn nobody_but_the_member_renews_its_certificate() {
     assert_eq!(roster.admit(renewal(unvouched)), Ok(Some(MemberChange::Renewed)));
     let known = roster.member(key(2).identity()).unwrap().clone();
     assert_eq!(known.certificate.title, title(2));
-    let mut elsewhere = Roster::new(key(0).identity());
+    let mut elsewhere = Roster::new(key(0).identity(), verify);
     assert_eq!(elsewhere.admit_all(vec![known, member(1, 0)]).1, Vec::new());
 }
 

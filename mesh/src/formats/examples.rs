@@ -13,6 +13,7 @@ use crate::event::Topic;
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
 use crate::identity::{Secret, issue_certificate};
+use crate::primitives::Primitives;
 use crate::refusal::RefuseReason;
 use crate::streams::SecretKind;
 use crate::token::{Token, TokenId};
@@ -36,6 +37,7 @@ fn local(number: u8) -> Local {
         identity: Secret::new([number; 32]).identity(),
         noise_public: noise_key.noise_public(),
         noise_key,
+        primitives: Primitives::default(),
     }
 }
 

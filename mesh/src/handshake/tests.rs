@@ -12,6 +12,7 @@ fn local(number: u8, cluster: u8) -> Local {
         identity: Identity([number; 32]),
         noise_public: noise_key.noise_public(),
         noise_key,
+        primitives: Primitives::default(),
     }
 }
 

@@ -14,7 +14,9 @@ fn title(name: &str, issuer: Identity) -> Title {
 fn a_certificate_holds_as_issued_and_no_other_way() {
     let authority = Secret::new([1; 32]);
     let certificate = issue_certificate(title("one", authority.identity()), &Secret::new([3; 32]), &authority);
-    let holds = |changed: Certificate| (is_vouched_for(&changed), is_consented(&changed.title, &changed.consent));
+    let holds = |changed: Certificate| {
+        (is_vouched_for(verify, &changed), is_consented(verify, &changed.title, &changed.consent))
+    };
     assert_eq!(holds(certificate.clone()), (true, true));
     let mut renamed = certificate.clone();
     renamed.title.name = "two".parse().unwrap();
@@ -31,9 +33,9 @@ fn a_certificate_holds_as_issued_and_no_other_way() {
 fn a_signature_for_one_purpose_is_none_for_another() {
     let key = Secret::new([1; 32]);
     let signature = sign(&key, Purpose::Voucher, &[b"text"]);
-    assert!(verify(key.identity(), Purpose::Voucher, &[b"te", b"xt"], &signature));
-    assert!(!verify(key.identity(), Purpose::Addresses, &[b"text"], &signature));
-    assert!(!verify(Identity([0; 32]), Purpose::Voucher, &[b"text"], &signature), "a key of small order");
+    assert!(is_signed(verify, key.identity(), Purpose::Voucher, &[b"te", b"xt"], &signature));
+    assert!(!is_signed(verify, key.identity(), Purpose::Addresses, &[b"text"], &signature));
+    assert!(!is_signed(verify, Identity([0; 32]), Purpose::Voucher, &[b"text"], &signature), "a key of small order");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use super::*;
 use crate::event::{Alarm, Encounter, Origin};
 use crate::identity::issue_certificate;
+use crate::primitives::Primitives;
 
 #[test]
 fn a_recorded_call_is_refused() {
@@ -126,7 +127,7 @@ fn garbage_costs_no_diffie_hellman() {
 /// A call to node 0 of somebody who knows its public key, and is no member.
 fn strangers_call(sim: &mut Sim) -> Vec<u8> {
     let (cluster, identity, noise_key) = (sim.mesh(0).cluster(), sim.identity(0), Secret::new([1; 32]));
-    let local = Local { cluster, identity, noise_public: [0; 32], noise_key };
+    let local = Local { cluster, identity, noise_public: [0; 32], noise_key, primitives: Primitives::default() };
     let noise_public = &sim::credentials(1, 0).noise_key.noise_public();
     let callee = crate::handshake::Callee { identity, noise_public, index: 1, cookie: None };
     let (stamp, suites) = ((1, 1), Vec::new());
@@ -231,7 +232,7 @@ fn certify(sim: &mut Sim, title: wire::Title, holder: &Secret) {
 fn passes_for(sim: &mut Sim, identity: Identity, noise_key: Secret, certificate: Option<wire::Certificate>) -> bool {
     let target = sim::credentials(1, 1).noise_key.noise_public();
     let (cluster, noise_public) = (sim.mesh(0).cluster(), noise_key.noise_public());
-    let local = Local { cluster, identity, noise_public, noise_key };
+    let local = Local { cluster, identity, noise_public, noise_key, primitives: Primitives::default() };
     let callee = crate::handshake::Callee { identity: sim.identity(1), noise_public: &target, index: 1, cookie: None };
     let (stamp, suites) = ((u32::MAX, u64::MAX), Vec::new());
     let greeting = crate::handshake::Greeting { stamp, protocols: (1, 1), queues: 1, identity, suites, certificate };

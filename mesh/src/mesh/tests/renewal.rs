@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::Alarm;
+use crate::primitives::Primitives;
 
 /// Gives a node another key, as its router does. Returns the one before.
 fn renew(sim: &mut Sim, at: usize, key: u8) -> Secret {
@@ -19,7 +20,7 @@ fn is_answered(sim: &mut Sim, noise_key: Secret, boot: u32) -> bool {
     let target = sim.mesh(1).me.local.noise_public;
     let (cluster, noise_public) = (sim.mesh(0).cluster(), noise_key.noise_public());
     let (identity, to) = (sim.identity(0), sim.identity(1));
-    let local = Local { cluster, identity, noise_public, noise_key };
+    let local = Local { cluster, identity, noise_public, noise_key, primitives: Primitives::default() };
     let callee = crate::handshake::Callee { identity: to, noise_public: &target, index: 1, cookie: None };
     let (stamp, suites, certificate) = ((boot, 0), Vec::new(), None);
     let greeting = crate::handshake::Greeting { stamp, protocols: (1, 1), queues: 1, identity, suites, certificate };
