@@ -1,7 +1,8 @@
 //! The network between the hosts: delay, loss, reorder, duplicates, cuts; and streams as TCP gives them, in order and late.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,47 @@ pub(crate) enum Parcel {
     Wake { node: usize },
 }
 
+impl Parcel {
+    pub(crate) fn to(&self) -> usize {
+        match self {
+            Self::Datagram { to, .. }
+            | Self::Opened { to, .. }
+            | Self::Bytes { to, .. }
+            | Self::Closed { to, .. }
+            | Self::NotDialled { to, .. }
+            | Self::Wake { node: to } => *to,
+        }
+    }
+}
+
+/// What arrives when; of two at once, what was sent first.
+struct Due {
+    at: Instant,
+    count: u64,
+    parcel: Parcel,
+}
+
+impl Ord for Due {
+    /// The first to arrive is the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.count).cmp(&(self.at, self.count))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
 /// One end of a stream: where it leads, and when what was written last arrives.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End {
@@ -42,8 +84,12 @@ pub(crate) struct End {
 pub(crate) struct Net {
     pub(crate) weather: Weather,
     pub(crate) dice: Dice,
-    parcels: BTreeMap<(Instant, u64), Parcel>,
-    pub(crate) ends: BTreeMap<(usize, StreamId), End>,
+    /// What is on its way to each host.
+    boxes: Vec<BinaryHeap<Due>>,
+    /// In which turn something comes for which host.
+    agenda: BTreeSet<(u64, usize)>,
+    begin: Instant,
+    pub(crate) ends: BTreeMap<usize, BTreeMap<StreamId, End>>,
     /// Which side of a partition each host is on.
     pub(crate) sides: BTreeMap<usize, usize>,
     /// From whom to whom nothing comes, though it does the other way.
@@ -54,11 +100,13 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(seed: u64, weather: Weather) -> Self {
+    pub(crate) fn new(seed: u64, weather: Weather, begin: Instant) -> Self {
         Self {
             weather,
             dice: Dice::new(seed),
-            parcels: BTreeMap::new(),
+            boxes: Vec::new(),
+            agenda: BTreeSet::new(),
+            begin,
             ends: BTreeMap::new(),
             sides: BTreeMap::new(),
             one_way: BTreeSet::new(),
@@ -70,14 +118,43 @@ impl Net {
 
     pub(crate) fn post(&mut self, at: Instant, parcel: Parcel) {
         self.count += 1;
-        self.parcels.insert((at, self.count), parcel);
+        let to = parcel.to();
+        self.agenda.insert((self.turn_of(at), to));
+        if self.boxes.len() <= to {
+            self.boxes.resize_with(to + 1, BinaryHeap::new);
+        }
+        if let Some(parcels) = self.boxes.get_mut(to) {
+            parcels.push(Due { at, count: self.count, parcel });
+        }
     }
 
-    /// The next thing that arrives, if it does so by then.
-    pub(crate) fn pop(&mut self, by: Instant) -> Option<(Instant, Parcel)> {
-        let entry = self.parcels.first_entry().filter(|entry| entry.key().0 <= by)?;
-        let at = entry.key().0;
-        Some((at, entry.remove()))
+    /// Whose turn it is, of those that are over by then, and when it ends. Nothing that is sent within a turn arrives within it,
+    /// so one host after the other takes all of its own: a thousand hosts do not fit a cache.
+    pub(crate) fn poll_turn(&mut self, by: Instant) -> Option<(usize, Instant)> {
+        let last = self.turn_of(by);
+        self.agenda.first().filter(|(turn, _)| *turn < last)?;
+        let (turn, host) = self.agenda.pop_first()?;
+        let end = self.begin + TURN * u32::try_from(turn + 1).unwrap_or(u32::MAX);
+        Some((host, end))
+    }
+
+    /// The next thing that arrives at a host before then.
+    pub(crate) fn pop(&mut self, host: usize, before: Instant) -> Option<(Instant, Parcel)> {
+        let parcels = self.boxes.get_mut(host)?;
+        parcels.peek().filter(|due| due.at < before)?;
+        parcels.pop().map(|due| (due.at, due.parcel))
+    }
+
+    fn turn_of(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.begin).as_nanos() / TURN.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn open(&mut self, node: usize, stream: StreamId, end: End) {
+        self.ends.entry(node).or_default().insert(stream, end);
+    }
+
+    pub(crate) fn shut(&mut self, node: usize, stream: StreamId) -> Option<End> {
+        self.ends.get_mut(&node)?.remove(&stream)
     }
 
     pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
@@ -102,7 +179,7 @@ impl Net {
 
     /// Writes to a stream: late by a retransmission for each loss, and never before what was written earlier.
     pub(crate) fn write(&mut self, from: usize, stream: StreamId, bytes: Vec<u8>, now: Instant) {
-        let Some(end) = self.ends.get(&(from, stream)).copied() else { return };
+        let Some(end) = self.ends.get(&from).and_then(|ends| ends.get(&stream)).copied() else { return };
         self.bytes += bytes.len() as u64 + SEGMENT_HEADERS;
         self.datagrams += 1;
         // A stream across a cut says nothing, as TCP does, until somebody closes it.
@@ -116,7 +193,7 @@ impl Net {
             pause *= 2;
         }
         let at = at.max(end.last);
-        self.ends.insert((from, stream), End { last: at, ..end });
+        self.open(from, stream, End { last: at, ..end });
         self.post(at, Parcel::Bytes { to: end.node, stream: end.stream, bytes });
     }
 
@@ -126,6 +203,8 @@ impl Net {
     }
 }
 
+/// What every link takes at least.
+pub(crate) const TURN: Duration = Duration::from_millis(1);
 /// Linux's least retransmission timeout.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 /// IPv4 and UDP, and Ethernet's.

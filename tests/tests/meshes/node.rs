@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::Instant,
 };
 
@@ -13,16 +14,28 @@ use ipam::{Ipam, Table, Write};
 use mesh::{Credentials, Member, Mesh, Secret, issue_certificate};
 use wire::{Genesis, Identity, Network, NetworkId, PeerName, Pool, Title};
 
+use crate::cheap;
+
+/// What handshakes and signatures are computed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// What a router has.
+    Real,
+    /// See [`cheap`].
+    Cheap,
+}
+
 /// A host, running or dead.
 pub(crate) struct Node {
     pub(crate) number: usize,
     pub(crate) identity: Identity,
-    pub(crate) address: SocketAddr,
     /// None while it is dead.
     pub(crate) running: Option<Running>,
     pub(crate) disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-    pub(crate) members: BTreeMap<Identity, Member>,
+    /// Shared with all hosts that know the same.
+    pub(crate) members: BTreeMap<Identity, Arc<Member>>,
     credentials: Credentials,
+    config: mesh::Config,
     ledger: ipam::Config,
     boots: u32,
     /// When it started or died last.
@@ -39,13 +52,17 @@ pub(crate) struct Running {
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, now: Instant) -> Result<Self> {
-        let credentials = credentials(number)?;
+    pub(crate) fn new(number: usize, arithmetic: Arithmetic, now: Instant) -> Result<Self> {
+        let credentials = credentials(number, arithmetic)?;
         let identity = credentials.certificate.title.identity;
-        let ledger = ipam::Config::new(SigningKey::from_bytes(credentials.signing_key.bytes()), genesis());
-        let (address, disk) = (address(number), BTreeMap::new());
-        let members = BTreeMap::new();
-        Ok(Self { number, identity, address, running: None, disk, members, credentials, ledger, boots: 0, since: now })
+        let mut ledger = ipam::Config::new(SigningKey::from_bytes(credentials.signing_key.bytes()), genesis());
+        let (disk, members) = (BTreeMap::new(), BTreeMap::new());
+        let mut config = mesh::Config { addresses: vec![address(number)], ..mesh::Config::default() };
+        if arithmetic == Arithmetic::Cheap {
+            (config.primitives, ledger.verify) = (cheap::primitives(), cheap::verify);
+        }
+        let (running, boots, since) = (None, 0, now);
+        Ok(Self { number, identity, running, disk, members, credentials, config, ledger, boots, since })
     }
 
     pub(crate) fn ledger_config(&self) -> &ipam::Config {
@@ -54,7 +71,7 @@ impl Node {
 
     /// What a sponsor would have written down about it.
     pub(crate) fn member(&self, issuer: Option<&Member>, now: Instant) -> Result<Member> {
-        let config = mesh::Config { addresses: vec![self.address], ..mesh::Config::default() };
+        let config = self.config.clone();
         let mesh = Mesh::new(config, self.credentials.clone(), issuer.cloned().into_iter().collect(), 0, [0; 32], now);
         mesh.members()
             .into_iter()
@@ -65,8 +82,8 @@ impl Node {
     /// Starts the router on what the disk holds.
     pub(crate) fn start(&mut self, seed: u64, now: Instant) -> Result<()> {
         self.boots += 1;
-        let config = mesh::Config { addresses: vec![self.address], ..mesh::Config::default() };
-        let members: Vec<Member> = self.members.values().cloned().collect();
+        let config = self.config.clone();
+        let members: Vec<Member> = self.members.values().map(|member| Member::clone(member)).collect();
         let mut bytes = [0; 32];
         let parts = [seed, self.number as u64, u64::from(self.boots), 1].map(u64::to_le_bytes);
         bytes.iter_mut().zip(parts.as_flattened()).for_each(|(byte, part)| *byte = *part);
@@ -111,12 +128,15 @@ fn name(number: usize) -> Result<PeerName> {
     Ok(format!("host{number}").parse()?)
 }
 
-fn credentials(number: usize) -> Result<Credentials> {
+fn credentials(number: usize, arithmetic: Arithmetic) -> Result<Credentials> {
     let (signing_key, noise_key) = (secret(number, 1), secret(number, 2));
     let issuer = if number == 0 { secret(0, 9) } else { secret(0, 1) };
     let title = Title {
         identity: signing_key.identity(),
-        noise_key: noise_key.noise_public(),
+        noise_key: match arithmetic {
+            Arithmetic::Real => noise_key.noise_public(),
+            Arithmetic::Cheap => cheap::noise_public(&noise_key),
+        },
         name: name(number)?,
         generation: 1,
         issuer: issuer.identity(),

@@ -2,17 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ipam::{Attachment, Claim, Place, RequestId, To, adopt_snapshot, found};
-use mesh::{Carrier, Delivery, DownReason, Event, Origin, StreamId, Topic};
+use mesh::{Carrier, Delivery, DownReason, Event, Member, Origin, StreamId, Topic};
 use wire::{Identity, NetworkId, Slot};
 
 use crate::{
     net::{End, Net, Parcel, Weather},
-    node::{Node, Running, number_at},
+    node::{Arithmetic, Node, Running, number_at},
+    spread::Spread,
 };
 
 /// What was seen.
@@ -25,6 +27,8 @@ pub(crate) struct Told {
     pub(crate) noticed: Vec<Duration>,
     /// How long what was pushed to all took to arrive.
     pub(crate) pushed: Vec<Duration>,
+    /// Pushed records that were looked for everywhere.
+    pub(crate) found: usize,
     /// Living, reachable routers that were called dead.
     pub(crate) false_verdicts: Vec<String>,
 }
@@ -45,6 +49,9 @@ pub(crate) struct World {
     pushes: BTreeMap<Vec<u8>, (Instant, BTreeSet<usize>)>,
     /// Who has a slot.
     slots: BTreeMap<Slot, (usize, String)>,
+    /// What was said of members, each once.
+    lines: BTreeMap<(Identity, (u32, u32)), Arc<Member>>,
+    spread: Spread,
     /// Whether routers die between a decision and its sync.
     pub(crate) dies_at_sync: bool,
     pub(crate) told: Told,
@@ -53,12 +60,16 @@ pub(crate) struct World {
 impl World {
     /// Hosts that joined one after the other, each knowing those that joined before it, all of them off.
     pub(crate) fn new(seed: u64, hosts: usize, weather: Weather) -> Result<Self> {
+        Self::computed_with(Arithmetic::Real, seed, hosts, weather)
+    }
+
+    pub(crate) fn computed_with(arithmetic: Arithmetic, seed: u64, hosts: usize, weather: Weather) -> Result<Self> {
         let now = Instant::now();
-        let nodes = (0..hosts).map(|number| Node::new(number, now)).collect::<Result<Vec<_>>>()?;
+        let nodes = (0..hosts).map(|number| Node::new(number, arithmetic, now)).collect::<Result<Vec<_>>>()?;
         let numbers = nodes.iter().map(|node| (node.identity, node.number)).collect();
         let mut world = Self {
             nodes,
-            net: Net::new(seed, weather),
+            net: Net::new(seed, weather, now),
             now,
             begin: now,
             seed,
@@ -68,6 +79,8 @@ impl World {
             numbers,
             pushes: BTreeMap::new(),
             slots: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            spread: Spread::default(),
             dies_at_sync: false,
             told: Told::default(),
         };
@@ -76,9 +89,9 @@ impl World {
     }
 
     fn join_all(&mut self) -> Result<()> {
-        let mut members = Vec::new();
+        let mut members: Vec<Arc<Member>> = Vec::new();
         for node in &self.nodes {
-            members.push(node.member(members.first(), self.now)?);
+            members.push(Arc::new(node.member(members.first().map(Arc::as_ref), self.now)?));
         }
         let (first, others) = self.nodes.split_first_mut().context("no host")?;
         first.sync(&found(first.ledger_config()));
@@ -116,12 +129,7 @@ impl World {
         }
         node.since = self.now;
         self.told.deaths += 1;
-        let ends: Vec<StreamId> = self
-            .net
-            .ends
-            .range((number, StreamId(0))..(number + 1, StreamId(0)))
-            .map(|((_, stream), _)| *stream)
-            .collect();
+        let ends: Vec<StreamId> = self.net.ends.get(&number).into_iter().flat_map(BTreeMap::keys).copied().collect();
         for stream in ends {
             self.close(number, stream);
         }
@@ -165,7 +173,14 @@ impl World {
     /// Lets time pass.
     pub(crate) fn run(&mut self, time: Duration) -> Result<()> {
         let end = self.now + time;
-        self.run_until(end, |_| false).map(drop)
+        while let Some((host, until)) = self.net.poll_turn(end) {
+            while let Some((at, parcel)) = self.net.pop(host, until) {
+                self.now = at;
+                self.deliver(parcel)?;
+            }
+        }
+        self.now = end;
+        self.check_deaths()
     }
 
     /// Lets time pass until something holds, looked at every `LOOK`. How long it took.
@@ -178,29 +193,9 @@ impl World {
         Ok(self.now - begin)
     }
 
-    fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> Result<bool> {
-        while let Some((at, parcel)) = self.net.pop(end) {
-            self.now = self.now.max(at);
-            self.deliver(parcel)?;
-            if done(self) {
-                return Ok(true);
-            }
-        }
-        self.now = end;
-        self.check_deaths()?;
-        Ok(false)
-    }
-
     fn deliver(&mut self, parcel: Parcel) -> Result<()> {
         let now = self.now;
-        let number = match &parcel {
-            Parcel::Datagram { to, .. }
-            | Parcel::Opened { to, .. }
-            | Parcel::Bytes { to, .. }
-            | Parcel::Closed { to, .. }
-            | Parcel::NotDialled { to, .. } => *to,
-            Parcel::Wake { node } => *node,
-        };
+        let number = parcel.to();
         let Some(running) = self.nodes.get_mut(number).and_then(|node| node.running.as_mut()) else { return Ok(()) };
         let mesh = &mut running.mesh;
         match parcel {
@@ -282,6 +277,7 @@ impl World {
             if to == To::AllPeers {
                 let waiting = peers.iter().filter_map(|peer| self.numbers.get(peer).copied());
                 let waiting = waiting.filter(|peer| self.net.reaches(number, *peer) && self.is_alive(*peer)).collect();
+                self.spread.note(&bytes, now);
                 self.pushes.insert(bytes, (now, waiting));
             }
         }
@@ -332,7 +328,9 @@ impl World {
             }
             Event::MemberAdmitted { member, .. } => {
                 running.ipam.admit(member.identity(), Some(member.name().clone()), now);
-                node.members.insert(member.identity(), *member);
+                let line = (member.identity(), member.addresses.version);
+                let shared = self.lines.entry(line).or_insert_with(|| Arc::new(*member));
+                node.members.insert(line.0, Arc::clone(shared));
             }
             Event::Message { from, topic: Topic::LEDGER, payload } => {
                 if let Some((at, waiting)) = self.pushes.get_mut(&payload)
@@ -366,16 +364,16 @@ impl World {
         let (here, there) = (StreamId(self.next_stream), StreamId(self.next_stream + 1));
         self.next_stream += 2;
         let (half, round) = (now + self.net.travel(), now + self.net.travel() * 2);
-        self.net.ends.insert((from, here), End { node: to, stream: there, last: round });
-        self.net.ends.insert((to, there), End { node: from, stream: here, last: round });
+        self.net.open(from, here, End { node: to, stream: there, last: round });
+        self.net.open(to, there, End { node: from, stream: here, last: round });
         let origin = Origin::Accepted(std::net::SocketAddr::new(crate::node::address(from).ip(), 40_000));
         self.net.post(half, Parcel::Opened { to, stream: there, origin });
         self.net.post(round.max(half), Parcel::Opened { to: from, stream: here, origin: Origin::Dialed(target) });
     }
 
     fn close(&mut self, from: usize, stream: StreamId) {
-        let Some(end) = self.net.ends.remove(&(from, stream)) else { return };
-        self.net.ends.remove(&(end.node, end.stream));
+        let Some(end) = self.net.shut(from, stream) else { return };
+        self.net.shut(end.node, end.stream);
         let at = (self.now + self.net.travel()).max(end.last);
         self.net.post(at, Parcel::Closed { to: end.node, stream: end.stream });
     }
@@ -401,6 +399,13 @@ impl World {
             let late = self.now - *since > NOTICED && !watchers.is_empty();
             ensure!(!late, "the death of {dead} went unnoticed for {NOTICED:?} by {watchers:?}");
         }
+        Ok(())
+    }
+
+    /// Of what was pushed 20 s ago, everybody knows.
+    pub(crate) fn check_spread(&mut self) -> Result<()> {
+        self.spread.check(&self.nodes, self.now)?;
+        self.told.found = self.spread.found;
         Ok(())
     }
 
