@@ -16,7 +16,9 @@ pub(crate) struct Host {
     pub(crate) config: Config,
     /// None while it is dead.
     pub(crate) ipam: Option<Ipam>,
-    disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub(crate) disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// Whether its disk takes nothing.
+    pub(crate) is_full: bool,
     /// Containers that run here, with the slot they were given; they outlive their router.
     pub(crate) running: BTreeMap<String, Running>,
     /// Containers that run and were cut off: their address is another's.
@@ -40,6 +42,7 @@ impl Host {
             config,
             ipam: None,
             disk: BTreeMap::new(),
+            is_full: false,
             running: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             spool: Vec::new(),
@@ -56,14 +59,8 @@ impl Host {
 
     /// Starts the router on what the disk holds.
     pub(crate) fn start(&mut self, now: Instant) -> Result<()> {
-        let row = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| Write {
-            table: *table,
-            key: key.clone(),
-            value: Some(value.clone()),
-        };
-        let rows: Vec<_> = self.disk.iter().map(row).collect();
-        self.ipam =
-            Some(Ipam::new(self.config.clone(), &rows, now).context("a router that does not start on its own disk")?);
+        let ipam = Ipam::new(self.config.clone(), &rows(&self.disk), now);
+        self.ipam = Some(ipam.context("a router that does not start on its own disk")?);
         Ok(())
     }
 
@@ -89,6 +86,13 @@ impl Host {
             };
         }
     }
+}
+
+/// Everything a disk holds.
+pub(crate) fn rows(disk: &BTreeMap<(Table, Vec<u8>), Vec<u8>>) -> Vec<Write> {
+    disk.iter()
+        .map(|((table, key), value)| Write { table: *table, key: key.clone(), value: Some(value.clone()) })
+        .collect()
 }
 
 /// The signing key of the host with this number.

@@ -1,13 +1,13 @@
 //! What must never happen, whatever befalls the hosts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ipam::{LeaseState, REST};
-use wire::{Epoch, NetworkId, Range, Slot};
+use ipam::{Health, LeaseState, REST};
+use wire::{Epoch, Identity, NetworkId, Range, Slot};
 
 use crate::host::{Host, Running, attachment};
 
@@ -31,12 +31,16 @@ pub(crate) struct Rules {
     places: BTreeMap<String, (Slot, Instant)>,
     /// The highest epoch each host has known of a range.
     epochs: BTreeMap<(usize, Range), Epoch>,
+    /// Whom somebody has known to be revoked.
+    revoked: BTreeSet<Identity>,
 }
 
 impl Rules {
     /// I7: an address that is given belongs to nobody who runs, and has rested since somebody else had it.
     pub(crate) fn ensure_free(&self, at: usize, new: &Running, hosts: &[Host], now: Instant) -> Result<Kept> {
-        for (number, host) in hosts.iter().enumerate() {
+        // I6: nobody hears a host that is revoked.
+        let heard = |host: &Host| !self.is_revoked(host.identity());
+        for (number, host) in hosts.iter().enumerate().filter(|(_, host)| heard(host)) {
             for (container, running) in &host.running {
                 let same = running.slot == new.slot;
                 ensure!(
@@ -65,10 +69,30 @@ impl Rules {
         Ok(())
     }
 
-    /// A container ended.
-    pub(crate) fn note_stopped(&mut self, running: &Running, now: Instant) {
+    /// A host goes back, or begins anew.
+    pub(crate) fn forget(&mut self, number: usize) {
+        self.epochs.retain(|(host, _), _| *host != number);
+    }
+
+    /// A container ended, or is cut off. One at a host that is revoked has no address that could have to rest.
+    pub(crate) fn note_stopped(&mut self, host: Identity, running: &Running, now: Instant) {
+        if self.is_revoked(host) {
+            return;
+        }
         self.last.insert(running.slot, (running.workload.clone(), now));
         self.places.insert(running.workload.clone(), (running.slot, now));
+    }
+
+    /// Somebody knows of it: from now on nobody has to hear what runs there, and its addresses rest.
+    pub(crate) fn note_revoked(&mut self, identity: Identity, hosts: &[Host], now: Instant) {
+        for host in hosts.iter().filter(|host| host.identity() == identity) {
+            host.running.values().for_each(|running| self.note_stopped(identity, running, now));
+        }
+        self.revoked.insert(identity);
+    }
+
+    pub(crate) fn is_revoked(&self, identity: Identity) -> bool {
+        self.revoked.contains(&identity)
     }
 
     /// I2, I7: a router that comes back has the lease of every container that still runs.
@@ -88,6 +112,11 @@ impl Rules {
     pub(crate) fn check(&mut self, hosts: &[Host]) -> Result<()> {
         for (number, host) in hosts.iter().enumerate() {
             let Some(ipam) = &host.ipam else { continue };
+            // I10: what cannot be written never happened, and nothing is given by it.
+            if ipam.health() == Health::ReadOnly {
+                self.epochs.retain(|(host, _), _| *host != number);
+                continue;
+            }
             // I4: a range's epoch rises and never falls, restarts included.
             for owned in ipam.table() {
                 let highest = self.epochs.entry((number, owned.range)).or_insert(owned.epoch);
@@ -101,15 +130,18 @@ impl Rules {
                 ensure!(own, "host {number} runs {container} on {running:?}, which belongs to {owner:?}");
             }
         }
-        one_owner(hosts)
+        one_owner(hosts, &self.revoked)
     }
 }
 
-/// I1: no slot has two hosts that each believe it to be theirs.
-fn one_owner(hosts: &[Host]) -> Result<()> {
+/// I1, I3, I6: no slot has two hosts that each believe it to be theirs, but for those that are revoked.
+fn one_owner(hosts: &[Host], revoked: &BTreeSet<Identity>) -> Result<()> {
     let mut owners: BTreeMap<u32, usize> = BTreeMap::new();
     for (number, host) in hosts.iter().enumerate() {
         let Some(ipam) = &host.ipam else { continue };
+        if revoked.contains(&host.identity()) || ipam.health() >= Health::RolledBack {
+            continue;
+        }
         for slot in 0..SLOTS {
             if ipam.owner(NetworkId::DEFAULT, Slot(slot)) == Some(host.identity()) {
                 let other = owners.insert(slot, number);

@@ -3,17 +3,20 @@
 //! Decides by dice what happens next; what must never happen is in `rules`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipam::{Config, Event, RequestId, To, adopt_snapshot, found};
+use ipam::{Alarm, Config, Event, RequestId, adopt_snapshot, found};
+use wire::Identity;
 use wire::message::Handover;
 
 use crate::{
     dice::Dice,
-    host::{Host, Running, attachment, claim, genesis, signing_key},
+    events::Told,
+    host::{Host, attachment, claim, genesis, signing_key},
+    links::Letter,
     rules::Rules,
 };
 
@@ -26,49 +29,39 @@ pub(crate) enum Faults {
     All,
 }
 
-/// What happened in a run, to see that something did.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Told {
-    pub(crate) given: usize,
-    pub(crate) refused: usize,
-    pub(crate) moved: usize,
-    pub(crate) crashes: usize,
-    /// Containers that lost their address to another while they ran.
-    pub(crate) cut_off: usize,
-    /// Moves that an operator asked for.
-    pub(crate) said: usize,
-    /// Workloads that came back to another address than the one held for them.
-    pub(crate) strayed: usize,
-}
-
 /// All of it.
 pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) now: Instant,
-    faults: Faults,
+    pub(crate) faults: Faults,
     /// Faults there were: what was doubled by them may run on.
-    has_healed: bool,
-    dice: Dice,
+    pub(crate) has_healed: bool,
+    pub(crate) dice: Dice,
     /// Messages under way, by arrival; the second number keeps those of one instant in order.
-    letters: BTreeMap<(Instant, u64), Letter>,
+    pub(crate) letters: BTreeMap<(Instant, u64), Letter>,
     /// Which side of a partition each host is on.
-    sides: Vec<usize>,
+    pub(crate) sides: Vec<usize>,
     /// Claims that are not answered yet.
-    asked: BTreeMap<RequestId, Asked>,
-    rules: Rules,
-    told: Told,
-    counter: u64,
+    pub(crate) asked: BTreeMap<RequestId, Asked>,
+    pub(crate) rules: Rules,
+    pub(crate) told: Told,
+    pub(crate) counter: u64,
+    /// Keys that identities were made of.
+    pub(crate) keys: usize,
+    /// Identities that no host has any more, and those that somebody has asked to revoke.
+    pub(crate) gone: BTreeSet<Identity>,
+    /// For joiners that have not started yet.
+    pub(crate) snapshots: BTreeMap<Identity, Vec<u8>>,
+    pub(crate) alarms: Vec<(usize, Alarm)>,
+    /// Batches that were written, and which one its host does not survive: before it is synced, or after.
+    pub(crate) batches: usize,
+    pub(crate) fatal: Option<(usize, bool)>,
 }
 
-struct Letter {
-    from: usize,
-    to: usize,
-    bytes: Vec<u8>,
-}
-
-struct Asked {
+/// A claim that is not answered yet.
+pub(crate) struct Asked {
     host: usize,
-    container: String,
+    pub(crate) container: String,
 }
 
 impl World {
@@ -87,6 +80,12 @@ impl World {
             rules: Rules::default(),
             told: Told::default(),
             counter: 0,
+            keys: hosts,
+            gone: BTreeSet::new(),
+            snapshots: BTreeMap::new(),
+            alarms: Vec::new(),
+            batches: 0,
+            fatal: None,
         };
         for number in 0..hosts {
             world.join(number, seed)?;
@@ -144,7 +143,8 @@ impl World {
             }
             55..60 => self.say_where(host),
             60..85 => self.stop_container(host),
-            85..90 => self.crash(host),
+            85..90 if self.faults == Faults::All => self.crash(host),
+            85..90 => {}
             90..95 => self.restart(host)?,
             95..97 => self.part(),
             97..99 => self.heal(),
@@ -185,10 +185,11 @@ impl World {
         let which = self.dice.below(which);
         let Some(host) = self.hosts.get_mut(number) else { return };
         let Some(container) = host.running.keys().chain(host.cut_off.keys()).nth(which).cloned() else { return };
-        if let Some(running) = host.running.remove(&container) {
-            self.rules.note_stopped(&running, self.now);
-        }
         host.cut_off.remove(&container);
+        let identity = host.identity();
+        if let Some(running) = host.running.remove(&container) {
+            self.rules.note_stopped(identity, &running, self.now);
+        }
         self.counter += 1;
         match &mut host.ipam {
             Some(ipam) => ipam.release(RequestId(self.counter), &attachment(&container), self.now),
@@ -196,10 +197,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self, number: usize) {
-        if self.faults == Faults::None {
-            return;
-        }
+    pub(crate) fn crash(&mut self, number: usize) {
         let Some(host) = self.hosts.get_mut(number) else { return };
         if host.ipam.take().is_none() {
             return;
@@ -222,13 +220,15 @@ impl World {
         }
     }
 
-    fn restart(&mut self, number: usize) -> Result<()> {
+    pub(crate) fn restart(&mut self, number: usize) -> Result<()> {
         let Some(host) = self.hosts.get_mut(number) else { return Ok(()) };
-        if host.ipam.is_some() {
+        // One that has not joined yet has nothing to start on.
+        if host.ipam.is_some() || host.disk.is_empty() {
             return Ok(());
         }
         host.start(self.now)?;
-        host.fence_lost().iter().for_each(|running| self.rules.note_stopped(running, self.now));
+        let (identity, lost) = (host.identity(), host.fence_lost());
+        lost.iter().for_each(|running| self.rules.note_stopped(identity, running, self.now));
         // The spool is read before anything is served.
         let Some(ipam) = &mut host.ipam else { return Ok(()) };
         for container in std::mem::take(&mut host.spool) {
@@ -238,60 +238,6 @@ impl World {
         self.rules.ensure_kept(number, host)?;
         self.reconnect();
         Ok(())
-    }
-
-    /// A new cut through the hosts.
-    fn part(&mut self) {
-        if self.faults == Faults::None {
-            return;
-        }
-        for side in &mut self.sides {
-            *side = self.dice.below(2);
-        }
-        for one in 0..self.hosts.len() {
-            for other in 0..self.hosts.len() {
-                if self.sides.get(one) != self.sides.get(other) {
-                    self.disconnect(one, other);
-                }
-            }
-        }
-        self.reconnect();
-    }
-
-    fn heal(&mut self) {
-        self.sides.fill(0);
-        self.reconnect();
-    }
-
-    fn disconnect(&mut self, one: usize, other: usize) {
-        let Some(identity) = self.hosts.get(other).map(Host::identity) else { return };
-        let Some(host) = self.hosts.get_mut(one) else { return };
-        if host.sessions.remove(&other)
-            && let Some(ipam) = &mut host.ipam
-        {
-            ipam.handle_peer_down(identity, self.now);
-        }
-    }
-
-    /// Everybody who can reach one another has a session.
-    fn reconnect(&mut self) {
-        let alive: Vec<usize> =
-            (0..self.hosts.len()).filter(|at| self.hosts.get(*at).is_some_and(|host| host.ipam.is_some())).collect();
-        for &one in &alive {
-            for &other in &alive {
-                if one == other || self.sides.get(one) != self.sides.get(other) {
-                    continue;
-                }
-                let Some(identity) = self.hosts.get(other).map(Host::identity) else { continue };
-                let Some(host) = self.hosts.get_mut(one) else { continue };
-                if host.sessions.insert(other)
-                    && let Some(ipam) = &mut host.ipam
-                {
-                    ipam.admit(identity, None, self.now);
-                    ipam.handle_peer_up(identity, self.now);
-                }
-            }
-        }
     }
 
     /// Lets time pass; everything that is due happens in order.
@@ -314,24 +260,8 @@ impl World {
         Ok(())
     }
 
-    fn deliver(&mut self) {
-        while let Some(entry) = self.letters.first_entry() {
-            if entry.key().0 > self.now {
-                return;
-            }
-            let letter = entry.remove();
-            let Some(from) = self.hosts.get(letter.from).map(Host::identity) else { continue };
-            let Some(host) = self.hosts.get_mut(letter.to).filter(|host| host.sessions.contains(&letter.from)) else {
-                continue;
-            };
-            if let Some(ipam) = &mut host.ipam {
-                ipam.handle_message(from, &letter.bytes, self.now);
-            }
-        }
-    }
-
     /// Takes everything that the ledgers have to say, and syncs their disks.
-    fn drain(&mut self) -> Result<()> {
+    pub(crate) fn drain(&mut self) -> Result<()> {
         let mut again = true;
         while std::mem::take(&mut again) {
             for number in 0..self.hosts.len() {
@@ -342,13 +272,21 @@ impl World {
     }
 
     fn drain_host(&mut self, number: usize) -> Result<bool> {
-        let dies = self.faults == Faults::All && self.dice.below(2000) == 0;
+        let mut dies = self.faults == Faults::All && self.dice.below(2000) == 0;
         let host = self.hosts.get_mut(number).context("no such host")?;
         let Some(ipam) = &mut host.ipam else { return Ok(false) };
         let mut busy = false;
         if let Some(batch) = ipam.poll_store() {
+            if host.is_full {
+                ipam.handle_store_failed(self.now);
+                return Ok(true);
+            }
+            self.batches += 1;
             // Dead before the sync, or after it and before anybody heard: both must be harmless.
-            let before = dies && self.dice.chance(50);
+            let mut before = dies && self.dice.chance(50);
+            if let Some((_, unwritten)) = self.fatal.take_if(|(number, _)| *number == self.batches) {
+                (dies, before) = (true, unwritten);
+            }
             if !before {
                 host.sync(&batch);
             }
@@ -377,85 +315,19 @@ impl World {
         Ok(busy)
     }
 
-    fn post(&mut self, from: usize, to: To, bytes: &[u8]) {
-        let Some(sessions) = self.hosts.get(from).map(|host| host.sessions.clone()) else { return };
-        for other in sessions {
-            let identity = self.hosts.get(other).map(Host::identity);
-            if !(to == To::AllPeers || identity.map(To::Peer) == Some(to)) {
-                continue;
-            }
-            let copies = match self.faults {
-                Faults::None => 1,
-                Faults::All if self.dice.chance(5) => 0,
-                Faults::All if self.dice.chance(5) => 2,
-                Faults::All => 1,
-            };
-            for _ in 0..copies {
-                self.counter += 1;
-                let arrival = self.now + Duration::from_millis(1 + self.dice.below(50) as u64);
-                self.letters.insert((arrival, self.counter), Letter { from, to: other, bytes: bytes.to_vec() });
-            }
-        }
+    /// Ends all faults. Returns what there were.
+    pub(crate) fn without_faults(&mut self) -> Faults {
+        self.has_healed |= self.faults != Faults::None;
+        std::mem::replace(&mut self.faults, Faults::None)
     }
 
-    fn react(&mut self, number: usize, event: Event) -> Result<()> {
-        let host = self.hosts.get_mut(number).context("no such host")?;
-        let (request, result) = match event {
-            Event::Claimed { request, result } => (request, result),
-            Event::Fenced { lease } => {
-                // Whoever is cut off here is heard nowhere from now on.
-                let container = &lease.attachment.container_id;
-                if let Some(running) = host.running.remove(container) {
-                    self.rules.note_stopped(&running, self.now);
-                    self.told.cut_off += 1;
-                    host.cut_off.insert(container.clone(), running);
-                }
-                return Ok(());
-            }
-            Event::Unfenced { lease } => {
-                let container = lease.attachment.container_id;
-                if let Some(running) = host.cut_off.remove(&container) {
-                    self.rules.ensure_free(number, &running, &self.hosts, self.now)?;
-                    self.hosts.get_mut(number).context("no such host")?.running.insert(container, running);
-                }
-                return Ok(());
-            }
-            Event::Released { .. }
-            | Event::Invited { .. }
-            | Event::JoinGranted { .. }
-            | Event::RevokeDone { .. }
-            | Event::Revoked { .. }
-            | Event::RevokedHere
-            | Event::Refused { .. }
-            | Event::RevocationAsked { .. }
-            | Event::TableChanged
-            | Event::Alarm(_) => return Ok(()),
-        };
-        // Not asked any more: its plugin went with the router that died.
-        let Some(Asked { container, .. }) = self.asked.remove(&request) else { return Ok(()) };
-        match result {
-            Ok(lease) => {
-                let running = Running { slot: lease.slot, workload: lease.workload.clone() };
-                let kept = self.rules.ensure_free(number, &running, &self.hosts, self.now)?;
-                if self.faults == Faults::None && !self.has_healed {
-                    self.rules.ensure_alone(number, &running, &self.hosts)?;
-                }
-                self.told.strayed += usize::from(kept == crate::rules::Kept::Another);
-                self.told.moved += usize::from(kept == crate::rules::Kept::Same);
-                self.told.given += 1;
-                let host = self.hosts.get_mut(number).context("no such host")?;
-                ensure!(lease.attachment == attachment(&container), "an answer to somebody else's question: {lease:?}");
-                host.running.insert(container, running);
-            }
-            Err(_) => self.told.refused += 1,
-        }
-        Ok(())
+    pub(crate) fn bring_back(&mut self, faults: Faults) {
+        self.faults = faults;
     }
 
     /// Ends all faults and gives everybody time to hear of everything.
     pub(crate) fn mend(&mut self, time: Duration) -> Result<()> {
-        self.has_healed |= self.faults != Faults::None;
-        self.faults = Faults::None;
+        self.without_faults();
         for number in 0..self.hosts.len() {
             self.restart(number)?;
         }
@@ -476,9 +348,12 @@ impl World {
             rows.sort_unstable();
             rows
         };
-        let first = self.hosts.first().map(table);
+        let first = self.hosts.first().map(table).unwrap_or_default();
         for (number, host) in self.hosts.iter().enumerate() {
-            ensure!(Some(table(host)) == first, "host {number} knows other owners than host 0");
+            let own = table(host);
+            let only_here: Vec<_> = own.iter().filter(|row| !first.contains(row)).collect();
+            let only_there: Vec<_> = first.iter().filter(|row| !own.contains(row)).collect();
+            ensure!(own == first, "host {number} knows {only_here:?}, where host 0 knows {only_there:?}");
         }
         Ok(())
     }
