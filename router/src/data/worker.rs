@@ -203,8 +203,11 @@ impl Worker {
             self.carried.frames += 1;
             self.carried.sent_bytes += bytes;
             self.forward(buffer.get(..bytes).unwrap_or_default());
-            // Whoever is alone does not wait for a look for company.
-            if std::mem::take(&mut self.is_quiet) || self.outbound.waiting_bytes() >= FLUSH_BYTES {
+            // Whoever is alone does not wait for a look for company, nor does the core for whoever is to answer.
+            if self.is_quiet {
+                break;
+            }
+            if self.outbound.waiting_bytes() >= FLUSH_BYTES {
                 self.outbound.flush();
             }
         }
