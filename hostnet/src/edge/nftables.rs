@@ -103,6 +103,14 @@ impl Nftables {
         Ok(count)
     }
 
+    /// Whether the family has such a table.
+    pub(super) fn has_table(&mut self, family: Family, table: &str) -> io::Result<bool> {
+        let wanted = text(table);
+        let mut found = false;
+        self.dump(GET_TABLE, family, &[], |attributes| found |= find(attributes, TABLE_NAME) == Some(&wanted))?;
+        Ok(found)
+    }
+
     fn dump(&mut self, kind: u16, family: Family, body: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut request = Vec::new();
         self.message(&mut request, kind, NLM_F_DUMP, family.number(), 0, body);
@@ -142,6 +150,16 @@ pub(super) enum Family {
 }
 
 impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::Bridge, Self::Inet];
+
+    /// Its name in the language of `nft`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Inet => "inet",
+        }
+    }
+
     fn number(self) -> u8 {
         match self {
             Self::Bridge => BRIDGE,
@@ -237,10 +255,12 @@ const AF_UNSPEC: u8 = 0;
 const INET: u8 = 1;
 const BRIDGE: u8 = 7;
 // linux/netfilter/nf_tables.h
+const GET_TABLE: u16 = (NFTABLES << 8) | 1;
 const GET_RULE: u16 = (NFTABLES << 8) | 7;
 const NEW_SET_ELEMENT: u16 = (NFTABLES << 8) | 12;
 const GET_SET_ELEMENT: u16 = (NFTABLES << 8) | 13;
 const DELETE_SET_ELEMENT: u16 = (NFTABLES << 8) | 14;
+const TABLE_NAME: u16 = 1;
 const RULE_TABLE: u16 = 1;
 const ELEMENTS_TABLE: u16 = 1;
 const ELEMENTS_SET: u16 = 2;

@@ -21,16 +21,17 @@ pub(super) fn table(bridge: &str) -> String {
     format!("raddle-{}", bridge.chars().map(plain).collect::<String>())
 }
 
-/// One transaction: both tables anew, with what these ports may send.
+/// One transaction: both tables, with what these ports may send; anew in the families that have one.
 pub(super) fn text<'a>(
+    former: impl Iterator<Item = Family>,
     bridge: &str,
     underlay_port: u16,
     ports: impl Iterator<Item = &'a GuardedPort> + Clone,
 ) -> String {
     let table = table(bridge);
     let mut text = String::new();
-    for family in ["bridge", "inet"] {
-        // Emptied in the same transaction, whether or not there was one.
+    // Not where there is none: a transaction that deletes is over for `nft` only when all readers of the rules have let go.
+    for family in former.map(Family::name) {
         let _ = writeln!(text, "table {family} {table} {{}}\ndelete table {family} {table}");
     }
     let _ = writeln!(text, "table bridge {table} {{");
