@@ -179,12 +179,24 @@ def machine():
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "build": build(),
     }
+
+
+def build():
+    """Of what Raddle was built, as far as there is a repository to say it. The page itself may have changed since."""
+    git = ["git", "-C", str(systems.ROOT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", ":!docs"], capture_output=True, text=True).stdout
+    except OSError:
+        commit = changed = ""
+    return f"commit {commit or 'unknown'}{' with changes' if changed else ''}"
 
 
 def publish(run, arguments):
     result = run.result()
-    about = f"{rounds_words(run)} on {machine_words(result)}, {result['machine']['date']}"
+    about = f"{rounds_words(run)}; {machine_words(result)}; {result['machine']['date']}; {result['machine']['build']}"
     names = [row.name for row in ablation.ABLATIONS]
     techniques = report.table("Ablation", report.ABLATION, result["medians"], names)
     tables, targets = report.tables(result["medians"], result["systems"]), report.ratio_table(result["ratios"])
@@ -215,14 +227,15 @@ def publish_profile(catalogue, scratch, arguments):
     tables = profile_raddle.table(profile), profile_raddle.sharing_table(rows)
     if arguments.write:
         document.keep("profile", {**profile, "sharing": rows})
-        document.fill("profile", f"{profile['samples']} samples.\n\n{document.without_heading(tables[0])}")
+        about = f"{profile['samples']} samples, {profile['cpu_s_per_gb']:.2f} s/GB, {build()}."
+        document.fill("profile", f"{about}\n\n{document.without_heading(tables[0])}")
         document.fill("sharing", document.without_heading(tables[1]))
     print(json.dumps({**profile, "sharing": rows}) if arguments.output == "json" else "\n".join(tables))
 
 
 def rounds_words(run):
     rounds = max((row["round"] for row in run.rounds), default=0)
-    return "one round" if rounds == 1 else f"medians of {rounds} rounds, with the least and the greatest"
+    return "One round" if rounds == 1 else f"Medians of {rounds} rounds, the least and the greatest in brackets"
 
 
 def machine_words(result):
