@@ -166,6 +166,7 @@ impl Ipam {
     /// A peer is connected: differences are looked for at once.
     pub fn handle_peer_up(&mut self, identity: Identity, now: Instant) {
         if self.members.is_revoked(&identity) {
+            self.revocations.told.remove(&identity);
             self.tell_revoked(identity);
             return;
         }
@@ -266,6 +267,8 @@ impl Ipam {
         let claims = claims.chain(self.waiting.invitations.values().map(|(_, until)| *until));
         let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
         let holds = self.leases.iter().filter_map(|lease| match lease.state {
+            // What cannot be written is not given up.
+            LeaseState::Held { .. } if self.course.health == Health::ReadOnly => None,
             LeaseState::Held { until } => Some((until?, Wakeup::Hold)),
             LeaseState::Active | LeaseState::Fenced => None,
         });

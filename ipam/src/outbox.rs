@@ -42,6 +42,8 @@ pub(crate) struct Outbox {
     events: VecDeque<Event>,
     /// Batches that the store holds.
     log: u64,
+    /// The highest of these numbers that anybody can have been told: now, or before a restart.
+    told: u64,
     /// The store has failed: nothing is written any more, and nothing decided that would have to be.
     closed: bool,
 }
@@ -52,6 +54,7 @@ impl Outbox {
         let mut outbox = Self::default();
         outbox.remember(stored);
         outbox.log = stored.iter().find_map(log_number).unwrap_or(0);
+        outbox.told = outbox.log;
         outbox
     }
 
@@ -134,6 +137,17 @@ impl Outbox {
     /// How many batches the store holds: it never falls, unless the store itself went back.
     pub(crate) fn log(&self) -> u64 {
         self.log
+    }
+
+    /// The same number, for somebody else to remember.
+    pub(crate) fn tell_log(&mut self) -> u64 {
+        self.told = self.log;
+        self.log
+    }
+
+    /// The highest of these numbers that anybody else can know of.
+    pub(crate) fn told(&self) -> u64 {
+        self.told
     }
 
     /// How many it will hold once everything that is decided by now is durable.

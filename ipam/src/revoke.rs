@@ -100,6 +100,8 @@ pub(crate) struct Revocations {
     pub(crate) requests: Vec<Request>,
     /// Proven, but some record, member or earlier revocation they name is not here yet.
     pub(crate) incomplete: BTreeMap<Hash, (Commit, Voucher)>,
+    /// Revoked, and told so since the last round.
+    pub(crate) told: BTreeSet<Identity>,
     /// Not believed, and said so.
     pub(crate) doubted: BTreeSet<Hash>,
 }

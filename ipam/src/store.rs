@@ -11,7 +11,7 @@
 //! | records | network, start, length, epoch, hash | a record in force |
 //! | evidence | hash | a record that contradicts one in force |
 //! | annals | hash | a record that was forgotten, and a later revocation names |
-//! | commits | hash | a committed revocation |
+//! | commits | hash | a committed revocation, and the links that heirs have by it |
 //! | promises | who asked | the newest question and this router's promise |
 //! | refused | identity | the members known when it was first promised to refuse it, and who asked |
 //! | leases | network, workload, ifname | a lease |
@@ -168,8 +168,9 @@ impl Write {
         Self::put(Table::Annals, crate::ledger::hash_of_record(record).0.to_vec(), record)
     }
 
-    pub(crate) fn commit(hash: Hash, order: u64, commit: &Commit) -> Self {
-        Self::put(Table::Commits, hash.0.to_vec(), &(order, commit))
+    /// `inherited` = the links that it made.
+    pub(crate) fn commit(hash: Hash, order: u64, commit: &Commit, inherited: &[Hash]) -> Self {
+        Self::put(Table::Commits, hash.0.to_vec(), &(order, commit, inherited))
     }
 
     pub(crate) fn promise(ask: &Ask, promise: &Promise) -> Self {
@@ -329,7 +330,7 @@ pub(crate) struct Contents {
     pub(crate) records: Vec<Record>,
     pub(crate) evidence: Vec<Record>,
     pub(crate) annals: Vec<Record>,
-    pub(crate) commits: Vec<(u64, Commit)>,
+    pub(crate) commits: Vec<(u64, Commit, Vec<Hash>)>,
     pub(crate) promises: Vec<(Ask, Promise)>,
     pub(crate) refused: Vec<(Identity, Refusal)>,
     pub(crate) leases: Vec<Lease>,
@@ -345,7 +346,7 @@ impl Contents {
         for row in rows {
             contents.read_row(row, now).ok_or(CorruptRow { table: row.table })?;
         }
-        contents.commits.sort_by_key(|(order, _)| *order);
+        contents.commits.sort_by_key(|(order, _, _)| *order);
         contents.resting.sort_by_key(|(_, _, order)| *order);
         Ok(contents)
     }

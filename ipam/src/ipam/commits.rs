@@ -132,7 +132,8 @@ impl Ipam {
             }
         }
         let order = u64::try_from(self.revocations.commits.len()).unwrap_or(u64::MAX);
-        self.outbox.write(Write::commit(hash, order, &commit));
+        let links = inherited.iter().filter_map(|range| Some(self.ledger.head(range)?.hash));
+        self.outbox.write(Write::commit(hash, order, &commit, &links.collect::<Vec<_>>()));
         self.revocations.commits.insert(hash, commit);
         self.end_questions_of(&decision.victims);
         self.after_commit(decision, &gone, &kept, &inherited, now);
@@ -176,10 +177,18 @@ impl Ipam {
         }
     }
 
-    /// Tells somebody who is revoked that it is.
+    /// Tells somebody who is revoked that it is, after what was decided before: it may have been away then too. Once a round,
+    /// whatever it says.
     pub(super) fn tell_revoked(&mut self, peer: Identity) {
-        let commit = self.revocations.commits.values().find(|commit| commit.ask.victims.contains(&peer)).cloned();
-        if let Some(commit) = commit {
+        let is_it = |commit: &&Commit| commit.ask.victims.contains(&peer);
+        let Some(commit) = self.revocations.commits.values().find(is_it).cloned() else { return };
+        if !self.revocations.told.insert(peer) {
+            return;
+        }
+        let earlier = commit.ask.earlier.iter().filter_map(|hash| self.revocations.commits.get(hash)).cloned();
+        let mut all: Vec<Commit> = earlier.collect();
+        all.sort_by_key(|commit| commit.ask.earlier.len());
+        for commit in all.into_iter().chain(std::iter::once(commit)) {
             let message = self.commit_message(commit);
             self.send(To::Peer(peer), &message);
         }

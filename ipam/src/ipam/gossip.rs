@@ -42,6 +42,7 @@ impl Ipam {
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
         self.course.turns = 0;
+        self.revocations.told.clear();
         self.merge_homes(MOVES_WINDOW, now);
         self.forget_what_all_are_past();
         self.settle_names(now);

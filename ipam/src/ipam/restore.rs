@@ -143,7 +143,7 @@ pub fn adopt_snapshot(config: &Config, bytes: &[u8], now: Instant) -> Result<Vec
     if contents.entries.iter().any(|entry| !crate::directory::is_authentic(config.verify, entry)) {
         return Err(SnapshotError::NotAuthentic { table: Table::Directory });
     }
-    if contents.commits.iter().any(|(_, commit)| prove(commit, config.rules).is_none()) {
+    if contents.commits.iter().any(|(_, commit, _)| prove(commit, config.rules).is_none()) {
         return Err(SnapshotError::NotAuthentic { table: Table::Commits });
     }
     Ok(found(config).into_iter().chain(rows).collect())
@@ -246,12 +246,14 @@ impl Ipam {
     fn fill_ledger(
         &mut self,
         mut records: Vec<Record>,
-        commits: Vec<(u64, wire::message::Commit)>,
+        commits: Vec<(u64, wire::message::Commit, Vec<wire::Hash>)>,
     ) -> BTreeSet<wire::Hash> {
         let mut permitted = BTreeSet::new();
         records.sort_by_cached_key(order_of);
-        let stored: BTreeSet<_> = records.iter().map(hash_of_record).collect();
-        for (_, commit) in commits {
+        // What rests on a link that an heir had was not there before its revocation.
+        let inherited = commits.iter().flat_map(|(_, _, inherited)| inherited.iter().copied());
+        let stored: BTreeSet<_> = records.iter().map(hash_of_record).chain(inherited).collect();
+        for (_, commit, _) in commits {
             self.put_back(&mut records, &stored);
             let Some(decision) = prove(&commit, self.config.rules) else { continue };
             self.ledger.inherit(&decision.victims, &decision.members);

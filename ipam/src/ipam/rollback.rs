@@ -1,7 +1,7 @@
 //! A store that went back in time: restored from a copy, in place, so that its stamp does not show it.
 //!
 //! Decides when a router has to believe that it has forgotten what it promised. Its own signature is the only proof that
-//! counts: a number of its log that it has not reached, or a record or line of its own that it does not hold.
+//! counts: a number of its log that it has not told anybody, or a record or line of its own that it does not hold.
 //!
 //! ```text
 //!   A, restored                      B
@@ -22,7 +22,7 @@ use crate::store::Write;
 impl Ipam {
     /// Says how far this router's log has come. What is being written does not count yet.
     pub(super) fn send_log_head(&mut self, to: Identity) {
-        let body = LogBody { author: self.config.identity, number: self.outbox.log() };
+        let body = LogBody { author: self.config.identity, number: self.outbox.tell_log() };
         let said = self.course.said.take().filter(|head| head.body == body);
         let head = said.unwrap_or_else(|| {
             let signature = sign(&self.config.signing_key, LOG_VERSION, &body);
@@ -41,7 +41,8 @@ impl Ipam {
             return;
         }
         if mine {
-            if number > self.outbox.log() {
+            // What was written since it told anybody does not make up for what it has forgotten.
+            if number > self.outbox.told() {
                 self.become_rolled_back();
             }
             return;

@@ -1,7 +1,7 @@
 //! What operators live through: hosts that are gone for good and revoked, by two at once perhaps, databases that are lost, restored
 //! from a copy or full, and routers that say two things.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ed25519_dalek::Signer as _;
@@ -49,8 +49,9 @@ impl World {
     }
 
     pub(crate) fn revoke(&mut self, asker: usize, victims: &[usize]) -> Result<()> {
-        let identities: Vec<Identity> =
-            victims.iter().filter_map(|victim| self.hosts.get(*victim)).map(Host::identity).collect();
+        // Who has not joined yet is nobody.
+        let victims = victims.iter().filter_map(|victim| self.hosts.get(*victim));
+        let identities: Vec<Identity> = victims.filter(|host| !host.disk.is_empty()).map(Host::identity).collect();
         self.revoke_identities(asker, &identities)
     }
 
@@ -67,7 +68,8 @@ impl World {
 
     /// The directory is gone. What ran there was attached under an identity that is no more, and is cut off.
     fn lose_database(&mut self, number: usize) -> Result<()> {
-        if !self.may_begin_anew(number) {
+        let has_none = self.hosts.get(number).is_none_or(|host| host.disk.is_empty());
+        if has_none || !self.may_begin_anew(number) {
             return Ok(());
         }
         self.told.lost += 1;
@@ -91,9 +93,14 @@ impl World {
         if self.hosts.get(number).is_none_or(|host| self.gone.contains(&host.identity())) {
             return Ok(());
         }
-        // One of the digests of two rounds without a fault says how far its log has come.
+        // In two rounds without a fault it says to somebody how far its log has come.
         let faults = self.without_faults();
         self.wake_everybody()?;
+        let said = |host: &Host| -> Vec<Vec<u8>> {
+            let meta = host.disk.iter().filter(|((table, _), _)| *table == Table::Meta);
+            meta.map(|(_, value)| value.clone()).collect()
+        };
+        let before = said(self.hosts.get(number).context("no such host")?);
         self.pass(Duration::from_secs(25))?;
         if self.health(number) != Some(Health::Working) {
             self.bring_back(faults);
@@ -102,15 +109,9 @@ impl World {
         self.crash(number);
         self.stop_everything(number);
         let host = self.hosts.get_mut(number).context("no such host")?;
-        let said = |disk: &BTreeMap<(Table, Vec<u8>), Vec<u8>>| {
-            disk.iter()
-                .filter(|((table, _), _)| *table == Table::Meta)
-                .map(|(_, value)| value.clone())
-                .collect::<Vec<_>>()
-        };
-        let went_back = said(&host.disk) != said(&copy);
         host.disk = copy;
         host.spool.clear();
+        let went_back = said(host) != before;
         self.rules.forget(number);
         self.restart(number)?;
         self.pass(Duration::from_secs(1))?;

@@ -253,6 +253,8 @@ impl World {
             for ipam in self.hosts.iter_mut().filter_map(|host| host.ipam.as_mut()) {
                 if ipam.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
                     ipam.handle_timeout(self.now);
+                    let next = ipam.poll_timeout();
+                    ensure!(next.is_none_or(|(at, _)| at > self.now), "woken for nothing, for ever: {next:?}");
                 }
             }
         }
@@ -338,6 +340,15 @@ impl World {
     /// The rules that hold at every moment.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.rules.check(&self.hosts)
+    }
+
+    /// Everybody comes to know the same owners.
+    pub(crate) fn until_equal(&mut self) -> Result<()> {
+        let until = self.now + crate::HEALED;
+        while self.ensure_equal().is_err() && self.now < until {
+            self.pass(Duration::from_secs(1))?;
+        }
+        self.ensure_equal()
     }
 
     /// Everybody knows the same owners.

@@ -171,3 +171,46 @@ fn a_gift_that_a_restored_store_has_forgotten_is_not_made_again() {
     assert_eq!(stage.hosts[1].ipam.health(), Health::RolledBack);
     assert_eq!(stage.owner(1, moved.slot.0), stage.id(2));
 }
+
+/// It says how far its log has come, writes on, and hears only then that it was further once.
+#[test]
+fn what_a_restored_store_writes_before_it_hears_of_it_does_not_hide_it() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(1, claim("before", None)).unwrap();
+    let copy = stage.hosts[1].disk.clone();
+    stage.claim(1, claim("after", None)).unwrap();
+    stage.pass(Duration::from_secs(60));
+    stage.isolate(1);
+    stage.hosts[1].disk = copy;
+    stage.restart(1);
+    let (first, second) = (stage.id(0), stage.id(1));
+    stage.links.insert((1, 0));
+    stage.hosts[1].ipam.handle_peer_up(first, stage.now);
+    stage.hosts[0].ipam.handle_peer_up(second, stage.now);
+    stage.send(1);
+    stage.begin(1, claim("late", None));
+    assert!(stage.hosts[1].ipam.poll_store().is_some());
+    stage.hosts[1].ipam.handle_stored(stage.now);
+    stage.links.insert((0, 1));
+    stage.settle();
+    assert_eq!(stage.hosts[1].ipam.health(), Health::RolledBack);
+}
+
+#[test]
+fn an_address_is_held_while_nothing_can_be_written_and_nobody_is_woken_over_it() {
+    let mut stage = Stage::new(1, 24, 16);
+    stage.claim(0, claim("c0", Some("web"))).unwrap();
+    stage.release(0, "c0");
+    stage.begin(0, claim("unlucky", None));
+    assert!(stage.hosts[0].ipam.poll_store().is_some());
+    stage.hosts[0].ipam.handle_store_failed(stage.now);
+    stage.now += Duration::from_secs(3600);
+    let now = stage.now;
+    stage.hosts[0].ipam.handle_timeout(now);
+    let next = stage.hosts[0].ipam.poll_timeout();
+    assert!(next.is_some_and(|(at, _)| at > now), "{next:?}");
+    let rows = rows(&stage.hosts[0].disk);
+    stage.hosts[0].ipam.resume(&rows, now).unwrap();
+    stage.pass(Duration::from_secs(3600));
+    assert_eq!(stage.hosts[0].ipam.space().held, 0);
+}

@@ -312,3 +312,40 @@ fn revoking_who_gave_a_block_away_twice_ends_its_quarantine() {
         assert!([2, 3].contains(&(0..4).find(|host| stage.id(*host) == stage.owner(0, 5)).unwrap()));
     }
 }
+
+/// It promised on the first revocation, was away when that was decided, and then had to go itself.
+#[test]
+fn a_revoked_router_is_told_what_was_decided_before_while_it_was_away() {
+    let mut stage = Stage::new(5, 24, 16);
+    stage.isolate(3);
+    stage.isolate(2);
+    assert_eq!(revoke(&mut stage, 0, &[3]), None);
+    stage.isolate(4);
+    stage.link(2, 0);
+    stage.pass(Duration::from_secs(15));
+    assert_eq!(revoke(&mut stage, 0, &[3]), Some(Ok(())));
+    assert_eq!(revoke(&mut stage, 0, &[4]), Some(Ok(())));
+    stage.link(4, 0);
+    stage.settle();
+    assert_eq!(stage.hosts[4].ipam.health(), Health::Revoked);
+}
+
+/// A slot that an heir has and takes back into its block is no longer apart after a restart, nor for a joiner.
+#[test]
+fn what_an_heir_took_home_is_home_after_a_restart_and_for_who_joins() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(0, claim("c0", Some("web"))).unwrap();
+    stage.release(0, "c0");
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.isolate(1);
+    let apart = stage.hosts[0].ipam.table().len();
+    assert_eq!(revoke(&mut stage, 0, &[1]), Some(Ok(())));
+    stage.pass(Duration::from_secs(1200));
+    let table = stage.hosts[0].ipam.table();
+    assert!(table.len() < apart, "nothing came home: {table:?}");
+    stage.restart(0);
+    assert_eq!(stage.hosts[0].ipam.table(), table);
+    stage.add(2);
+    let there: Vec<_> = stage.hosts[2].ipam.table();
+    assert_eq!(there, stage.hosts[0].ipam.table());
+}
