@@ -122,8 +122,13 @@ impl Directory {
     }
 
     /// The signed line that counts for a workload, if one does.
+    #[cfg(test)]
     pub(crate) fn current_entry(&self, key: &LeaseKey, ledger: &Ledger) -> Option<&Entry> {
-        let author = self.current(key, ledger)?.author;
+        self.entry_of(key, self.current(key, ledger)?.author)
+    }
+
+    /// What an author said last of a workload.
+    pub(crate) fn entry_of(&self, key: &LeaseKey, author: Identity) -> Option<&Entry> {
         self.by_key.get(key)?.get(&author)
     }
 

@@ -19,6 +19,7 @@ use crate::lease::{Attachment, ClaimError, Lease, LeaseState, Leases, PeerLabel}
 use crate::ledger::{Ledger, Parking};
 use crate::members::Members;
 use crate::moving::Moves;
+use crate::names::Question;
 use crate::outbox::{Outbox, To};
 use crate::parts::{Parts, split};
 use crate::revoke::{Revocations, Voucher};
@@ -449,7 +450,9 @@ impl Ipam {
                 self.waiting.offers.remove(&(key, from));
             }
             Message::MoveRefused { key, reason } => self.handle_refused(from, key, reason, now),
-            Message::NameAsk { name, attempt } => self.handle_name_ask(from, name, attempt, now),
+            Message::NameAsk { name, attempt, version } => {
+                self.handle_name_ask(name, Question { claimant: from, attempt, version }, now);
+            }
             Message::NameAnswer { name, attempt, verdict } => {
                 self.handle_name_answer(from, &name, attempt, verdict, now);
             }

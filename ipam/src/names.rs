@@ -24,9 +24,18 @@ pub(crate) struct Pledges {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Pledge {
-    claimant: Identity,
-    attempt: u64,
+    question: Question,
     until: Instant,
+}
+
+/// What a claimant asks of a registrar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Question {
+    pub(crate) claimant: Identity,
+    /// Tells it from the claimant's earlier ones.
+    pub(crate) attempt: u64,
+    /// The version of the line that the claimant publishes if it may.
+    pub(crate) version: u64,
 }
 
 /// Longer than a claim may take altogether (4 s) and its line to arrive; a claimant that died keeps a name for no longer.
@@ -43,33 +52,38 @@ pub(crate) fn rank(key: &LeaseKey, router: Identity) -> Hash {
 
 impl Pledges {
     /// Gives a name to whoever asks first.
-    pub(crate) fn give(&mut self, key: &LeaseKey, claimant: Identity, attempt: u64, now: Instant) -> NameVerdict {
-        let earlier = self.by_key.get(key).filter(|pledge| pledge.until > now);
-        let attempt = match earlier {
-            Some(pledge) if pledge.claimant != claimant => return NameVerdict::Claimed { by: pledge.claimant },
-            // An old question that comes again must not bring the claimant's old withdrawal back to life.
-            Some(pledge) => attempt.max(pledge.attempt),
-            None => attempt,
+    pub(crate) fn give(&mut self, key: &LeaseKey, question: Question, now: Instant) -> NameVerdict {
+        let earlier = self.by_key.get(key).filter(|pledge| pledge.until > now).map(|pledge| pledge.question);
+        let Question { claimant, attempt, version } = question;
+        let question = match earlier {
+            Some(earlier) if earlier.claimant != claimant => return NameVerdict::Claimed { by: earlier.claimant },
+            // An old question that comes again must not bring the claimant's old withdrawal, or old line, back to life.
+            Some(earlier) => {
+                Question { claimant, attempt: attempt.max(earlier.attempt), version: version.max(earlier.version) }
+            }
+            None => question,
         };
         if self.by_key.len() >= PLEDGES_MAX {
             self.by_key.retain(|_, pledge| pledge.until > now);
         }
         if self.by_key.len() < PLEDGES_MAX {
-            self.by_key.insert(key.clone(), Pledge { claimant, attempt, until: now + PLEDGE });
+            self.by_key.insert(key.clone(), Pledge { question, until: now + PLEDGE });
         }
         NameVerdict::Granted
     }
 
     /// The claimant does not need it any more.
     pub(crate) fn take_back(&mut self, key: &LeaseKey, claimant: Identity, attempt: u64) {
-        if self.by_key.get(key).is_some_and(|pledge| pledge.claimant == claimant && pledge.attempt == attempt) {
+        let is_it = |question: Question| question.claimant == claimant && question.attempt == attempt;
+        if self.by_key.get(key).is_some_and(|pledge| is_it(pledge.question)) {
             self.by_key.remove(key);
         }
     }
 
-    /// The claimant's own line has come and says more.
-    pub(crate) fn fulfil(&mut self, key: &LeaseKey, author: Identity) {
-        if self.by_key.get(key).is_some_and(|pledge| pledge.claimant == author) {
+    /// The claimant's own line has come and says more. What it said before it asked may come as late.
+    pub(crate) fn fulfil(&mut self, key: &LeaseKey, author: Identity, version: u64) {
+        let is_it = |question: Question| question.claimant == author && question.version <= version;
+        if self.by_key.get(key).is_some_and(|pledge| is_it(pledge.question)) {
             self.by_key.remove(key);
         }
     }

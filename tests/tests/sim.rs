@@ -13,6 +13,8 @@ mod histories;
 mod host;
 #[path = "sim/links.rs"]
 mod links;
+#[path = "sim/races.rs"]
+mod races;
 #[path = "sim/rules.rs"]
 mod rules;
 #[path = "sim/world.rs"]
@@ -186,6 +188,26 @@ fn who_gives_a_block_to_two_is_found_out_by_all() -> Result<()> {
     Ok(())
 }
 
+/// All hosts want one workload, or different ones the same address, and the workload may have been given up at this instant.
+#[test]
+fn what_all_hosts_want_at_the_same_instant_goes_to_one() -> Result<()> {
+    for seed in seeds(500..503, 1000)? {
+        let raced = || -> Result<World> {
+            let mut world = World::new(seed, 4, Faults::None)?;
+            for step in 0..RACES {
+                world.step().and_then(|()| world.race()).with_context(|| format!("race {step}"))?;
+                world.check().with_context(|| format!("race {step}"))?;
+            }
+            heals(world, seed)
+        };
+        let told = raced().with_context(|| format!("seed {seed}"))?.told().clone();
+        ensure!(told.raced * 2 > RACES, "seed {seed}: too few races were won: {told:?}");
+    }
+    Ok(())
+}
+
+/// Enough for every workload to be raced for in each of its states.
+const RACES: usize = 200;
 /// Enough for several revocations, some of them of hosts that live.
 const TURNS: usize = 150;
 /// Short enough to be lived a hundred times.

@@ -136,6 +136,8 @@ pub enum Message {
         name: Name,
         /// Tells this question from the claimant's earlier ones.
         attempt: u64,
+        /// The version of the claimant's line for it, if it may: what the claimant said before has a lower one.
+        version: u64,
     },
     /// Answers a [`Message::NameAsk`].
     NameAnswer {

@@ -140,7 +140,11 @@ impl Ipam {
             }
         }
         if let Some(slot) = wanted {
-            return self.decide_address(network, slot, now).map(|step| step.by_name(pending));
+            let step = self.decide_address(network, slot, now)?;
+            return Ok(match (step, self.held_by_another(pending)) {
+                (Step::Take(_), Some((slot, holding))) => self.ask_holder(slot, network, holding, Wish::Workload)?,
+                (step, _) => step.by_name(pending),
+            });
         }
         let has_place = claim.stickiness() == Stickiness::Sticky && pending.stage != Stage::AnySlot;
         if has_place && let Some(step) = self.decide_workload(&key, now)? {
@@ -185,6 +189,13 @@ impl Ipam {
         }
         self.carve_out_block(network, slot, now);
         Ok(Step::Take(slot))
+    }
+
+    /// The slot at which another host has the workload: its name goes with that, also to an address of its own choice.
+    fn held_by_another(&self, pending: &Pending) -> Option<(Slot, Holding)> {
+        let place = self.directory.last_seen(&pending.claim.key(), &self.ledger);
+        let is_sought = pending.claim.workload.is_some() && pending.stage != Stage::AnySlot;
+        place.filter(|(_, holding)| is_sought && holding.owner != self.config.identity)
     }
 
     /// The slot at which a sticky workload was last seen, here or elsewhere.
@@ -258,8 +269,12 @@ impl Ipam {
             since: now,
             place: claim.place.clone(),
         };
-        if before.is_some_and(|before| before.slot != slot) {
-            self.end_lease(&key, now);
+        if let Some(before) = before.filter(|before| before.slot != slot) {
+            // Without a word: the name goes on at the new slot, and is nobody else's in between.
+            self.forget_lease(&key);
+            if self.is_mine(network, before.slot) {
+                self.rest_slot(network, before.slot, now);
+            }
         }
         self.space_of(network).forget(slot);
         self.outbox.write(Write::rested(network, slot));

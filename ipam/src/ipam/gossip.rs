@@ -216,7 +216,7 @@ impl Ipam {
             if self.merge_line(entry, now) {
                 self.outbox.write(Write::entry(entry));
                 let key = key_of(&entry.body);
-                self.waiting.pledges.fulfil(&key, author);
+                self.waiting.pledges.fulfil(&key, author, entry.body.version);
                 self.settle_name(&key, now);
                 self.settle_mac(&key);
                 self.meet_expected(&key, now);

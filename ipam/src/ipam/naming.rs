@@ -9,7 +9,8 @@
 //!   takes a slot, publishes its line ──▶ (everybody): the pledge is over
 //! ```
 //!
-//! A workload that is known somewhere needs none of this: its holder decides, as for every move. A registrar that is silent
+//! A workload that is known somewhere needs none of this: its holder decides, as for every move. Of claimant and registrar the
+//! one that knows better tells the other, and the claimant asks again: a name that was given up a moment ago is pledged too. A registrar that is silent
 //! is not waited for: starting containers must not depend on one host. If two hosts have a name after a partition, each has
 //! it with an address of its own; the order of the directory says whose it is, and the other gives its address up with its
 //! container.
@@ -19,10 +20,10 @@ use std::time::{Duration, Instant};
 use wire::Identity;
 use wire::message::{Message, Name, NameVerdict};
 
-use super::{Ipam, Naming, Pending, Stage};
+use super::{DETOURS_MAX, Ipam, Naming, Pending, Stage};
 use crate::event::Alarm;
 use crate::lease::{Claim, ClaimError, LeaseKey, LeaseState, Stickiness};
-use crate::names::rank;
+use crate::names::{Question, rank};
 use crate::outbox::To;
 
 /// Longer than any round trip between two hosts, and short beside the 4 s that a claim may take.
@@ -51,15 +52,16 @@ impl Ipam {
     pub(super) fn ask_name(&mut self, mut pending: Pending, now: Instant) {
         let key = pending.claim.key();
         let (registrar, attempt) = (self.registrar(&key), self.next_attempt());
+        let version = self.directory.next_version(&key);
         if registrar == self.config.identity {
-            let verdict = self.judge_name(registrar, &key, attempt, now);
+            let verdict = self.judge_name(&key, Question { claimant: registrar, attempt, version }, now);
             return self.follow_verdict(pending, registrar, attempt, verdict, now);
         }
         // Whatever it waited for before has come; now it waits for the registrar alone.
         pending.stage = if pending.stage == Stage::AnySlot { Stage::AnySlot } else { Stage::Fresh };
         let until = pending.deadline.min(now + REGISTRAR);
         pending.naming = Naming::Asked { registrar, attempt, until };
-        self.send(To::Peer(registrar), &Message::NameAsk { name: key.into(), attempt });
+        self.send(To::Peer(registrar), &Message::NameAsk { name: key.into(), attempt, version });
         self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
     }
 
@@ -75,28 +77,33 @@ impl Ipam {
     }
 
     /// Registrar: who may start it.
-    fn judge_name(&mut self, claimant: Identity, key: &LeaseKey, attempt: u64, now: Instant) -> NameVerdict {
+    fn judge_name(&mut self, key: &LeaseKey, question: Question, now: Instant) -> NameVerdict {
         match self.directory.current(key, &self.ledger) {
-            Some(line) if line.author != claimant => NameVerdict::Known { by: line.author },
-            Some(_) | None => self.waiting.pledges.give(key, claimant, attempt, now),
+            Some(line) if line.author != question.claimant => NameVerdict::Known { by: line.author },
+            Some(_) | None => self.waiting.pledges.give(key, question, now),
         }
     }
 
     /// Registrar: somebody asks.
-    pub(super) fn handle_name_ask(&mut self, from: Identity, name: Name, attempt: u64, now: Instant) {
+    pub(super) fn handle_name_ask(&mut self, name: Name, question: Question, now: Instant) {
         let key = LeaseKey::from(name.clone());
-        if !self.members.is_admitted(&from) || self.members.is_refused(&from) {
+        let Question { claimant, attempt, .. } = question;
+        if !self.members.is_admitted(&claimant) || self.members.is_refused(&claimant) {
             return;
         }
-        let verdict = self.judge_name(from, &key, attempt, now);
-        if let (NameVerdict::Known { .. }, Some(entry)) =
-            (verdict, self.directory.current_entry(&key, &self.ledger).cloned())
-        {
-            let range = wire::Range { network: key.network, start: entry.body.slot, length: 1 };
-            self.send_history(from, &range);
-            self.send(To::Peer(from), &Message::Entries(vec![entry]));
+        let verdict = self.judge_name(&key, question, now);
+        if let NameVerdict::Known { by } = verdict {
+            self.send_line(claimant, &key, by);
         }
-        self.send(To::Peer(from), &Message::NameAnswer { name, attempt, verdict });
+        self.send(To::Peer(claimant), &Message::NameAnswer { name, attempt, verdict });
+    }
+
+    /// Tells a router what somebody said last of a workload, and whose the slot is that this was about.
+    pub(super) fn send_line(&mut self, to: Identity, key: &LeaseKey, author: Identity) {
+        let Some(entry) = self.directory.entry_of(key, author).cloned() else { return };
+        let range = wire::Range { network: key.network, start: entry.body.slot, length: 1 };
+        self.send_history(to, &range);
+        self.send(To::Peer(to), &Message::Entries(vec![entry]));
     }
 
     /// Claimant: the registrar has answered.
@@ -134,27 +141,23 @@ impl Ipam {
                 let error = self.contended_by(&pending.claim, by);
                 self.fail(&pending, error);
             }
-            // Whoever was last said to have it has said that it has not.
-            NameVerdict::Known { .. } if pending.stage == Stage::AnySlot => {
-                self.advance(Pending { naming: settled, ..pending }, now);
+            NameVerdict::Known { by } if pending.detours >= DETOURS_MAX => {
+                let error = self.contended_by(&pending.claim, by);
+                self.fail(&pending, error);
             }
-            NameVerdict::Known { by } if pending.claim.address.is_some() => {
-                if self.runs_elsewhere(&pending.claim.key()) {
-                    let error = self.contended_by(&pending.claim, by);
-                    return self.fail(&pending, error);
-                }
-                self.advance(Pending { naming: settled, ..pending }, now);
-            }
-            NameVerdict::Known { .. } => {
+            NameVerdict::Known { by } => {
+                let key = pending.claim.key();
+                let stage = if self.has_lost_name(&key) {
+                    Stage::Fresh
+                } else {
+                    // Whoever had it has given it up, and the registrar has yet to hear that.
+                    self.send_line(registrar, &key, by);
+                    pending.stage.clone()
+                };
                 let detours = pending.detours + 1;
-                self.advance(Pending { naming: Naming::Unasked, detours, ..pending }, now);
+                self.advance(Pending { naming: Naming::Unasked, stage, detours, ..pending }, now);
             }
         }
-    }
-
-    fn runs_elsewhere(&self, key: &LeaseKey) -> bool {
-        let line = self.directory.current(key, &self.ledger);
-        line.is_some_and(|line| line.author != self.config.identity && line.state == wire::message::EntryState::Active)
     }
 
     /// Starts without the answer of registrars that are silent.

@@ -203,7 +203,11 @@ impl Ipam {
             return;
         }
         let mine = self.is_mine(network, slot);
-        let lease = self.leases.of_slot(network, slot).cloned();
+        let mut lease = self.leases.of_slot(network, slot).cloned();
+        if let Some(cut_off) = lease.take_if(|lease| mine && gain == Gain::Moved && lease.state == LeaseState::Fenced) {
+            // The slot went to somebody else and has come for somebody else: its container stays without.
+            self.forget_lease(&cut_off.key());
+        }
         match (mine, lease) {
             (true, Some(lease)) => self.regain(lease, now),
             (true, None) => {

@@ -159,7 +159,6 @@ impl Ipam {
         if !ended && self.waiting.split.contains(&key) {
             return;
         }
-        self.waiting.pledges.fulfil(&key, self.config.identity);
         let me = self.config.identity;
         let body = EntryBody {
             network: key.network,
@@ -180,6 +179,7 @@ impl Ipam {
         };
         let signature = sign(&self.config.signing_key, ENTRY_VERSION, &body);
         let entry = Entry { body, signature };
+        self.waiting.pledges.fulfil(&lease.key(), me, entry.body.version);
         if self.merge_line(&entry, lease.since) {
             self.outbox.write(Write::entry(&entry));
             self.send(To::AllPeers, &Message::Entries(vec![entry]));

@@ -38,7 +38,14 @@ impl Ipam {
                 }
                 self.send(To::Peer(from), &Message::MoveOffer { key, lease });
             }
-            Err(reason) => self.refuse(from, key, reason),
+            Err(reason) => {
+                if prepare.wish == Wish::Workload {
+                    // Whether it is still this host's, for the one who believes so.
+                    let name = LeaseKey { network: key.network, workload: prepare.workload, ifname: prepare.ifname };
+                    self.send_line(from, &name, self.config.identity);
+                }
+                self.refuse(from, key, reason);
+            }
         }
     }
 
@@ -224,7 +231,8 @@ impl Ipam {
         };
         let address = self.address(key.network, key.slot);
         let holder = self.members.label(from);
-        let wanted = pending.claim.address;
+        // One that wants an address of its own choice asks for that of its name besides.
+        let wanted = pending.claim.address.filter(|wanted| *wanted == address);
         let error = match (reason, wanted) {
             (MoveRefusal::Active { container_id }, _) if self.is_expected(&pending) => {
                 pending.stage = Stage::Stopping { holder: from, container_id };
@@ -242,6 +250,7 @@ impl Ipam {
             (MoveRefusal::Unable, _) => self.unreachable(key.network, key.slot, from),
             // The workload's old address has another user: it gets a new one.
             (MoveRefusal::Taken { .. } | MoveRefusal::Resting | MoveRefusal::Unknown, None) => {
+                pending.detours += 1;
                 return self.advance(Pending { stage: Stage::AnySlot, ..pending }, now);
             }
             (MoveRefusal::NotOwner | MoveRefusal::Unknown, _) => {

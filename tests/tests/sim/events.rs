@@ -22,6 +22,8 @@ pub(crate) struct Told {
     pub(crate) said: usize,
     /// Workloads that came back to another address than the one held for them.
     pub(crate) strayed: usize,
+    /// Races for a name, or an address, that somebody won.
+    pub(crate) raced: usize,
     pub(crate) revoked: usize,
     /// The last revocation that could not be carried out, and where.
     pub(crate) blocked: Option<(usize, ipam::RevokeError)>,

@@ -95,6 +95,11 @@ impl Rules {
         self.revoked.contains(&identity)
     }
 
+    /// It may start anywhere, at any address.
+    pub(crate) fn note_given_up(&mut self, workload: &str) {
+        self.places.remove(workload);
+    }
+
     /// I2, I7: a router that comes back has the lease of every container that still runs.
     pub(crate) fn ensure_kept(&self, number: usize, host: &Host) -> Result<()> {
         let ipam = host.ipam.as_ref().context("dead")?;

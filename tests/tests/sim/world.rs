@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipam::{Alarm, Config, Event, RequestId, adopt_snapshot, found};
+use ipam::{Alarm, Claim, Config, Event, RequestId, adopt_snapshot, found};
 use wire::Identity;
 use wire::message::Handover;
 
@@ -169,9 +169,18 @@ impl World {
     }
 
     fn start_container(&mut self, host: usize, workload: Option<String>, handover: Handover) {
+        let container = self.new_container();
+        self.begin(host, claim(&container, workload, handover));
+    }
+
+    pub(crate) fn new_container(&mut self) -> String {
         self.counter += 1;
-        let (container, request) = (format!("c{}", self.counter), RequestId(self.counter));
-        let wish = claim(&container, workload, handover);
+        format!("c{}", self.counter)
+    }
+
+    pub(crate) fn begin(&mut self, host: usize, wish: Claim) {
+        self.counter += 1;
+        let (container, request) = (wish.attachment.container_id.clone(), RequestId(self.counter));
         let now = self.now;
         // A dead router answers nothing: the plugin tells its runtime to try again later.
         if let Some(ipam) = self.hosts.get_mut(host).and_then(|host| host.ipam.as_mut()) {
@@ -185,6 +194,11 @@ impl World {
         let which = self.dice.below(which);
         let Some(host) = self.hosts.get_mut(number) else { return };
         let Some(container) = host.running.keys().chain(host.cut_off.keys()).nth(which).cloned() else { return };
+        self.stop(number, container);
+    }
+
+    pub(crate) fn stop(&mut self, number: usize, container: String) {
+        let Some(host) = self.hosts.get_mut(number) else { return };
         host.cut_off.remove(&container);
         let identity = host.identity();
         if let Some(running) = host.running.remove(&container) {
@@ -375,4 +389,4 @@ impl World {
 }
 
 /// Few enough for every one of them to be wanted on two hosts at once, again and again.
-const WORKLOADS: usize = 8;
+pub(crate) const WORKLOADS: usize = 8;

@@ -171,6 +171,34 @@ fn about_the_rest() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn about_names() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        (name(), any::<u64>(), any::<u64>()).prop_map(|(name, attempt, version)| Message::NameAsk {
+            name,
+            attempt,
+            version
+        }),
+        (name(), any::<u64>(), verdict()).prop_map(|(name, attempt, verdict)| Message::NameAnswer {
+            name,
+            attempt,
+            verdict
+        }),
+        (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameDrop { name, attempt }),
+        (name(), identity(), any::<u64>(), handover()).prop_map(|(name, to, attempt, handover)| Message::MoveInvite {
+            name,
+            to,
+            attempt,
+            handover
+        }),
+        name().prop_map(|name| Message::MoveCancel { name }),
+        (name(), any::<u64>(), invited()).prop_map(|(name, attempt, outcome)| Message::MoveInvited {
+            name,
+            attempt,
+            outcome
+        }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let records = || vec(record(), 0..4);
     let network = || any::<u32>().prop_map(NetworkId);
@@ -211,25 +239,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         (promise(), records()).prop_map(|(promise, records)| Message::RevokePromise { promise, records }),
         (commit(), records()).prop_map(|(commit, records)| Message::RevokeCommit { commit, records }),
-        (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameAsk { name, attempt }),
-        (name(), any::<u64>(), verdict()).prop_map(|(name, attempt, verdict)| Message::NameAnswer {
-            name,
-            attempt,
-            verdict
-        }),
-        (name(), any::<u64>()).prop_map(|(name, attempt)| Message::NameDrop { name, attempt }),
-        (name(), identity(), any::<u64>(), handover()).prop_map(|(name, to, attempt, handover)| Message::MoveInvite {
-            name,
-            to,
-            attempt,
-            handover
-        }),
-        name().prop_map(|name| Message::MoveCancel { name }),
-        (name(), any::<u64>(), invited()).prop_map(|(name, attempt, outcome)| Message::MoveInvited {
-            name,
-            attempt,
-            outcome
-        }),
+        about_names(),
         about_the_rest(),
     ]
 }

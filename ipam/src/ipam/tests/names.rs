@@ -91,6 +91,71 @@ fn a_held_workload_and_an_address_go_to_one_host() {
     }
 }
 
+/// Only who gave the name up knows that it did: what the others have heard of it is not true any more.
+#[test]
+fn a_workload_that_was_given_up_a_moment_ago_is_started_by_one_host() {
+    let mut stage = Stage::new(4, 24, 16);
+    for round in 0..20 {
+        let workload = format!("web-{round}");
+        stage.claim(0, claim("first", Some(&workload))).unwrap();
+        stage.release(0, "first");
+        let links = std::mem::take(&mut stage.links);
+        let request = stage.request();
+        stage.hosts[0].ipam.release_workload(request, NetworkId::DEFAULT, &workload, stage.now);
+        stage.settle();
+        stage.links = links;
+        let racers: &[usize] = if round % 2 == 0 { &[1, 2, 3] } else { &[0, 1, 2, 3] };
+        let wish = |host: usize| claim(&format!("c{host}"), Some(&workload));
+        let (won, lost) = race(&mut stage, racers, &wish);
+        let [(winner, _)] = won.as_slice() else { panic!("{won:?}") };
+        assert!(lost.iter().all(|error| names_host(error, *winner)), "{winner} won: {lost:?}");
+        stage.release(*winner, &format!("c{winner}"));
+        stage.pass(Duration::from_secs(800));
+    }
+}
+
+/// Each of them asks for an address of its own choice, so that no two ask the same host for a slot.
+#[test]
+fn a_held_workload_that_is_wanted_at_several_addresses_is_started_at_one() {
+    let mut stage = Stage::new(4, 24, 16);
+    for round in 0..20 {
+        let workload = format!("web-{round}");
+        stage.claim(0, claim("first", Some(&workload))).unwrap();
+        stage.release(0, "first");
+        let wish = |host: usize| {
+            let address = (host != 3).then(|| format!("10.32.0.{}", 100 + host).parse().unwrap());
+            Claim { address, ..claim(&format!("c{host}"), Some(&workload)) }
+        };
+        let (won, lost) = race(&mut stage, &[1, 2, 3], &wish);
+        let [(winner, _)] = won.as_slice() else { panic!("{won:?}") };
+        assert!(lost.iter().all(|error| names_host(error, *winner)), "{winner} won: {lost:?}");
+        stage.release(*winner, &format!("c{winner}"));
+        stage.pass(Duration::from_secs(800));
+    }
+}
+
+/// The container that was cut off still runs when its old address comes to its host for another workload.
+#[test]
+fn an_address_that_comes_back_for_another_workload_is_not_the_old_containers() {
+    let mut stage = Stage::new(2, 24, 16);
+    let address = Some("10.32.0.5".parse().unwrap());
+    let old = stage.claim(0, Claim { address, ..claim("old", Some("web")) }).unwrap();
+    let take_over = Claim { handover: wire::message::Handover::TakeOver, ..claim("new", Some("web")) };
+    assert_eq!(stage.claim(1, take_over).unwrap().slot, old.slot);
+    // Meanwhile the workload goes on at another address, and the first one is free.
+    stage.release(1, "new");
+    let elsewhere = Some("10.32.0.20".parse().unwrap());
+    stage.claim(1, Claim { address: elsewhere, ..claim("newer", Some("web")) }).unwrap();
+    stage.pass(Duration::from_secs(130));
+    let other = stage.claim(0, Claim { address, ..claim("other", Some("db")) }).unwrap();
+    assert_eq!(other.slot, old.slot);
+    assert!(!stage.hosts[0].events.iter().any(|event| matches!(event, Event::Unfenced { .. })));
+    assert_eq!(stage.hosts[0].ipam.lease_of(&attachment("old")), None);
+    // Its end frees nothing.
+    stage.release(0, "old");
+    assert!(stage.hosts[0].ipam.lease_of(&attachment("other")).is_some());
+}
+
 #[test]
 fn one_workload_cannot_run_at_two_addresses_of_its_own_choice() {
     let mut stage = Stage::new(2, 24, 16);
