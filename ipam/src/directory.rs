@@ -6,6 +6,7 @@
 //! the word of its old owner with it, whatever version it had. What is left of such a line is a hint where to ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use wire::message::{Came, ENTRY_VERSION, Entry, EntryBody, EntryState};
 use wire::{Epoch, Hash, Identity, Slot, Verify};
@@ -19,6 +20,8 @@ use crate::seal::{hash_of, is_signed_by};
 pub(crate) struct Directory {
     by_key: BTreeMap<LeaseKey, BTreeMap<Identity, Entry>>,
     hashes: BTreeMap<Hash, (LeaseKey, Identity)>,
+    /// When a line came, of those that came since the router's start.
+    heard: BTreeMap<Hash, Instant>,
     authored: BTreeMap<Identity, usize>,
     /// The lines that name a MAC.
     with_mac: BTreeSet<(LeaseKey, Identity)>,
@@ -61,7 +64,9 @@ impl Directory {
         }
         match old {
             Some(old) => {
-                self.hashes.remove(&hash_of_entry(old));
+                let hash = hash_of_entry(old);
+                self.hashes.remove(&hash);
+                self.heard.remove(&hash);
             }
             None => {
                 let authored = self.authored.entry(author).or_default();
@@ -79,6 +84,15 @@ impl Directory {
         self.hashes.insert(hash_of_entry(entry), (key.clone(), author));
         self.by_key.entry(key).or_default().insert(author, entry.clone());
         true
+    }
+
+    pub(crate) fn note_heard(&mut self, entry: &Entry, now: Instant) {
+        self.heard.insert(hash_of_entry(entry), now);
+    }
+
+    /// When a line came, unless that was before the router's start.
+    pub(crate) fn heard_at(&self, body: &EntryBody) -> Option<Instant> {
+        self.heard.get(&hash_of(ENTRY_VERSION, body)).copied()
     }
 
     /// The line that counts for a workload, if one does.

@@ -107,10 +107,19 @@ pub enum Alarm {
         author: Identity,
     },
     /// An address moved too often in too short a time.
-    #[error("slot {} of network {} moves too often; it is frozen", range.start, range.network)]
+    #[error(
+        "{address}{} moved more than {} times in {} s, between {}; it stays where it is until that is {2} s ago: find out \
+         who starts its workload there and there",
+        workload.as_ref().map_or_else(String::new, |workload| format!(" of workload {workload:?}")),
+        crate::moving::MOVES_MAX, crate::moving::MOVES_WINDOW.as_secs(), listed(hosts)
+    )]
     Flapping {
-        /// The slot.
-        range: Range,
+        /// Which.
+        address: Ipv4Addr,
+        /// Whose it is.
+        workload: Option<String>,
+        /// Who had it.
+        hosts: Vec<PeerLabel>,
     },
     /// A workload was started here and elsewhere while the two hosts could not speak to one another.
     #[error(
@@ -201,6 +210,10 @@ pub enum Alarm {
     /// The store cannot be written: no address is given until it can be.
     #[error("the store cannot be written; no address is given until it can be")]
     ReadOnly,
+}
+
+fn listed(hosts: &[PeerLabel]) -> String {
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn told(victims: &[PeerLabel]) -> String {

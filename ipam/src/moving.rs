@@ -2,15 +2,22 @@
 //!
 //! Owns the count of each slot's recent moves. Decides when an address is frozen; knows nothing of who moves it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use wire::{NetworkId, Slot};
+use wire::{Identity, NetworkId, Slot};
 
 /// Recent moves of every slot that moved.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moves {
-    recent: BTreeMap<(NetworkId, Slot), VecDeque<Instant>>,
+    recent: BTreeMap<(NetworkId, Slot), VecDeque<Recent>>,
+}
+
+/// One move: when, and between whom.
+#[derive(Debug, Clone, Copy)]
+struct Recent {
+    at: Instant,
+    hosts: [Identity; 2],
 }
 
 /// More moves than this within [`MOVES_WINDOW`] freeze an address: two hosts fight for it (RFC 7432 §15.1 has the same default).
@@ -28,10 +35,10 @@ pub(crate) enum Pace {
 
 impl Moves {
     /// Counts a move.
-    pub(crate) fn note(&mut self, network: NetworkId, slot: Slot, now: Instant) -> Pace {
+    pub(crate) fn note(&mut self, network: NetworkId, slot: Slot, hosts: [Identity; 2], now: Instant) -> Pace {
         let was_frozen = self.is_frozen(network, slot, now);
         let recent = self.recent.entry((network, slot)).or_default();
-        recent.push_back(now);
+        recent.push_back(Recent { at: now, hosts });
         if recent.len() > MOVES_MAX + 1 {
             recent.pop_front();
         }
@@ -40,21 +47,31 @@ impl Moves {
 
     /// Whether the address stays where it is until it has calmed down.
     pub(crate) fn is_frozen(&self, network: NetworkId, slot: Slot, now: Instant) -> bool {
-        let is_recent = |moved: &Instant| now.saturating_duration_since(*moved) < MOVES_WINDOW;
         let recent = self.recent.get(&(network, slot));
-        recent.is_some_and(|recent| recent.iter().filter(|moved| is_recent(moved)).count() > MOVES_MAX)
+        recent
+            .is_some_and(|recent| recent.iter().filter(|moved| moved.is_within(MOVES_WINDOW, now)).count() > MOVES_MAX)
+    }
+
+    /// Between whom a slot moved of late.
+    pub(crate) fn hosts(&self, network: NetworkId, slot: Slot) -> BTreeSet<Identity> {
+        self.recent.get(&(network, slot)).into_iter().flatten().flat_map(|moved| moved.hosts).collect()
     }
 
     /// Whether a slot moved within that time, as far as this router took part.
     pub(crate) fn is_recent(&self, network: NetworkId, slot: Slot, window: Duration, now: Instant) -> bool {
-        let is_recent = |moved: &Instant| now.saturating_duration_since(*moved) < window;
-        self.recent.get(&(network, slot)).is_some_and(|moves| moves.iter().any(is_recent))
+        let recent = self.recent.get(&(network, slot));
+        recent.is_some_and(|moves| moves.iter().any(|moved| moved.is_within(window, now)))
     }
 
     /// Forgets slots that have calmed down.
     pub(crate) fn forget_calm(&mut self, now: Instant) {
-        let is_recent = |moved: &Instant| now.saturating_duration_since(*moved) < MOVES_WINDOW;
-        self.recent.retain(|_, moves| moves.iter().any(is_recent));
+        self.recent.retain(|_, moves| moves.iter().any(|moved| moved.is_within(MOVES_WINDOW, now)));
+    }
+}
+
+impl Recent {
+    fn is_within(&self, window: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < window
     }
 }
 

@@ -94,6 +94,34 @@ fn a_late_delete_frees_nothing_elsewhere() -> Result<()> {
     Ok(())
 }
 
+/// Whoever looks at either of them reads which two they are.
+#[test]
+fn an_address_that_two_hosts_fight_for_stays_and_both_are_named() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
+    let cluster = Cluster::form(&stage)?;
+    let mut web = Container::start(stage.host(1)?, "web-0", Some("web"))?;
+    let address = web.address()?.to_string();
+    for turn in 1..=6 {
+        web.stop()?;
+        web = Container::start(stage.host(1 + turn % 2)?, &format!("web-{turn}"), Some("web"))?;
+    }
+    web.stop()?;
+    let Err(answer) = Container::try_start(stage.host(2)?, Plugin::Raddle, "late", Some("web"))? else {
+        anyhow::bail!("it moved once more")
+    };
+    let (code, message) = answer.failed()?;
+    ensure!(code == 11 && message.contains("is frozen: it moved more than 5 times in 180 s"), "{code}: {message}");
+    for number in [1, 2] {
+        let warnings = cluster.router(number)?.status()?["warnings"].to_string();
+        let named = [address.as_str(), "web", "host1", "host2"].iter().all(|word| warnings.contains(word));
+        ensure!(named, "host{number}: {warnings}");
+    }
+    ensure!(lease(&cluster, 1, "web")?["state"] == json!("frozen"), "{}", lease(&cluster, 1, "web")?);
+    let back = Container::start(stage.host(1)?, "back", Some("web"))?;
+    ensure!(back.address()?.to_string() == address, "it has {}", back.address()?);
+    back.stop()
+}
+
 /// Both sides of a cut hand out addresses of their own, and afterwards everybody knows everything.
 #[test]
 fn a_partition_makes_no_duplicates() -> Result<()> {

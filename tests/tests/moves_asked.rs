@@ -59,7 +59,9 @@ fn a_workload_that_runs_goes_where_it_is_told_when_it_stops() -> Result<()> {
     let (code, message) = stage.host(1)?.raddle(&["move", "web", "--cancel"])?.refused()?;
     ensure!(code == 1 && message.contains("no move"), "{message}");
     again.stop()?;
-    until_at(&cluster, 1, "web", "host3", "held")?;
+    // For how long is known everywhere: ten minutes unless somebody says otherwise.
+    let held = until_at(&cluster, 1, "web", "host3", "held")?;
+    ensure!(held["held_for_s"].as_u64().is_some_and(|left| (540..=600).contains(&left)), "{held}");
     let (code, message) = stage.host(1)?.raddle(&["release", "web"])?.refused()?;
     ensure!(code == 1 && message.contains("host3"), "{message}");
     stage.host(3)?.raddle(&["release", "web"])?.ok()?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use tests::{Cluster, Container, Host, Stage, Underlay, rounds};
+use tests::{Cluster, Container, Host, Stage, Underlay, rounds, size};
 
 /// Design: a freed address rests.
 const REST: Duration = Duration::from_secs(120);
@@ -85,7 +85,7 @@ fn start_and_stop(host: &Host, caller: &Container, starts: usize) -> Result<Vec<
 
 #[test]
 fn no_address_is_used_again_within_two_minutes_and_nobody_hears_what_is_not_for_him() -> Result<()> {
-    let hosts: u8 = u8::try_from(rounds(4, 10))?;
+    let hosts: u8 = u8::try_from(size(4, 10))?;
     let each = rounds(60, 10_000) / usize::from(hosts);
     let stage = Stage::build(Underlay { hosts, mtu_bytes: 1500 })?;
     let _cluster = Cluster::form(&stage)?;

@@ -126,9 +126,20 @@ impl Ipam {
         self.outbox.write(Write::record(record));
         let range = record.body.range;
         // What others moved may be long past when it is heard of here.
-        let party = [record.body.author, record.body.owner].contains(&self.config.identity);
-        if range.length == 1 && party && self.moves.note(range.network, range.start, now) == Pace::Froze {
-            self.alarm(Alarm::Flapping { range });
+        let hosts = [record.body.author, record.body.owner];
+        let party = hosts.contains(&self.config.identity);
+        if range.length == 1 && party && self.moves.note(range.network, range.start, hosts, now) == Pace::Froze {
+            let RecordBody { author, epoch, .. } = record.body;
+            self.alarm(Alarm::Flapping {
+                address: self.address(range.network, range.start),
+                workload: self.last_said_of(range.network, range.start, author, epoch).map(|lease| lease.workload),
+                hosts: self
+                    .moves
+                    .hosts(range.network, range.start)
+                    .into_iter()
+                    .map(|host| self.members.label(host))
+                    .collect(),
+            });
         }
     }
 

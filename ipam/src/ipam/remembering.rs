@@ -16,10 +16,19 @@ impl Ipam {
     pub(super) fn merge_line(&mut self, entry: &Entry, now: Instant) -> bool {
         let came = entry.body.came.filter(|_| self.directory.tells_of_move(&entry.body));
         let is_news = self.directory.merge(entry);
+        if is_news {
+            self.directory.note_heard(entry, now);
+        }
         if let Some(came) = came.filter(|_| is_news && self.course.health != Health::ReadOnly) {
             self.remember(&entry.body, came, now);
         }
         is_news
+    }
+
+    /// When this router heard a line of the directory, unless that was before its start.
+    #[must_use]
+    pub fn heard_at(&self, line: &EntryBody) -> Option<Instant> {
+        self.directory.heard_at(line)
     }
 
     fn remember(&mut self, line: &EntryBody, came: Came, now: Instant) {

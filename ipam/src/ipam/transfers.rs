@@ -181,7 +181,13 @@ impl Ipam {
     }
 
     /// What the author of a slot's record had on it before.
-    fn last_said_of(&self, network: NetworkId, slot: Slot, author: Identity, epoch: Epoch) -> Option<MovedLease> {
+    pub(super) fn last_said_of(
+        &self,
+        network: NetworkId,
+        slot: Slot,
+        author: Identity,
+        epoch: Epoch,
+    ) -> Option<MovedLease> {
         let is_it = |line: &&EntryBody| (line.network, line.slot, line.epoch.next()) == (network, slot, epoch);
         let line = self.directory.lines_of(author).find(is_it)?;
         Some(MovedLease {

@@ -177,6 +177,10 @@ pub(super) fn leases(control: &Control, now: Instant) -> Leases {
     let elsewhere = control.ipam.directory().filter(|entry| entry.author != control.about.identity);
     let elsewhere = elsewhere.filter_map(|entry| {
         let network = control.ipam.network(entry.network)?;
+        let heard = control.ipam.heard_at(entry);
+        let since = now.saturating_duration_since(heard.unwrap_or(control.about.started)).as_secs();
+        // What was on the disk at the start may have been held for any time.
+        let held_for_s = || Some(entry.hold_s.filter(|_| heard.is_some())?.saturating_sub(since));
         Some(LeaseView {
             network: network.name.clone(),
             workload: entry.workload.clone(),
@@ -192,8 +196,8 @@ pub(super) fn leases(control: &Control, now: Instant) -> Leases {
             },
             container_id: Some(entry.container_id.clone()).filter(|id| !id.is_empty()),
             ifname: Some(entry.ifname.clone()),
-            since_s: 0,
-            held_for_s: None,
+            since_s: since,
+            held_for_s: held_for_s().filter(|_| entry.state == EntryState::Held),
             moving_to: moving_to(control, &ipam::key_of(entry), now),
         })
     });

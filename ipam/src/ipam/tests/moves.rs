@@ -117,7 +117,17 @@ fn an_address_that_two_hosts_fight_for_is_frozen() {
     stage.release(host, "6");
     assert!(matches!(stage.claim(1 - host, claim("7", Some("web"))), Err(ClaimError::Frozen { .. })));
     assert!(stage.hosts[0].ipam.is_frozen(NetworkId::DEFAULT, slot, stage.now));
-    assert!(stage.hosts[0].events.iter().any(|event| matches!(event, Event::Alarm(Alarm::Flapping { .. }))));
+    // Both of them say between whom.
+    for host in &stage.hosts {
+        let told = |event: &Event| {
+            if let Event::Alarm(alarm @ Alarm::Flapping { .. }) = event { Some(alarm.to_string()) } else { None }
+        };
+        let alarms = host.events.iter().filter_map(told);
+        let [alarm] = &alarms.collect::<Vec<_>>()[..] else { panic!("one alarm") };
+        for word in ["10.32.0.", "\"web\"", "host0", "host1"] {
+            assert!(alarm.contains(word), "{alarm}");
+        }
+    }
     stage.pass(Duration::from_secs(181));
     assert!(stage.claim(1 - host, claim("7", Some("web"))).is_ok());
 }
