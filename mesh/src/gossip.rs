@@ -9,6 +9,7 @@
 //! Check    5 │ number, 4 │ more                           Relay    7 │ leg │ far end, 32 │ a handshake message or envelope
 //! Checked  6 │ number, 4 │ more                           Seek     8 │ whom, 32 │ more
 //! Reach    9 │ whom, 32 │ round trip in µs, 4 │ largest datagram, 2 │ where, 1 + 16 + 2, may be missing │ more
+//!          12, the same: by a relay of its own
 //! Sounding 10│ number, 4 │ bytes, 2 │ padding             Sounded  11│ number, 4 │ bytes, 2 │ more
 //! ```
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::Identity;
-use wire::envelope::OVERHEAD_BYTES;
+use wire::envelope::{Course, OVERHEAD_BYTES};
 
 use crate::admission::Member;
 use crate::event::Topic;
@@ -44,7 +45,7 @@ pub(crate) enum Control<'a> {
     Relay { leg: Leg, far: Identity, message: &'a [u8] },
     /// Do you reach this member?
     Seek { whom: Identity },
-    /// I do, directly.
+    /// I do.
     Reach { whom: Identity, reach: Reach },
     /// Does a datagram of so many bytes come through? With 0 bytes: does a small one?
     Sounding { number: u32, bytes: u16 },
@@ -57,8 +58,11 @@ pub(crate) enum Control<'a> {
 pub(crate) enum Leg {
     /// On its way to the relay, for the far end.
     There,
-    /// On its way from the relay, from the far end. It goes no further: there are no circles.
+    /// On its way from the relay, from the far end. It goes no further.
     Here,
+    /// On its way from the relay to one more, for the far end, which that one reaches directly or not at all: there are no
+    /// circles.
+    On,
 }
 
 /// How a neighbour reaches a member.
@@ -66,6 +70,8 @@ pub(crate) enum Leg {
 pub(crate) struct Reach {
     pub(crate) round_trip: Duration,
     pub(crate) datagram_bytes: u16,
+    /// Straight, or by a relay of its own.
+    pub(crate) course: Course,
     /// Where it sees the member.
     pub(crate) address: Option<SocketAddr>,
 }
@@ -82,7 +88,10 @@ impl<'a> Control<'a> {
             Self::Checked { number } => [&[6][..], &number.to_be_bytes()].concat(),
             Self::Relay { leg, far, message } => [&[7, *leg as u8][..], &far.0, message].concat(),
             Self::Seek { whom } => [&[8][..], &whom.0].concat(),
-            Self::Reach { whom, reach } => [&[9][..], &whom.0, &reach.emit()].concat(),
+            Self::Reach { whom, reach } => {
+                let kind = if reach.course == Course::Direct { 9 } else { 12 };
+                [&[kind][..], &whom.0, &reach.emit()].concat()
+            }
             Self::Sounding { number, bytes } => {
                 let mut message = sounding(10, *number, *bytes);
                 message.resize(message.len().max(usize::from(*bytes).saturating_sub(OVERHEAD_BYTES)), 0);
@@ -114,9 +123,10 @@ impl<'a> Control<'a> {
                 Some(Self::Relay { leg: Leg::of(leg)?, far: Identity(far), message })
             }
             8 => rest.first_chunk().map(|&whom| Self::Seek { whom: Identity(whom) }),
-            9 => {
+            9 | 12 => {
                 let (&whom, rest) = rest.split_first_chunk()?;
-                Some(Self::Reach { whom: Identity(whom), reach: Reach::parse(rest)? })
+                let course = if kind == 9 { Course::Direct } else { Course::Relayed };
+                Some(Self::Reach { whom: Identity(whom), reach: Reach::parse(rest, course)? })
             }
             10 | 11 => {
                 let (number, rest) = rest.split_first_chunk()?;
@@ -134,6 +144,7 @@ impl Leg {
         match byte {
             0 => Some(Self::There),
             1 => Some(Self::Here),
+            2 => Some(Self::On),
             _ => None,
         }
     }
@@ -155,7 +166,7 @@ impl Reach {
         bytes
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    fn parse(bytes: &[u8], course: Course) -> Option<Self> {
         let (micros, rest) = bytes.split_first_chunk()?;
         let (datagram_bytes, rest) = rest.split_first_chunk()?;
         let address = match rest.split_first() {
@@ -167,7 +178,7 @@ impl Reach {
             Some(_) | None => None,
         };
         let round_trip = Duration::from_micros(u32::from_be_bytes(*micros).into());
-        Some(Self { round_trip, datagram_bytes: u16::from_be_bytes(*datagram_bytes), address })
+        Some(Self { round_trip, datagram_bytes: u16::from_be_bytes(*datagram_bytes), course, address })
     }
 }
 

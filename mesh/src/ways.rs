@@ -3,12 +3,14 @@
 //! Owns the trials of all ways to one peer, the choice between them, and when neighbours are asked whether they know one.
 //! Knows no address, no key and no other peer but by its identity.
 //!
-//! A direct way that is proven is used, whatever a relay could do. Without one, the relay with the shortest round trip is;
-//! a shorter one must be so by a third to take over. Where nothing is proven, nothing changes.
+//! A direct way that is proven is used, whatever a relay could do. Without one, the relay with the shortest round trip is, of
+//! those that reach the peer directly if there are any; a shorter one must be so by a third to take over. Where nothing is
+//! proven, nothing changes.
 
 use std::time::{Duration, Instant};
 
 use wire::Identity;
+use wire::envelope::Course;
 
 use crate::gossip::Reach;
 use crate::trial::Trial;
@@ -50,6 +52,8 @@ enum Silence {
 #[derive(Debug)]
 struct Relay {
     identity: Identity,
+    /// Whether it reaches the peer straight. Until it says so, it may not.
+    course: Course,
     /// The largest datagram it can pass on.
     datagram_bytes: u16,
     trial: Trial,
@@ -127,7 +131,11 @@ impl Ways {
 
     /// A neighbour says how it reaches the peer. Returns whether that is a new way.
     pub(crate) fn handle_reach(&mut self, relay: Identity, reach: &Reach, now: Instant) -> bool {
-        self.add(Way::Relay(relay), reach.datagram_bytes, Claim::Hoped, now)
+        let is_new = self.add(Way::Relay(relay), reach.datagram_bytes, Claim::Hoped, now);
+        if let Some(known) = self.relays.iter_mut().find(|known| known.identity == relay) {
+            known.course = reach.course;
+        }
+        is_new
     }
 
     /// Something authentic came this way. By a relay: there is that way, and the peer may not have a direct one.
@@ -265,6 +273,13 @@ impl Ways {
         self.used == Some(Way::Direct) && self.direct.is_proven()
     }
 
+    /// The relay that is used, if it reaches the peer directly.
+    pub(crate) fn only_relay(&self) -> Option<Identity> {
+        let Some(Way::Relay(identity)) = self.used else { return None };
+        self.relay(identity).filter(|relay| relay.course == Course::Direct && relay.trial.is_proven())?;
+        Some(identity)
+    }
+
     /// Whether nothing says that the direct way leads there.
     pub(crate) fn is_failing(&self) -> bool {
         self.direct.is_failing()
@@ -321,7 +336,7 @@ impl Ways {
             return Some(Way::Direct);
         }
         let proven = self.relays.iter().filter(|relay| relay.trial.is_proven());
-        let Some(best) = proven.min_by_key(|relay| (relay.trial.round_trip(), relay.identity)) else {
+        let Some(best) = proven.min_by_key(|relay| (relay.is_far(), relay.trial.round_trip(), relay.identity)) else {
             return self.used;
         };
         let Some(Way::Relay(current)) = self.used else { return Some(Way::Relay(best.identity)) };
@@ -330,7 +345,8 @@ impl Ways {
         };
         let is_settled = self.switched.is_none_or(|at| now.saturating_duration_since(at) >= RELAY_DWELL);
         let of = |relay: &Relay| relay.trial.round_trip().unwrap_or(Duration::MAX);
-        let is_better = of(best).saturating_mul(3) < of(current).saturating_mul(2);
+        let is_quicker = of(best).saturating_mul(3) < of(current).saturating_mul(2);
+        let is_better = (best.is_far(), !is_quicker) < (current.is_far(), true);
         Some(Way::Relay(if is_settled && is_better { best.identity } else { current.identity }))
     }
 
@@ -355,7 +371,7 @@ impl Ways {
             let Some((position, _)) = worst else { return false };
             self.relays.remove(position);
         }
-        self.relays.push(Relay { identity, datagram_bytes, trial: Trial::new(now) });
+        self.relays.push(Relay { identity, course: Course::Relayed, datagram_bytes, trial: Trial::new(now) });
         true
     }
 
@@ -382,6 +398,13 @@ impl Ways {
             Way::Direct => CALM,
             Way::Relay(_) => RELAY_CALM,
         }
+    }
+}
+
+impl Relay {
+    /// Whether it needs a relay itself.
+    fn is_far(&self) -> bool {
+        self.course == Course::Relayed
     }
 }
 

@@ -1,6 +1,8 @@
 //! Hosts that cannot reach each other, with one between them that can: their containers talk all the same, and the host
 //! between them reads nothing of it.
 
+#[path = "relay/far.rs"]
+mod far;
 #[path = "relay/large.rs"]
 mod large;
 #[path = "relay/nat.rs"]

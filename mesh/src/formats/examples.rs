@@ -10,6 +10,8 @@ use crate::admission::{MEMBER_VERSION, Member, SignedAddresses, line_of};
 use crate::aead::Suite;
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, message};
 use crate::event::Topic;
+use wire::envelope::Course;
+
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
 use crate::identity::{Secret, issue_certificate};
@@ -116,7 +118,13 @@ fn contact() -> Vec<Example> {
 
 fn membership() -> Vec<Example> {
     let seen_at = SocketAddr::from(([192, 0, 2, 7], 6783));
-    let reach = |address| Reach { round_trip: Duration::from_micros(250), datagram_bytes: 1472, address };
+    let reach = |address| Reach {
+        round_trip: Duration::from_micros(250),
+        datagram_bytes: 1472,
+        course: Course::Direct,
+        address,
+    };
+    let by_relay = Reach { course: Course::Relayed, ..reach(None) };
     let seen = vec![(member(1).identity(), seen_at)];
     let gossip = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: vec![member(0), member(1)], seen });
     let control = [
@@ -129,9 +137,11 @@ fn membership() -> Vec<Example> {
         ("checked", Control::Checked { number: 7 }),
         ("relay-there", Control::Relay { leg: Leg::There, far: Identity([4; 32]), message: &[5; 60] }),
         ("relay-here", Control::Relay { leg: Leg::Here, far: Identity([4; 32]), message: &[5; 60] }),
+        ("relay-on", Control::Relay { leg: Leg::On, far: Identity([4; 32]), message: &[5; 60] }),
         ("seek", Control::Seek { whom: Identity([4; 32]) }),
         ("reach", Control::Reach { whom: Identity([4; 32]), reach: reach(Some(seen_at)) }),
         ("reach-hidden", Control::Reach { whom: Identity([4; 32]), reach: reach(None) }),
+        ("reach-by-relay", Control::Reach { whom: Identity([4; 32]), reach: by_relay }),
         ("sounding", Control::Sounding { number: 5, bytes: 100 }),
         ("sounded", Control::Sounded { number: 5, bytes: 1472 }),
     ];

@@ -9,7 +9,7 @@ proptest! {
     #[test]
     fn control_messages_survive_their_encoding(number in any::<u32>(), roster in any::<[u8; 8]>(), topic in any::<u8>(), payload in vec(any::<u8>(), 0..99)) {
         let address = Some(SocketAddr::from((std::net::Ipv4Addr::from(number), 6783)));
-        let reach = Reach { round_trip: Duration::from_micros(number.into()), datagram_bytes: 1472, address };
+        let reach = Reach { round_trip: Duration::from_micros(number.into()), datagram_bytes: 1472, course: Course::Direct, address };
         let all = [
             Control::Ping { number, roster },
             Control::Pong { number, roster },
@@ -19,9 +19,11 @@ proptest! {
             Control::Checked { number },
             Control::Relay { leg: Leg::There, far: Identity([topic; 32]), message: &payload },
             Control::Relay { leg: Leg::Here, far: Identity([topic; 32]), message: &payload },
+            Control::Relay { leg: Leg::On, far: Identity([topic; 32]), message: &payload },
             Control::Seek { whom: Identity([topic; 32]) },
             Control::Reach { whom: Identity([topic; 32]), reach: Reach { address: None, ..reach } },
             Control::Reach { whom: Identity([topic; 32]), reach },
+            Control::Reach { whom: Identity([topic; 32]), reach: Reach { course: Course::Relayed, ..reach } },
             Control::Sounding { number, bytes: u16::from(topic) * 40 },
             Control::Sounded { number, bytes: u16::from(topic) * 40 },
         ];

@@ -1,12 +1,12 @@
 //! Relays, from both sides: passing on what two others cannot say to each other, and being passed on.
 //!
 //! What is passed on is sealed for the far end; its relay adds nothing but from whom it is. It takes only from those it has
-//! a session with, gives only to those it has one with, and passes nothing on twice.
+//! a session with, and gives only to those it has one with: to the far end, or to one relay more, which gives to the far end.
 
 use std::time::{Duration, Instant};
 
 use wire::Identity;
-use wire::envelope::{Kind, RELAY_BYTES};
+use wire::envelope::{Course, Kind, RELAY_BYTES};
 
 use super::Mesh;
 use crate::event::{Carrier, Event, Via};
@@ -69,13 +69,13 @@ impl Mesh {
         now: Instant,
     ) {
         let kind = Kind::of_message(message).ok();
-        // One hop: whoever has a message passed on to it does not pass on what is in it.
+        // Whoever has a message passed on to it does not pass on what is in it.
         if matches!(via, Via::Relay(_)) || !matches!(kind, Some(Kind::Initiation | Kind::Response | Kind::Control)) {
             self.out.counters.unrelayed += 1;
             return;
         }
         match (leg, kind) {
-            (Leg::There, _) => self.pass_on(from, via, far, message, now),
+            (Leg::There | Leg::On, _) => self.pass_on(from, via, leg, far, message, now),
             (Leg::Here, Some(Kind::Initiation)) => self.handle_initiation(Via::Relay(from), message, now),
             (Leg::Here, Some(Kind::Response)) => self.handle_response(Via::Relay(from), message, now),
             (Leg::Here, _) => {
@@ -84,20 +84,42 @@ impl Mesh {
         }
     }
 
-    fn pass_on(&mut self, from: Identity, via: Via, to: Identity, message: &[u8], now: Instant) {
-        let reachable = |peer: &&mut Peer| peer.is_relay() && to != from && !peer.channel.is_half_full();
-        let Some(peer) = self.peers.get_mut(&to).filter(reachable) else {
-            self.out.counters.unrelayed += 1;
-            return;
+    fn pass_on(&mut self, from: Identity, via: Via, leg: Leg, to: Identity, message: &[u8], now: Instant) {
+        let (next, relayed) = match self.passing(from, to) {
+            Some(next) if next == to => (to, Control::Relay { leg: Leg::Here, far: from, message }),
+            Some(next) if leg == Leg::There => (next, Control::Relay { leg: Leg::On, far: to, message }),
+            Some(_) | None => return self.out.counters.unrelayed += 1,
+        };
+        let relayed = relayed.emit();
+        let Some(peer) = self.peers.get_mut(&next).filter(|peer| !peer.channel.is_half_full()) else {
+            return self.out.counters.unrelayed += 1;
         };
         self.out.counters.relayed += 1;
-        let relayed = Control::Relay { leg: Leg::Here, far: from, message }.emit();
         if let Via::Stream(_) = via {
             peer.channel.push(relayed, now);
-            self.flush_channel(to, now);
+            self.flush_channel(next, now);
         } else {
-            self.send_datagram(to, &relayed);
+            self.send_datagram(next, &relayed);
         }
+    }
+
+    /// The neighbour to whom goes what somebody has for a peer: that itself, or the relay by which we reach it.
+    fn passing(&self, from: Identity, to: Identity) -> Option<Identity> {
+        let peer = self.peers.get(&to).filter(|peer| peer.is_up() && to != from)?;
+        let next = match peer.ways.used() {
+            Some(Way::Relay(relay)) => relay,
+            Some(Way::Direct) | None => to,
+        };
+        self.peers.get(&next).filter(|next| next.is_relay() && next.identity != from).map(|_| next)
+    }
+
+    /// How we would pass on to a peer what somebody has for it: not by more than one relay.
+    fn course(&self, from: Identity, to: Identity) -> Option<Course> {
+        let peer = self.peers.get(&to).filter(|peer| peer.is_up() && to != from)?;
+        if peer.ways.is_direct() {
+            return Some(Course::Direct);
+        }
+        peer.ways.only_relay().filter(|relay| *relay != from).map(|_| Course::Relayed)
     }
 
     /// A peer wants to know whether it is heard: the answer takes the way of the question.
@@ -118,26 +140,26 @@ impl Mesh {
 
     /// A neighbour looks for a way to a member.
     pub(super) fn handle_seek(&mut self, from: Identity, whom: Identity) {
-        let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != from) else { return };
-        if peer.is_up() && peer.ways.is_direct() {
-            self.tell_reach(from, whom);
-        } else {
+        if let Some(course) = self.course(from, whom) {
+            self.tell_reach(from, whom, course);
+        } else if let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != from) {
             peer.ways.note_seeker(from);
         }
     }
 
     /// Tells those who looked for a way to the peer that there is one.
     pub(super) fn tell_seekers(&mut self, whom: Identity) {
-        let Some(peer) = self.peers.get_mut(&whom).filter(|peer| peer.is_up() && peer.ways.is_direct()) else { return };
+        let Some(peer) = self.peers.get_mut(&whom).filter(|peer| peer.is_up()) else { return };
         for seeker in peer.ways.take_seekers() {
-            self.tell_reach(seeker, whom);
+            self.handle_seek(seeker, whom);
         }
     }
 
-    fn tell_reach(&mut self, to: Identity, whom: Identity) {
+    fn tell_reach(&mut self, to: Identity, whom: Identity, course: Course) {
         let Some(peer) = self.peers.get(&whom) else { return };
         let round_trip = peer.ways.round_trip().or(peer.liveness.round_trip()).unwrap_or_default();
-        let reach = Reach { round_trip, datagram_bytes: self.datagram_bytes(peer), address: peer.address() };
+        let address = peer.address().filter(|_| course == Course::Direct);
+        let reach = Reach { round_trip, datagram_bytes: self.datagram_bytes(peer), course, address };
         self.send_datagram(to, &Control::Reach { whom, reach }.emit());
     }
 
@@ -153,6 +175,7 @@ impl Mesh {
         if (hinted || is_new) && !peer.is_up() && !peer.calling.is_fresh(now) {
             peer.calling.hurry(now);
         }
+        self.tell_seekers(whom);
     }
 
     /// A peer is lost: so is what went by way of it.
@@ -246,7 +269,7 @@ impl Mesh {
         self.touch_plan();
         self.tell_seekers(identity);
         if let Way::Relay(_) = way {
-            // What went by way of it can no longer: one hop only.
+            // What went by way of it can no longer: the first relay is a neighbour.
             self.lose_relay(identity, now);
         }
         self.flush_channel(identity, now);

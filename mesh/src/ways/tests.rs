@@ -17,7 +17,7 @@ fn relay(number: u8) -> Identity {
 }
 
 fn reach(millis: u64) -> Reach {
-    Reach { round_trip: Duration::from_millis(millis), datagram_bytes: 1400, address: None }
+    Reach { round_trip: Duration::from_millis(millis), datagram_bytes: 1400, course: Course::Direct, address: None }
 }
 
 /// Which ways are open at some time: the direct one, and each relay with its round trip in milliseconds.

@@ -20,7 +20,7 @@ use super::early::{Early, Fate};
 use super::outbound::Parcel;
 use super::pieces::{HEADROOM_BYTES, Progress};
 use super::run::{Run, partial, with_virtio};
-use super::sessions::{News, Opened, Unopened};
+use super::sessions::{News, Opened, Passing, Unopened};
 use super::worker::Worker;
 
 /// Where a chunk came from.
@@ -94,9 +94,9 @@ impl Worker {
             return self.counters.lose(Loss::Unrelayed, 1);
         }
         match self.outbound.sessions.open_relayed(header, words) {
-            Ok((from, to, endpoint)) => {
+            Ok(Passing { from, to, endpoint, course }) => {
                 self.outbound.traffic.received(from, datagram_bytes);
-                self.outbound.pass_on(to, endpoint, sealed);
+                self.outbound.pass_on(to, endpoint, if course == Course::Direct { sealed } else { datagram });
             }
             Err(unopened) => self.counters.lose(loss_of(unopened), 1),
         }

@@ -110,6 +110,16 @@ impl Sealers<'_> {
     }
 }
 
+/// Where an envelope goes that we pass on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passing {
+    pub(super) from: PeerIndex,
+    pub(super) to: PeerIndex,
+    pub(super) endpoint: SocketAddr,
+    /// Straight to its receiver, or to one relay more.
+    pub(super) course: Course,
+}
+
 /// The peer that passes a path's datagrams on.
 #[derive(Debug, Clone, Copy)]
 struct Relay {
@@ -123,7 +133,7 @@ struct Relay {
 pub(super) enum Unopened {
     /// The plan has no such session, or the peer no such queue.
     UnknownSession,
-    /// To be passed on to somebody that we do not reach ourselves.
+    /// To be passed on to somebody that we do not reach, or not without one relay more than there may be.
     UnknownFarEnd,
     /// The keys say no.
     Refused(OpenError),
@@ -149,10 +159,8 @@ impl Sessions {
             self.paths.push(path);
         }
         self.far_ends.clear();
-        let straight = |path: &Option<Path>| path.is_some_and(|path| path.relay.is_none());
-        for (index, (peer, _)) in
-            (0u32..).zip(plan.peers.iter().zip(&self.paths)).filter(|(_, (_, path))| straight(path))
-        {
+        let known = (0u32..).zip(plan.peers.iter().zip(&self.paths)).filter(|(_, (_, path))| path.is_some());
+        for (index, (peer, _)) in known {
             self.far_ends.push((FarEnd::of(peer.identity), PeerIndex(index)));
         }
         self.far_ends.sort_unstable();
@@ -203,23 +211,27 @@ impl Sessions {
         Some((path, Sealers { sealer: keys.sealer.as_mut()?, relay: Some(words) }))
     }
 
-    /// Opens the words in front of an envelope that we are to pass on: by whom it was sent, and where it goes.
-    pub(super) fn open_relayed(
-        &mut self,
-        header: &Header,
-        words: &mut [u8],
-    ) -> Result<(PeerIndex, PeerIndex, SocketAddr), Unopened> {
+    /// Opens the words in front of an envelope that we are to pass on: by whom it was sent, and where it goes. For one that goes
+    /// by one relay more, `words` become those to that relay.
+    pub(super) fn open_relayed(&mut self, header: &Header, words: &mut [u8; RELAY_BYTES]) -> Result<Passing, Unopened> {
         let position = self.keys.binary_search_by_key(&header.receiver, |keys| keys.session.local_index);
         let keys = position.ok().and_then(|position| self.keys.get_mut(position)).ok_or(Unopened::UnknownSession)?;
         let opener = keys.relay_opener(header.queue, self.threads).ok_or(Unopened::UnknownSession)?;
         let far_end = opener.open(words).map_err(Unopened::Refused)?;
         let far_end = FarEnd(<[u8; FAR_END_BYTES]>::try_from(&*far_end).map_err(|_| Unopened::UnknownFarEnd)?);
         let found = self.far_ends.binary_search_by_key(&far_end, |(known, _)| *known).ok();
-        let (_, peer) = *found.and_then(|found| self.far_ends.get(found)).ok_or(Unopened::UnknownFarEnd)?;
+        let (_, to) = *found.and_then(|found| self.far_ends.get(found)).ok_or(Unopened::UnknownFarEnd)?;
         let from = keys.session.peer;
-        let path = usize::try_from(peer.0).ok().and_then(|position| *self.paths.get(position)?);
-        let path = path.filter(|_| from != peer).ok_or(Unopened::UnknownFarEnd)?;
-        Ok((from, peer, path.endpoint))
+        let path = usize::try_from(to.0).ok().and_then(|position| *self.paths.get(position)?);
+        let Path { endpoint, relay, .. } = path.filter(|_| from != to).ok_or(Unopened::UnknownFarEnd)?;
+        let Some(relay) = relay else { return Ok(Passing { from, to, endpoint, course: Course::Direct }) };
+        let next = self.keys.get_mut(relay.position).filter(|next| next.session.peer != from);
+        // Who has it from a relay is the last: there are no circles.
+        let next = next.filter(|_| header.course == Course::Direct).and_then(|next| next.relay_sealer.as_mut());
+        let sealer = next.ok_or(Unopened::UnknownFarEnd)?;
+        words[HEADER_BYTES..HEADER_BYTES + FAR_END_BYTES].copy_from_slice(&relay.far_end.0);
+        sealer.seal_for(Course::Relayed, words).map_err(|_| Unopened::UnknownFarEnd)?;
+        Ok(Passing { from, to, endpoint, course: Course::Relayed })
     }
 
     /// Opens an envelope of one of this thread's queues.

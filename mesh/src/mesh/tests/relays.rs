@@ -230,3 +230,45 @@ fn nothing_is_passed_on_for_strangers_to_strangers_or_twice() {
     sim.run(100 * MILLISECOND);
     assert!(sim.mesh(2).counters().handshakes <= handshakes + 8);
 }
+
+/// Each of four reaches its neighbours in the line alone.
+fn line_of_four() -> Sim {
+    let mut sim = all(7, 4);
+    sim.cuts.extend([(0, 2), (0, 3), (1, 3)]);
+    sim
+}
+
+#[test]
+fn the_ends_of_a_line_of_four_meet_by_the_two_between_them() {
+    let mut sim = line_of_four();
+    let took = sim.run_while(20 * SECOND, |sim| !sim.all_up()).expect("they never met");
+    assert!(took < 10 * SECOND, "{took:?}");
+    assert_eq!([sim.route(0, 3), sim.route(3, 0)], [1, 2].map(|relay| Route::Relay(sim.identity(relay))));
+    sim.run(120 * SECOND);
+    assert!((0..4).all(|at| sim.downs(at).is_empty()), "{:?}", sim.downs(0));
+    let (plan, far) = (sim.mesh(0).plan(), sim.identity(3));
+    let peer = plan.peers.iter().find(|peer| peer.identity == far).unwrap();
+    assert_eq!(peer.datagram_bytes, 1472 - 40);
+    let now = sim.now;
+    sim.mesh(0).send(far, Topic::LEDGER, &[7; 100_000], Delivery::Reliable, now).unwrap();
+    sim.mesh(0).send(far, Topic::LEDGER, &[9; 100], Delivery::Lossy, now).unwrap();
+    sim.run(SECOND);
+    assert_eq!(sim.messages(3).len(), 2);
+    // A shorter way is taken, and the long one again when that is gone.
+    sim.cuts.remove(&(0, 2));
+    let by = |sim: &Sim| sim.route(0, 3);
+    let shorter = Route::Relay(sim.identity(2));
+    sim.run_while(60 * SECOND, |sim| by(sim) != shorter).expect("the shorter way was never taken");
+    sim.cuts.insert((0, 2));
+    let longer = Route::Relay(sim.identity(1));
+    sim.run_while(60 * SECOND, |sim| by(sim) != longer || !sim.all_up()).expect("there was no way back");
+}
+
+#[test]
+fn nothing_is_passed_on_by_a_third_relay() {
+    let mut sim = Sim::new(7, &[&[0, 1, 2, 3, 4][..]; 5]);
+    sim.cuts.extend([(0, 2), (0, 3), (0, 4), (1, 3), (1, 4), (2, 4)]);
+    sim.run(120 * SECOND);
+    assert_eq!([sim.route(0, 4), sim.route(4, 0)], [Route::None; 2]);
+    assert!((0..5).all(|at| sim.downs(at).is_empty()), "{:?}", sim.downs(0));
+}

@@ -110,7 +110,7 @@ fn only_members_envelopes_for_members_are_passed_on_and_once() {
 }
 
 #[test]
-fn a_relay_reaches_the_far_end_itself_or_not_at_all() {
+fn what_came_from_a_peer_is_not_passed_back_to_it() {
     let [a, b, c] = line();
     // B believes that C is reached by A: passing on would go in circles.
     b.reach_by(&c, &a);
