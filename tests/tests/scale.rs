@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use control_api::{Client, Status};
-use tests::{Host, PASSWORD, Process, Router, Stage, Underlay, password_file, peer, rounds, until};
+use tests::{Host, PASSWORD, PORT, Process, Router, Stage, Underlay, password_file, peer, rounds, until};
 
 /// A machine with two cores that starts fifty routers, and whatever else it does.
 const WHOLE: Duration = Duration::from_secs(120);
-/// What an idle router may say and hear, ARP and everything else on its cable included.
+/// What an idle router may say and hear, in whole frames.
 const IDLE_BYTES_A_SECOND: f64 = 1024.0;
 const RSS_KIB: u64 = 25 * 1024;
 /// What a client of the control socket waits for an answer.
@@ -138,10 +138,39 @@ fn say(text: &str) {
 /// What one host's router has used so far.
 struct Cost {
     at: Instant,
-    bytes: u64,
-    datagrams: u64,
+    /// On its cable: what the kernel says to find its neighbours too.
+    cable: Traffic,
+    /// The router's own.
+    own: Traffic,
     cpu: Duration,
     rss_kib: u64,
+}
+
+/// Whole frames, both ways.
+#[derive(Clone, Copy)]
+struct Traffic {
+    frames: u64,
+    bytes: u64,
+}
+
+/// Begins to count what is the routers'.
+fn count_own(host: &Host) -> Result<()> {
+    let rules = format!(
+        "table inet own {{ counter own {{ }}
+         chain in {{ type filter hook input priority -300; meta l4proto {{ tcp, udp }} th dport {PORT} counter name own accept;
+                     meta l4proto {{ tcp, udp }} th sport {PORT} counter name own; }};
+         chain out {{ type filter hook output priority -300; meta l4proto {{ tcp, udp }} th dport {PORT} counter name own accept;
+                      meta l4proto {{ tcp, udp }} th sport {PORT} counter name own; }}; }}"
+    );
+    host.run_with(&["nft", "-f", "-"], rules.as_bytes())?.ok()?;
+    Ok(())
+}
+
+fn own(host: &Host) -> Result<Traffic> {
+    let said = host.run(&["nft", "list", "counter", "inet", "own", "own"])?.ok()?;
+    let after = |word: &str| said.split_whitespace().skip_while(|at| *at != word).nth(1)?.parse::<u64>().ok();
+    let (frames, bytes) = after("packets").zip(after("bytes")).with_context(|| said.clone())?;
+    Ok(Traffic { frames, bytes: bytes + frames * ETHERNET_BYTES })
 }
 
 fn cost(host: &Host, pid: u32) -> Result<Cost> {
@@ -156,8 +185,8 @@ fn cost(host: &Host, pid: u32) -> Result<Cost> {
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
     Ok(Cost {
         at: Instant::now(),
-        bytes: received + sent,
-        datagrams: packets_in + packets_out,
+        cable: Traffic { frames: packets_in + packets_out, bytes: received + sent },
+        own: own(host)?,
         cpu: TICK * (ticks(11) + ticks(12)),
         rss_kib: rss.context("no VmRSS")?,
     })
@@ -167,6 +196,7 @@ fn cost(host: &Host, pid: u32) -> Result<Cost> {
 fn is_quiet(routers: &[Router], time: Duration) -> Result<()> {
     // What the start has set going ends first: snapshots, streams that both sides opened, neighbours that the kernel learns.
     sleep(Duration::from_secs(u64::try_from(rounds(12, 40))?));
+    routers.iter().try_for_each(|router| count_own(router.host()))?;
     let costs =
         || -> Result<Vec<Cost>> { routers.iter().map(|router| cost(router.host(), router.process().pid())).collect() };
     let before = costs()?;
@@ -181,8 +211,10 @@ fn is_quiet(routers: &[Router], time: Duration) -> Result<()> {
     };
     #[expect(clippy::cast_precision_loss, reason = "counts of some seconds")]
     let rate = |of: fn(&Cost) -> u64| pairs().map(|pair| (of(pair.1) - of(pair.0)) as f64 / seconds(pair)).collect();
-    let bytes = summary("bytes a second, in and out, whole frames", rate(|cost| cost.bytes));
-    summary("frames a second, in and out", rate(|cost| cost.datagrams));
+    let bytes = summary("bytes a second, in and out, whole frames", rate(|cost| cost.own.bytes));
+    summary("frames a second, in and out", rate(|cost| cost.own.frames));
+    summary("bytes a second, the kernel's search for neighbours too", rate(|cost| cost.cable.bytes));
+    summary("frames a second, the kernel's search for neighbours too", rate(|cost| cost.cable.frames));
     summary(
         "percent of a core",
         pairs().map(|pair| (pair.1.cpu - pair.0.cpu).as_secs_f64() / seconds(pair) * 100.0).collect(),
@@ -194,5 +226,7 @@ fn is_quiet(routers: &[Router], time: Duration) -> Result<()> {
     Ok(())
 }
 
+/// In front of each packet.
+const ETHERNET_BYTES: u64 = 14;
 /// `USER_HZ`, which Linux fixes for all programs.
 const TICK: Duration = Duration::from_millis(10);
