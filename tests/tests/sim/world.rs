@@ -241,6 +241,11 @@ impl World {
             return Ok(());
         }
         host.start(self.now)?;
+        // It may have died when a revocation was durable and before it could say so.
+        let known = host.ipam.iter().flat_map(ipam::Ipam::members).filter(|(_, _, revoked)| *revoked);
+        let fresh: Vec<_> = known.map(|(one, _, _)| one).filter(|one| !self.rules.is_revoked(*one)).collect();
+        fresh.iter().for_each(|one| self.rules.note_revoked(*one, &self.hosts, self.now));
+        let host = self.hosts.get_mut(number).context("no such host")?;
         let (identity, lost) = (host.identity(), host.fence_lost());
         lost.iter().for_each(|running| self.rules.note_stopped(identity, running, self.now));
         // The spool is read before anything is served.
