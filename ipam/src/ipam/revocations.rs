@@ -3,7 +3,7 @@
 //! Makes a promise durable before it is sent (invariant I6). What is decided is carried out elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::message::{Ask, Commit, Message, Promise, PromiseBody, REVOCATION_VERSION};
 use wire::{Hash, Identity, RECORD_VERSION, Record};
@@ -29,12 +29,20 @@ impl Ipam {
                 self.outbox.event(Event::RevokeDone { request, result: Ok(victims.to_vec()) });
             }
             Ok(fresh) => {
-                let until = now + self.config.answer;
+                let until = now + self.patience_about(&fresh);
                 self.revocations.requests.push(Request { id: request, victims: fresh.clone(), until });
                 self.begin_question(fresh, now);
             }
         }
         self.announce_table();
+    }
+
+    /// How long the operator waits: where everybody can answer, until they have noticed that a victim is gone.
+    fn patience_about(&self, victims: &[Identity]) -> Duration {
+        let can_answer = |elector: &Identity| {
+            *elector == self.config.identity || self.members.is_connected(elector) || victims.contains(elector)
+        };
+        if self.electors(victims).iter().all(can_answer) { self.config.answer.max(NOTICED) } else { self.config.answer }
     }
 
     fn check_revocation(&self, victims: &[Identity]) -> Result<Vec<Identity>, RevokeError> {
@@ -406,6 +414,9 @@ impl Ipam {
         GiveWay::Gladly
     }
 }
+
+/// A session that has not answered for ten seconds is down, and then whoever saw the victim alive promises.
+const NOTICED: Duration = Duration::from_secs(12);
 
 /// Whether a question of this router's makes room for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use control_api::{Client, Done, Lease, MoveState, Moved, Renewed, Revoked, TokenCreated};
 use serde::Serialize;
 
-use super::failure::{CliError, PATIENCE, report};
+use super::failure::{CliError, PATIENCE, REVOKE_PATIENCE, report};
 use super::{
     ClientVerb, Globals, Output, PeerAddress, PlaceArgs, TokenVerb, install, leases, moves, peers, print, ps, status,
     tokens,
@@ -85,7 +85,8 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
         }
         ClientVerb::Renew => show(output, out, &connect()?.renew()?, renewed),
         ClientVerb::Revoke(args) => {
-            show(output, out, &connect()?.revoke(args.names.clone(), args.with_admitted)?, revoked)
+            let mut client = Client::connect(&globals.control_socket, REVOKE_PATIENCE)?;
+            show(output, out, &client.revoke(args.names.clone(), args.with_admitted)?, revoked)
         }
     }
 }

@@ -75,5 +75,8 @@ pub(super) fn explain(error: &dyn Error, remedy: Option<&str>) -> String {
     text
 }
 
-/// Every question is answered from memory: a router that needs longer is stuck.
+/// Every other question is answered from memory, or by a peer within four seconds: a router that needs longer is stuck.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who still sees a lost router alive promises when it has noticed: a router answers within twelve seconds.
+pub(super) const REVOKE_PATIENCE: Duration = Duration::from_secs(20);
