@@ -73,8 +73,8 @@ pub(crate) enum Report {
     Traffic { peer: PeerIndex, sent_bytes: u64, received_bytes: u64 },
     /// A datagram for control that the kernel had coalesced with data.
     Stray { from: SocketAddr, datagram: Vec<u8> },
-    /// The tap or the socket gives errors; the thread goes on trying.
-    Failing { source: io::Error },
+    /// The tap or the socket of a thread has begun to give errors, and the thread goes on trying; or has ceased to.
+    Health { thread: u8, turned: io::Result<()> },
 }
 
 /// A datagram of another thread's queue that the kernel had coalesced with ours.

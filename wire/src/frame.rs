@@ -158,6 +158,16 @@ impl<'a> Frame<'a> {
         self.bytes
     }
 
+    /// The first byte behind a packet's addresses: no transport header begins before it. `None` if this is no IP packet.
+    #[must_use]
+    pub fn least_transport_start(self) -> Option<usize> {
+        match u16_at(self.bytes, 12)? {
+            ETHERTYPE_IPV4 => Some(ETHERNET_BYTES + 20),
+            ETHERTYPE_IPV6 => Some(ETHERNET_BYTES + 40),
+            _ => None,
+        }
+    }
+
     /// What the frame carries.
     #[must_use]
     pub fn content(self) -> Content {

@@ -32,6 +32,8 @@ losses! {
     TooLarge = "too-large",
     /// The kernel did not take the datagram: no route, no room.
     Refused = "send-refused",
+    /// A datagram that is nothing we read.
+    Unreadable = "malformed-datagram",
     /// An envelope of a session that is not or no longer known.
     UnknownSession = "unknown-session",
     /// An envelope that is to be passed on to somebody that is not reached directly, or is none that is passed on.

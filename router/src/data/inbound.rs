@@ -15,6 +15,7 @@ use wire::chunk::{Chunk, ChunkHeader, Chunks, Kind, Piece, Travel};
 use wire::envelope::{self, Course, Header, RELAY_BYTES};
 use wire::frame::Frame;
 
+use super::Report;
 use super::counters::Loss;
 use super::early::{Early, Fate};
 use super::outbound::Parcel;
@@ -53,8 +54,7 @@ impl Worker {
     fn accept_datagram<'b>(&mut self, from: SocketAddr, datagram: &'b mut [u8], run: &mut Run<'b>) {
         let header = match Header::parse(datagram) {
             Ok(header) if matches!(header.kind, envelope::Kind::Data | envelope::Kind::Relayed) => header,
-            // The kernel coalesces by size, not by type, and steers by the first datagram.
-            _ => return self.pass_to_control(from, datagram),
+            _ => return self.set_aside(from, datagram),
         };
         if self.thread_of(header.queue) != self.place.thread {
             return self.pass_to_neighbour(from, header.queue, datagram);
@@ -69,8 +69,8 @@ impl Worker {
             Err(unopened) => return self.counters.lose(loss_of(unopened), 1),
         };
         self.outbound.traffic.received(peer, datagram_bytes);
-        if news == News::Address {
-            self.report_heard(peer, header.receiver, from);
+        if news == News::Address && !self.report_heard(peer, header.receiver, from) {
+            self.outbound.sessions.forget_address(header.receiver);
         }
         let sender = Sender { peer, queue: header.queue };
         for chunk in Chunks::new(plaintext) {
@@ -78,6 +78,14 @@ impl Worker {
                 Ok(chunk) => self.accept_chunk(sender, chunk, run),
                 Err(_) => self.counters.lose(Loss::Chunk, 1),
             }
+        }
+    }
+
+    /// The kernel coalesces by size, not by type, and steers by the first datagram: what is control's may come here.
+    fn set_aside(&mut self, from: SocketAddr, datagram: &[u8]) {
+        match envelope::Kind::of_message(datagram) {
+            Ok(envelope::Kind::Data | envelope::Kind::Relayed) | Err(_) => self.counters.lose(Loss::Unreadable, 1),
+            Ok(_) => drop(self.report(Report::Stray { from, datagram: datagram.to_vec() })),
         }
     }
 
@@ -143,6 +151,12 @@ impl Worker {
         };
         if header.network != self.place.network {
             self.counters.drop_frame(DropReason::UnknownNetwork);
+            return false;
+        }
+        // The kernel writes a sum where the peer says: not over the addresses that the switch is about to look at.
+        let floor = frame.least_transport_start();
+        if header.checksum.is_some_and(|checksum| floor.is_none_or(|floor| usize::from(checksum.start) < floor)) {
+            self.counters.drop_frame(DropReason::Malformed);
             return false;
         }
         match self.table.inbound(peer, header.travel, header.network, frame) {

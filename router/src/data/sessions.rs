@@ -257,6 +257,14 @@ impl Sessions {
         };
         Ok(Opened { peer: keys.session.peer, plaintext, news })
     }
+
+    /// Nobody was told where the session's newest envelope came from: the next one says so again.
+    pub(super) fn forget_address(&mut self, local_index: u32) {
+        let position = self.keys.binary_search_by_key(&local_index, |keys| keys.session.local_index);
+        if let Some(keys) = position.ok().and_then(|position| self.keys.get_mut(position)) {
+            keys.heard_from = None;
+        }
+    }
 }
 
 impl Keys {

@@ -146,6 +146,19 @@ fn a_peer_that_lies_about_a_source_is_not_believed() {
 }
 
 #[test]
+fn a_peer_cannot_have_a_sum_written_over_an_address() {
+    let [a, b] = hosts::pair(1, 1472);
+    for start in [14, 26, 33] {
+        let checksum = Some(PartialChecksum { start, offset: 0 });
+        a.write(Virtio { checksum, cut: None }, &udp(A, B, &payload(100)));
+    }
+    let checksum = Some(PartialChecksum { start: 14, offset: 6 });
+    a.write(Virtio { checksum, cut: None }, &arp_request(A, B));
+    assert!(b.is_silent());
+    assert_eq!(b.losses(), [("malformed", 4)]);
+}
+
+#[test]
 fn broadcast_goes_to_every_peer_and_a_request_to_one() {
     let [a, b, c] = hosts::three(1472);
     let mut everybody = udp(A, B, b"hello");
@@ -211,12 +224,13 @@ fn an_envelope_opens_once_and_only_if_it_is_true() {
     unknown[4] ^= 0x80;
     let mut wrong_queue = buffer[..bytes].to_vec();
     wrong_queue[1] = 9;
-    for datagram in [&forged[..], &unknown, &wrong_queue, &buffer[..bytes], &buffer[..bytes]] {
+    let unreadable = [4, 0, 9, 0, 0, 0, 0, 0];
+    for datagram in [&forged[..], &unknown, &wrong_queue, &unreadable, &buffer[..bytes], &buffer[..bytes]] {
         proxy.send_to(datagram, b.address).unwrap();
     }
     assert_eq!(b.read().map(|(_, frame)| frame), Some(frame));
     assert!(b.is_silent());
-    assert_eq!(b.losses(), [("unknown-session", 2), ("replayed", 1), ("forged", 1)]);
+    assert_eq!(b.losses(), [("malformed-datagram", 1), ("unknown-session", 2), ("replayed", 1), ("forged", 1)]);
     let roamed =
         b.report(
             |report| {

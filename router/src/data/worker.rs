@@ -73,7 +73,7 @@ const FLUSH_BYTES: usize = 192 << 10;
 /// Frames read before the socket gets its turn. Small frames leave in one batch; super-frames fill theirs sooner.
 const FRAMES_A_TURN: usize = 64;
 
-/// What an interface that is gone is given to come back, so that its errors do not become a busy loop.
+/// How long a thread rests after an error, so that an interface that is gone does not become a busy loop.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 impl Worker {
@@ -109,9 +109,14 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut frame = vec![0; MAX_READ_BYTES];
         let mut batch = ReceiveBatch::new();
+        let mut is_failing = false;
         while !self.place.stopping.load(Ordering::Acquire) {
-            if let Err(source) = self.turn(&mut frame, &mut batch) {
-                self.report(Report::Failing { source });
+            let turned = self.turn(&mut frame, &mut batch);
+            let has_failed = turned.is_err();
+            if has_failed != is_failing && self.report(Report::Health { thread: self.place.thread, turned }) {
+                is_failing = has_failed;
+            }
+            if has_failed {
                 std::thread::sleep(AFTER_FAILURE);
             }
         }
@@ -267,12 +272,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn pass_to_control(&mut self, from: SocketAddr, datagram: &[u8]) {
-        self.report(Report::Stray { from, datagram: datagram.to_vec() });
-    }
-
-    pub(super) fn report_heard(&mut self, peer: PeerIndex, session: u32, address: SocketAddr) {
-        self.report(Report::Roamed { peer, session, address });
+    pub(super) fn report_heard(&mut self, peer: PeerIndex, session: u32, address: SocketAddr) -> bool {
+        self.report(Report::Roamed { peer, session, address })
     }
 
     fn report_traffic(&mut self) {
@@ -281,15 +282,20 @@ impl Worker {
         };
         for (peer, sums) in sums {
             let report = Report::Traffic { peer, sent_bytes: sums.sent_bytes, received_bytes: sums.received_bytes };
-            if self.place.reports.try_send(report).is_err() {
-                self.counters.lose(Loss::ReportsFull, 1);
-            }
+            queue(&self.place.reports, &self.counters, report);
         }
     }
 
-    fn report(&self, report: Report) {
-        if self.place.reports.try_send(report).is_err() {
-            self.counters.lose(Loss::ReportsFull, 1);
-        }
+    /// Returns whether control will read it.
+    pub(super) fn report(&self, report: Report) -> bool {
+        queue(&self.place.reports, &self.counters, report)
     }
+}
+
+fn queue(reports: &mpsc::Sender<Report>, counters: &Counters, report: Report) -> bool {
+    let is_queued = reports.try_send(report).is_ok();
+    if !is_queued {
+        counters.lose(Loss::ReportsFull, 1);
+    }
+    is_queued
 }
