@@ -233,15 +233,11 @@ pub struct Renewed {
     pub away: Vec<String>,
 }
 
-/// How far a revocation is.
+/// A revocation that is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// The names whose addresses have passed on.
     pub revoked: Vec<String>,
-    /// The names that are refused but whose addresses still wait for the promises of `waiting_for`.
-    pub pending: Vec<String>,
-    /// The routers that have not promised yet to refuse the revoked ones.
-    pub waiting_for: Vec<String>,
 }
 
 /// Why a request was not done.

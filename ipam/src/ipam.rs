@@ -382,17 +382,6 @@ impl Ipam {
         self.members.all().map(|(identity, _)| identity).filter(|identity| self.members.is_refused(identity))
     }
 
-    /// The router of this name, or of this identity in full.
-    #[must_use]
-    pub fn member_called(&self, text: &str) -> Option<Identity> {
-        let is_it = |identity: &Identity, name: Option<&PeerName>| {
-            name.is_some_and(|name| name.as_str() == text) || identity.to_string() == text
-        };
-        let found = self.members.all().filter(|(identity, name)| is_it(identity, *name)).map(|(identity, _)| identity);
-        // A revoked router's name may have been given to the one that took its place.
-        found.min_by_key(|identity| self.members.is_revoked(identity))
-    }
-
     /// How people call a router.
     #[must_use]
     pub fn label(&self, identity: Identity) -> PeerLabel {

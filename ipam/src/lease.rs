@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use wire::message::Handover;
-use wire::{Epoch, Identity, Mac, NetworkId, PeerName, Slot};
+use wire::{Epoch, Identity, Mac, Network, NetworkId, PeerName, Slot};
 
 use crate::config::Hold;
 
@@ -145,6 +145,12 @@ impl LeaseState {
 }
 
 impl Lease {
+    /// The MAC its container has: the slot's own, or the one it was given.
+    #[must_use]
+    pub fn mac_on(&self, network: &Network) -> Mac {
+        self.mac.unwrap_or_else(|| network.mac(self.slot))
+    }
+
     /// What it is found by.
     #[must_use]
     pub fn key(&self) -> LeaseKey {

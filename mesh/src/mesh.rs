@@ -340,12 +340,6 @@ impl Mesh {
         self.me.local.cluster
     }
 
-    /// A peer's place in the plan.
-    #[must_use]
-    pub fn index_of(&self, peer: Identity) -> Option<PeerIndex> {
-        self.peers.get(&peer).map(|peer| peer.index)
-    }
-
     /// Who has a place in the plan.
     #[must_use]
     pub fn identity_of(&self, index: PeerIndex) -> Option<Identity> {

@@ -95,3 +95,22 @@ pub struct Counters {
     /// or more than the receiver takes.
     pub unrelayed: u64,
 }
+
+impl Counters {
+    /// What was refused or lost, with the reason's name.
+    #[must_use]
+    pub fn drops(&self) -> [(&'static str, u64); 10] {
+        [
+            ("malformed-message", self.malformed),
+            ("handshake-refused", self.gated),
+            ("handshake-challenged", self.challenged),
+            ("handshake-replayed", self.replayed_calls),
+            ("handshake-stranger", self.strangers),
+            ("message-unopened", self.unopened),
+            ("message-replayed", self.replayed),
+            ("message-undeliverable", self.undeliverable),
+            ("message-not-relayed", self.unrelayed),
+            ("stream-unproven", self.nobodys_streams),
+        ]
+    }
+}

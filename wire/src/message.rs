@@ -7,7 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, Hash, Identity, NetworkId, Slot};
+use crate::id::{Epoch, Hash, Identity, Mac, NetworkId, Slot};
+use crate::network::Network;
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
 mod came;
@@ -250,7 +251,7 @@ pub struct MovedLease {
     /// The container that had it last.
     pub container_id: String,
     /// A MAC that is not the slot's own.
-    pub mac: Option<crate::id::Mac>,
+    pub mac: Option<Mac>,
     /// How long the address is held after a release: none = for ever.
     pub hold_s: Option<u64>,
     /// Why it goes.
@@ -315,7 +316,7 @@ pub struct EntryBody {
     /// The container that has, or last had it.
     pub container_id: String,
     /// A MAC that is not the slot's own.
-    pub mac: Option<crate::id::Mac>,
+    pub mac: Option<Mac>,
     /// How long the address is held after a release: none = for ever.
     pub hold_s: Option<u64>,
     /// How the author got the slot, if by a move.
@@ -441,6 +442,14 @@ impl Message {
             | Self::RevokePromise { .. }
             | Self::RevokeCommit { .. } => true,
         }
+    }
+}
+
+impl EntryBody {
+    /// The MAC its container has: the slot's own, or the one it was given.
+    #[must_use]
+    pub fn mac_on(&self, network: &Network) -> Mac {
+        self.mac.unwrap_or_else(|| network.mac(self.slot))
     }
 }
 

@@ -154,8 +154,6 @@ pub enum PathKind {
     Direct,
     /// Through another router, sealed end to end.
     Relay,
-    /// Through the kernel, on a link that both ends trust.
-    Fast,
     /// A way that a newer router knows.
     #[serde(other)]
     Unknown,

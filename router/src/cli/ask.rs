@@ -168,13 +168,6 @@ fn revoked(answer: &Revoked) -> String {
     for name in &answer.revoked {
         let _ = writeln!(text, "{} is revoked, its addresses have passed on", print::plain(name));
     }
-    for name in &answer.pending {
-        let _ = writeln!(text, "{} is refused, its addresses do not pass on yet", print::plain(name));
-    }
-    if !answer.waiting_for.is_empty() {
-        let names: Vec<_> = answer.waiting_for.iter().map(|name| print::plain(name)).collect();
-        let _ = writeln!(text, "waiting for the promise of {}", names.join(", "));
-    }
     text
 }
 

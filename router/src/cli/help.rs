@@ -52,7 +52,7 @@ pub(super) const ROUTER: &str = "\
 Needs an identity: raddle init or raddle join; or --password-file, with which the first start
 joins the cluster at PEER, or begins one if no PEER is given.
 
-Needs root, or CAP_NET_ADMIN and a writable data directory. Runs until SIGTERM or SIGINT.
+Needs root, or CAP_NET_ADMIN, CAP_NET_RAW and a writable data directory. Runs until SIGTERM or SIGINT.
 Containers keep their interfaces and addresses while it is away; their connections to other
 hosts go on when it is back.
 
@@ -122,7 +122,7 @@ Examples:
 JSON: peers[]{name, identity, address, state, path, via, rtt_ms, cipher, mtu_bytes,
       tx_bytes, rx_bytes, since_s}
 States: connected, connecting, suspect (silent), down, revoked
-Paths:  direct, relay (through `via`), fast (in the kernel)";
+Paths:  direct, relay (through `via`)";
 
 pub(super) const PS: &str = "\
 Examples:

@@ -52,7 +52,6 @@ fn path(peer: &Peer) -> String {
         None => "-",
         Some(PathKind::Direct) => "direct",
         Some(PathKind::Relay) => "relay",
-        Some(PathKind::Fast) => "fast",
         Some(PathKind::Unknown) => "unknown",
     };
     peer.via.as_ref().map_or_else(|| path.to_owned(), |via| format!("{path} via {via}"))

@@ -125,7 +125,7 @@ impl Control {
         let interface = &lease.place.host_interface;
         tracing::warn!(interface, workload = lease.name(), "opened: its address is this host's again");
         let Some(network) = self.ipam.network(lease.attachment.network) else { return };
-        let mac = lease.mac.unwrap_or_else(|| network.mac(lease.slot));
+        let mac = lease.mac_on(network);
         if let Err(error) = veth::open(interface, mac.0) {
             tracing::error!(interface, %error, "a port cannot be opened");
         }

@@ -312,15 +312,13 @@ fn a_reservation_is_passed_on_as_it_is_written() {
 }
 
 #[test]
-fn a_revocation_says_how_far_it_is() {
-    let answer =
-        Revoked { revoked: vec!["a".into()], pending: vec!["b".into()], waiting_for: vec!["c".into(), "d".into()] };
+fn a_revocation_says_whom_it_took() {
+    let answer = Revoked { revoked: vec!["a".into(), "b".into()] };
     let (asked, said) = ask("raddle revoke a b", Reply::Ok(Answer::Revoked(answer)));
     assert_eq!(asked, Request::Revoke { names: vec!["a".into(), "b".into()], with_admitted: false });
     let expected = "\
 a is revoked, its addresses have passed on
-b is refused, its addresses do not pass on yet
-waiting for the promise of c, d
+b is revoked, its addresses have passed on
 ";
     assert_eq!(said.unwrap(), expected);
 }
