@@ -11,6 +11,7 @@
 //!   deadlines ──────┘     └──▶ Forwarding ──▶ data threads
 //! ```
 
+mod alarms;
 mod announcements;
 mod forwarding;
 mod guarding;
@@ -52,6 +53,7 @@ pub(crate) use views::pools;
 use crate::config::Config;
 use crate::data::DataPlane;
 use crate::streams::Streams;
+use alarms::Alarms;
 use forwarding::Arrivals;
 use waiting::Waiting;
 
@@ -71,8 +73,8 @@ pub(crate) struct Control {
     forwarding_changed: bool,
     arrivals: Arrivals,
     traffic: BTreeMap<Identity, Traffic>,
-    alarms: BTreeSet<String>,
-    /// When the last claim found no address anywhere; none if it found one.
+    alarms: Alarms,
+    /// When a claim last found no address anywhere; none if one has been given since.
     exhausted: Option<Instant>,
 }
 
@@ -140,7 +142,7 @@ impl Control {
             forwarding_changed: true,
             arrivals: Arrivals::default(),
             traffic: BTreeMap::new(),
-            alarms: BTreeSet::new(),
+            alarms: Alarms::default(),
             exhausted: None,
         }
     }

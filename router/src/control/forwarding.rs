@@ -33,7 +33,7 @@ impl Arrivals {
         self.recent.len() != before
     }
 
-    /// Compares the carved-out slots with those of the last table. `fallback` says who had a slot that was in no carving.
+    /// Compares the carved-out slots with those of the last table. One that was in no carving was had by its block's owner.
     fn note(&mut self, table: &[ipam::Owned], here: Identity, now: Instant) {
         let singles = table.iter().filter(|owned| owned.range.length == 1);
         let owners: BTreeMap<_, _> =

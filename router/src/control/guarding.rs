@@ -12,6 +12,7 @@ use ipam::LeaseState;
 use wire::Network;
 
 use super::Control;
+use super::alarms::Part;
 
 /// The edge, and how it does.
 pub(crate) struct Guarding {
@@ -71,7 +72,8 @@ impl Control {
         self.judge_edge(told);
     }
 
-    /// Looks whether the kernel has the rules, and the ports are what they are to be: other tools flush what is not theirs.
+    /// Looks whether the kernel has the rules, and the bridge and its ports are what they are to be: other tools flush and take
+    /// down what is not theirs.
     pub(super) fn look_at_edge(&mut self, now: Instant) {
         self.parts.guarding.next_look = now + LOOK;
         self.look_at_ports(now);
@@ -83,6 +85,9 @@ impl Control {
             }
         });
         self.judge_edge(looked);
+        let whole = hostnet::bridge::ensure_whole(&self.about.bridge, &self.about.tap);
+        let broken = whole.err().map(|error| format!("no container has traffic: {error}; restart the router"));
+        self.alarms.judge(Part::Bridge, broken);
     }
 
     fn guarded_port(&self, lease: &ipam::Lease) -> Option<GuardedPort> {
@@ -90,7 +95,7 @@ impl Control {
         let ipv6 = network.address6(lease.slot).map(IpAddr::from);
         Some(GuardedPort {
             interface: lease.place.host_interface.clone(),
-            mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).0,
+            mac: lease.mac_on(network).0,
             addresses: std::iter::once(network.address(lease.slot).into()).chain(ipv6).collect(),
             outside: if lease.place.masqueraded { Outside::AsTheHost } else { Outside::AsItself },
         })
@@ -104,15 +109,7 @@ impl Control {
             Err(EdgeError::NotLoaded) => return,
             Err(error) => Some(error.to_string()),
         };
-        if wrong == self.parts.guarding.wrong {
-            return;
-        }
-        if let Some(past) = self.parts.guarding.wrong.take() {
-            self.alarms.remove(&past);
-        }
-        if let Some(wrong) = &wrong {
-            self.raise(wrong);
-        }
+        self.alarms.judge(Part::Edge, wrong.clone());
         self.parts.guarding.wrong = wrong;
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use ipam::To;
 use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, Topic};
 
+use super::alarms::Part;
 use super::Control;
 use super::inputs::{Found, Input};
 use super::storing::Then;
@@ -63,7 +64,10 @@ impl Control {
                 }
             }
             Report::Stray { from, datagram } => self.mesh.handle_datagram(from, &datagram, now),
-            Report::Failing { source } => self.raise(&format!("the data path gives errors: {source}")),
+            Report::Health { thread, turned } => {
+                let trouble = turned.err().map(|error| format!("data thread {thread} gets errors: {error}"));
+                self.alarms.judge(Part::Data(thread), trouble);
+            }
         }
     }
 
@@ -133,14 +137,7 @@ impl Control {
                 self.open_port(&lease);
                 self.announce(&lease, now);
             }
-            ipam::Event::Alarm(alarm) => self.raise(&alarm),
-        }
-    }
-
-    pub(super) fn raise(&mut self, alarm: &impl std::fmt::Display) {
-        tracing::error!(%alarm, "alarm");
-        if self.alarms.len() < ALARMS {
-            self.alarms.insert(alarm.to_string());
+            ipam::Event::Alarm(alarm) => self.alarms.raise(&alarm, now),
         }
     }
 
@@ -190,7 +187,7 @@ impl Control {
             mesh::Event::JoinRequested(application) => self.handle_join(*application, now),
             mesh::Event::JoinRefused { from, reason } => tracing::warn!(%from, %reason, "refused to let a router join"),
             mesh::Event::Stranger { address, encounter } => self.log_stranger(address, encounter),
-            mesh::Event::Alarm(alarm) => self.raise(&mesh_alarm(&alarm)),
+            mesh::Event::Alarm(alarm) => self.alarms.raise(&mesh_alarm(&alarm), now),
         }
     }
 
@@ -208,7 +205,9 @@ impl Control {
         match encounter {
             Encounter::Named { cluster } => tracing::warn!(
                 %address, theirs = %cluster, %ours,
-                "the router there belongs to another cluster, and the two never become one; to join it, empty this                  --data-dir and run 'raddle join TOKEN {address}' with a token from there; to stop trying:                  'raddle forget {address}'"
+                "the router there belongs to another cluster, and the two never become one; to join it, empty this \
+                 --data-dir and run 'raddle join TOKEN {address}' with a token from there; to stop trying: \
+                 'raddle forget {address}'"
             ),
             Encounter::Caller => tracing::warn!(
                 from = %address.ip(), %ours,
@@ -240,9 +239,6 @@ impl Control {
         }
     }
 }
-
-/// Different alarms shown at a time; the log has all.
-const ALARMS: usize = 32;
 
 fn down(reason: DownReason) -> &'static str {
     match reason {

@@ -246,7 +246,11 @@ impl Control {
     }
 
     pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {
-        self.exhausted = matches!(result, Err(ClaimError::Exhausted { .. })).then_some(now);
+        match result {
+            Ok(_) => self.exhausted = None,
+            Err(ClaimError::Exhausted { .. }) => self.exhausted = Some(now),
+            Err(_) => {}
+        }
         let answer = match result {
             Ok(lease) => {
                 self.guard_ports();
@@ -265,7 +269,7 @@ impl Control {
     /// Says where the lease's addresses live from now on.
     pub(super) fn announce(&mut self, lease: &ipam::Lease, now: Instant) {
         if let Some(network) = self.ipam.network(lease.attachment.network) {
-            let mac = lease.mac.unwrap_or_else(|| network.mac(lease.slot));
+            let mac = lease.mac_on(network);
             let ipv4 = IpAddr::from(network.address(lease.slot));
             let addresses: Vec<_> =
                 std::iter::once(ipv4).chain(network.address6(lease.slot).map(IpAddr::from)).collect();
@@ -295,11 +299,7 @@ impl Control {
     pub(super) fn answer_revoke(&mut self, request: RequestId, result: Result<Vec<Identity>, RevokeError>) {
         let label = |identity: &Identity| self.ipam.label(*identity).to_string();
         let answer = match &result {
-            Ok(revoked) => Ok(Answer::Revoked(Revoked {
-                revoked: revoked.iter().map(label).collect(),
-                pending: Vec::new(),
-                waiting_for: Vec::new(),
-            })),
+            Ok(revoked) => Ok(Answer::Revoked(Revoked { revoked: revoked.iter().map(label).collect() })),
             Err(error) => Err(revoke_error(error)),
         };
         if let Some(Waiting::Revoke(reply)) = self.waiting.remove(&request) {
@@ -319,7 +319,7 @@ impl Control {
             address6: network.address6(lease.slot).and_then(with_prefix6),
             gateway: network.address(wire::Slot::GATEWAY),
             gateway6: network.address6(wire::Slot::GATEWAY),
-            mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
+            mac: lease.mac_on(network).to_string(),
             mtu_bytes: self.parts.inner_mtu.bytes(),
             bridge: self.about.bridge.clone(),
             host_interface: lease.place.host_interface.clone(),

@@ -223,7 +223,7 @@ impl Control {
         match rows.map(|rows| self.ipam.resume(&rows, now)) {
             Ok(Ok(())) => {
                 tracing::info!("the disk has space again: addresses are given");
-                self.alarms.remove(&ipam::Alarm::ReadOnly.to_string());
+                self.alarms.withdraw(&ipam::Alarm::ReadOnly);
                 self.replay_spool(now);
             }
             Ok(Err(error)) => {

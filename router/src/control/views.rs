@@ -13,13 +13,14 @@ use wire::message::{EntryState, Why};
 use wire::{Network, Slot};
 
 use super::Control;
+use super::alarms::Part;
 
 pub(super) fn status(control: &Control, now: Instant) -> Status {
     let counts = control.ipam.space();
     let mut peers = control.mesh.peers(now);
     peers.retain(|peer| peer.state != mesh::PeerState::Revoked);
     let connected = peers.iter().filter(|peer| peer.state == mesh::PeerState::Connected).count();
-    let warnings = warnings(control);
+    let warnings = warnings(control, now);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: control.about.cluster.to_string(),
@@ -46,6 +47,7 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
             ipam::Health::Working | ipam::Health::RolledBack | ipam::Health::Revoked => StoreState::Ok,
         },
         health: match control.ipam.health() {
+            ipam::Health::Working if !control.alarms.works(Part::Bridge) => Health::Failing,
             ipam::Health::Working if warnings.is_empty() => Health::Ok,
             ipam::Health::Working => Health::Degraded,
             ipam::Health::ReadOnly | ipam::Health::RolledBack | ipam::Health::Revoked => Health::Failing,
@@ -56,6 +58,7 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
             .data
             .drops()
             .into_iter()
+            .chain(control.mesh.counters().drops())
             .filter(|(_, count)| *count > 0)
             .map(|(reason, count)| (reason.to_owned(), count))
             .collect(),
@@ -74,8 +77,8 @@ pub(super) fn free_slots(control: &Control) -> u64 {
     counts.owned.saturating_sub(taken)
 }
 
-fn warnings(control: &Control) -> Vec<String> {
-    let mut warnings: Vec<String> = control.alarms.iter().cloned().collect();
+fn warnings(control: &Control, now: Instant) -> Vec<String> {
+    let mut warnings: Vec<String> = control.alarms.shown(now).cloned().collect();
     warnings.extend(control.ipam.questions().iter().map(asked));
     match control.ipam.health() {
         ipam::Health::Working => {}
@@ -157,7 +160,7 @@ pub(super) fn containers(control: &Control) -> Containers {
             ifname: lease.attachment.ifname.clone(),
             address: network.address(lease.slot),
             address6: network.address6(lease.slot),
-            mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
+            mac: lease.mac_on(network).to_string(),
             workload: lease.name().to_owned(),
             netns: lease.place.netns.clone(),
             host_interface: lease.place.host_interface.clone(),
@@ -186,7 +189,7 @@ pub(super) fn leases(control: &Control, now: Instant) -> Leases {
             workload: entry.workload.clone(),
             address: network.address(entry.slot),
             address6: network.address6(entry.slot),
-            mac: entry.mac.unwrap_or_else(|| network.mac(entry.slot)).to_string(),
+            mac: entry.mac_on(network).to_string(),
             owner: control.ipam.label(entry.author).to_string(),
             epoch: entry.epoch.0,
             state: match entry.state {
@@ -221,7 +224,7 @@ fn local_lease(control: &Control, lease: &ipam::Lease, now: Instant) -> Option<L
         workload: lease.name().to_owned(),
         address: network.address(lease.slot),
         address6: network.address6(lease.slot),
-        mac: lease.mac.unwrap_or_else(|| network.mac(lease.slot)).to_string(),
+        mac: lease.mac_on(network).to_string(),
         // The address of a fenced port is another router's.
         owner: control
             .ipam
