@@ -37,6 +37,7 @@ use std::time::{Instant, SystemTime};
 
 use ipam::{Ipam, RequestId};
 use mesh::Mesh;
+use sd_notify::NotifyState;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use wire::{ClusterId, Identity, Network, PeerName};
@@ -156,6 +157,9 @@ impl Control {
         self.look_at_edge(now);
         self.settle(now);
         tracing::info!(name = %self.about.name, listen = %self.about.listen, "the router is up");
+        if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+            tracing::warn!(%error, "the service manager could not be told that the router is up");
+        }
         while let Some(input) = inputs.next(self.next_deadline(Instant::now())).await {
             let now = Instant::now();
             self.handle(input, now);
