@@ -293,6 +293,14 @@ pub enum ClaimError {
         /// Who owns it.
         holder: PeerLabel,
     },
+    /// Who has the address cannot give it: its store cannot be written or was restored, or it refuses this host.
+    #[error("{address} belongs to {holder}, which gives no address at present")]
+    HolderUnable {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who owns it.
+        holder: PeerLabel,
+    },
     /// The address moved too often in too short a time, or two of its records contradict each other.
     #[error("{address} is frozen: {why}")]
     Frozen {

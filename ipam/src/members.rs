@@ -62,12 +62,11 @@ impl Members {
         }
     }
 
-    /// Takes over who was admitted and who is connected.
-    pub(crate) fn introduce(&mut self, others: &Self) {
-        for (identity, name) in &others.names {
-            let _ = self.admit(*identity, name.clone());
-        }
+    /// Takes over who was admitted and who is connected; returns what is new of it.
+    pub(crate) fn introduce(&mut self, others: &Self) -> Vec<(Identity, Option<PeerName>)> {
         self.connected.clone_from(&others.connected);
+        let known = others.names.iter().map(|(identity, name)| (*identity, name.clone()));
+        known.filter(|(identity, name)| self.admit(*identity, name.clone())).collect()
     }
 
     pub(crate) fn connect(&mut self, identity: Identity) {

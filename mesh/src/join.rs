@@ -118,6 +118,9 @@ pub enum JoinError {
         /// Which part.
         fault: &'static str,
     },
+    /// The cluster's ledger and directory are larger than a joiner takes.
+    #[error("what the cluster knows is more than the {} MiB that a joiner takes", GRANT_BYTES >> 20)]
+    TooLarge,
     /// The stream ended too early.
     #[error("the sponsor closed the connection before it had answered")]
     Closed,
@@ -251,7 +254,7 @@ impl Joiner {
         let (&mut last, piece) = plaintext.split_first_mut().ok_or(JoinError::Protocol)?;
         receipt.received.extend_from_slice(piece);
         if receipt.received.len() > GRANT_BYTES {
-            return Err(JoinError::Protocol);
+            return Err(JoinError::TooLarge);
         }
         if last == 0 {
             let Receipt { cluster, sponsor, opener, received } = receipt;
@@ -323,5 +326,6 @@ struct Receipt {
     received: Vec<u8>,
 }
 
-/// A ledger of ten thousand peers is 1.4 MB; beyond this somebody wants our memory.
-const GRANT_BYTES: usize = 64 << 20;
+/// A ledger of ten thousand peers is 1.4 MB, the names that workloads ever had are some 300 bytes each; beyond this somebody
+/// wants our memory.
+const GRANT_BYTES: usize = 256 << 20;

@@ -57,4 +57,7 @@ pub enum RefuseReason {
     /// The sponsor is no member any more.
     #[error("the router that was asked has been revoked itself; ask another one")]
     SponsorRevoked,
+    /// The sponsor's store was restored from a copy, so it gives nothing away.
+    #[error("the router that was asked gives no address: its store was restored from a copy; ask another one")]
+    SponsorRolledBack,
 }

@@ -8,7 +8,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, Hash, Identity, Mac, NetworkId, Slot};
-use crate::network::Network;
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
 mod came;
@@ -442,14 +441,6 @@ impl Message {
             | Self::RevokePromise { .. }
             | Self::RevokeCommit { .. } => true,
         }
-    }
-}
-
-impl EntryBody {
-    /// The MAC its container has: the slot's own, or the one it was given.
-    #[must_use]
-    pub fn mac_on(&self, network: &Network) -> Mac {
-        self.mac.unwrap_or_else(|| network.mac(self.slot))
     }
 }
 

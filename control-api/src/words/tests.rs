@@ -321,10 +321,7 @@ fn operator_answers() {
         r#"{"tokens":[{"id":"0a1b","state":"live","uses":2,"expires_s":60}]}"#,
     );
     golden(&Renewed { generation: 2, away: vec!["b".into()] }, r#"{"generation":2,"away":["b"]}"#);
-    golden(
-        &Revoked { revoked: vec!["b".into()] },
-        r#"{"revoked":["b"]}"#,
-    );
+    golden(&Revoked { revoked: vec!["b".into()] }, r#"{"revoked":["b"]}"#);
 }
 
 #[test]

@@ -147,21 +147,21 @@ impl Ipam {
 
     /// Sends the items of these hashes, whatever they are.
     pub(super) fn send_items(&mut self, to: Identity, hashes: &[Hash]) {
-        let turn = hashes.get(..ITEMS_A_TURN).unwrap_or(hashes);
-        // A revocation first: it says which of the records count.
-        for hash in turn {
-            if let Some(commit) = self.revocations.commits.get(hash).cloned() {
-                let message = self.commit_message(commit);
-                self.send(To::Peer(to), &message);
-            }
+        let turn: BTreeSet<Hash> = hashes.iter().take(ITEMS_A_TURN).copied().collect();
+        // A revocation first: it says which of the records count. One a turn: it may be as long as a message can be.
+        let mut commits = turn.iter().filter_map(|hash| self.revocations.commits.get(hash));
+        let (commit, has_more) = (commits.next().cloned(), commits.next().is_some());
+        if let Some(commit) = commit {
+            let message = self.commit_message(commit);
+            self.send(To::Peer(to), &message);
         }
-        let (records, is_whole) = self.with_what_lies_between(turn);
+        let (records, is_whole) = self.with_what_lies_between(&turn);
         self.send_records(to, records);
         let entries: Vec<Entry> = turn.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
         }
-        if hashes.len() >= ITEMS_A_TURN || !is_whole {
+        if hashes.len() >= ITEMS_A_TURN || !is_whole || has_more {
             self.take_another_turn(to);
         }
     }
@@ -169,7 +169,7 @@ impl Ipam {
     /// The records of these hashes, and those around them that are held: what is compared is what ownership rests on, and who
     /// lacks that may lack what lies between too, and cannot take the one without the other. Returns whether these are all; no
     /// range is begun beyond what fits one turn.
-    fn with_what_lies_between(&self, hashes: &[Hash]) -> (Vec<Record>, bool) {
+    fn with_what_lies_between(&self, hashes: &BTreeSet<Hash>) -> (Vec<Record>, bool) {
         let mut records: BTreeMap<Hash, Record> = BTreeMap::new();
         let mut ranges: BTreeSet<Range> = BTreeSet::new();
         for record in hashes.iter().filter_map(|hash| self.ledger.record(hash)) {

@@ -21,6 +21,8 @@ use crate::outbox::To;
 
 /// As long as an address is held at least by default: whoever moves a workload stops it within that time, or asks again.
 const EXPECT: Duration = Duration::from_secs(600);
+/// Claims that wait at once because others invited this host: operators type fewer.
+const INVITED_MAX: usize = 256;
 /// Moves remembered at once: each is one that an operator typed.
 const EXPECTED_MAX: usize = 4096;
 
@@ -110,9 +112,18 @@ impl Ipam {
             self.tell_inviter(&pending, Invited::Here);
         } else if seen.is_none() {
             self.tell_inviter(&pending, Invited::Unknown);
+        } else if self.invited(&key) >= INVITED_MAX {
+            self.tell_inviter(&pending, refused("it is asked for too many addresses at once"));
         } else {
             self.begin_keeping(pending, now);
         }
+    }
+
+    /// How many claims wait because somebody invited this host; the newest invitation for a workload takes the place of those before.
+    fn invited(&mut self, key: &LeaseKey) -> usize {
+        let is_invited = |pending: &Pending| matches!(pending.purpose, Purpose::Invited { .. });
+        self.waiting.claims.retain(|_, pending| !is_invited(pending) || pending.claim.key() != *key);
+        self.waiting.claims.values().filter(|pending| is_invited(pending)).count()
     }
 
     fn keeping(&mut self, key: LeaseKey, purpose: Purpose, handover: Handover, now: Instant) -> Pending {

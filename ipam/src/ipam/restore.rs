@@ -336,7 +336,10 @@ impl Ipam {
     /// [`RestoreError`]: what it holds is not this router's. Nothing is changed.
     pub fn resume(&mut self, stored: &[Write], now: Instant) -> Result<(), RestoreError> {
         let mut fresh = Self::new(Config::clone(&self.config), stored, now)?;
-        fresh.members.introduce(&self.members);
+        // Who was admitted meanwhile has a say in revocations, and would be forgotten by the next start (invariant I6).
+        for (identity, name) in fresh.members.introduce(&self.members) {
+            fresh.outbox.write(Write::member(identity, name.as_ref()));
+        }
         fresh.heads = std::mem::take(&mut self.heads);
         self.answer_all_read_only();
         let unheard: Vec<_> = std::iter::from_fn(|| self.poll_event()).collect();

@@ -253,7 +253,7 @@ impl Ipam {
             }
             (MoveRefusal::Resting, Some(wanted)) => ClaimError::Resting { wanted, rest_s: self.config.rest.as_secs() },
             (MoveRefusal::Frozen, _) => ClaimError::Frozen { address, why: FrozenWhy::Flapping },
-            (MoveRefusal::Unable, _) => self.unreachable(key.network, key.slot, from),
+            (MoveRefusal::Unable, _) => ClaimError::HolderUnable { address, holder },
             // The workload's old address has another user: it gets a new one.
             (MoveRefusal::Taken { .. } | MoveRefusal::Resting | MoveRefusal::Unknown, None) => {
                 pending.detours += 1;

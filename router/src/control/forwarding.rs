@@ -38,11 +38,12 @@ impl Arrivals {
         let singles = table.iter().filter(|owned| owned.range.length == 1);
         let owners: BTreeMap<_, _> =
             singles.map(|owned| ((owned.range.network, owned.range.start), owned.owner)).collect();
+        let blocks = table.iter().filter(|owned| owned.range.length > 1);
+        let blocks: BTreeMap<_, _> = blocks.map(|owned| ((owned.range.network, owned.range.start), owned)).collect();
         for (place, owner) in owners.iter().filter(|(_, owner)| **owner == here) {
-            let covering = table.iter().filter(|owned| {
-                owned.range.length > 1 && owned.range.network == place.0 && owned.range.contains(place.1)
-            });
-            let block = covering.min_by_key(|owned| owned.range.length).map(|owned| owned.owner);
+            let covers = |owned: &ipam::Owned| owned.range.network == place.0 && owned.range.contains(place.1);
+            let mut backwards = blocks.range(..=*place).rev().map(|(_, owned)| *owned);
+            let block = backwards.find(|owned| covers(owned)).map(|owned| owned.owner);
             let before = self.owners.get(place).copied().or(block);
             if let Some(before) = before.filter(|before| before != owner) {
                 self.recent.entry(*place).or_insert((before, now + STRAGGLERS));

@@ -8,8 +8,8 @@ use std::time::Instant;
 use ipam::To;
 use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, Topic};
 
-use super::alarms::Part;
 use super::Control;
+use super::alarms::Part;
 use super::inputs::{Found, Input};
 use super::storing::Then;
 use wire::Identity;

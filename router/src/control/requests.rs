@@ -382,6 +382,9 @@ impl Control {
                 ErrorKind::Held,
                 Some(format!("bring {holder} back, or, if it is gone for good: raddle revoke {holder}")),
             ),
+            ClaimError::HolderUnable { holder, .. } => {
+                (ErrorKind::Held, Some(format!("run 'raddle status' on {holder}: it says why, and what helps")))
+            }
             ClaimError::Frozen { .. } => (ErrorKind::TryAgain, Some("see 'raddle status' for the alarm".to_owned())),
             ClaimError::Exhausted { unreachable, .. } => (ErrorKind::Exhausted, Some(room(unreachable))),
             ClaimError::Withdrawn => (ErrorKind::TryAgain, None),

@@ -224,6 +224,8 @@ impl Control {
             Ok(Ok(())) => {
                 tracing::info!("the disk has space again: addresses are given");
                 self.alarms.withdraw(&ipam::Alarm::ReadOnly);
+                let members = self.mesh.members();
+                self.parts.storing.add(members.iter().map(crate::memory::member_change), Then::Member);
                 self.replay_spool(now);
             }
             Ok(Err(error)) => {

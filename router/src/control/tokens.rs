@@ -196,6 +196,12 @@ impl Control {
     }
 
     fn try_join(&mut self, application: Application, now: Instant) -> Result<(), RefuseReason> {
+        match self.ipam.health() {
+            ipam::Health::Working => {}
+            ipam::Health::ReadOnly => return Err(RefuseReason::ReadOnly),
+            ipam::Health::RolledBack => return Err(RefuseReason::SponsorRolledBack),
+            ipam::Health::Revoked => return Err(RefuseReason::SponsorRevoked),
+        }
         let token = match application.standing {
             Standing::Newcomer => self.parts.tokens.used(application.secret)?,
             Standing::Member => None,

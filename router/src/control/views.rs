@@ -189,7 +189,7 @@ pub(super) fn leases(control: &Control, now: Instant) -> Leases {
             workload: entry.workload.clone(),
             address: network.address(entry.slot),
             address6: network.address6(entry.slot),
-            mac: entry.mac_on(network).to_string(),
+            mac: entry.mac.unwrap_or_else(|| network.mac(entry.slot)).to_string(),
             owner: control.ipam.label(entry.author).to_string(),
             epoch: entry.epoch.0,
             state: match entry.state {

@@ -53,7 +53,7 @@ fn move_key() -> impl Strategy<Value = MoveKey> {
 }
 
 fn moved_lease() -> impl Strategy<Value = Option<MovedLease>> {
-    let mac = proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac));
+    let mac = proptest::option::of(any::<[u8; 6]>().prop_map(Mac));
     let lease = (text(), text(), text(), mac, any::<Option<u64>>(), why()).prop_map(
         |(workload, ifname, container_id, mac, hold_s, why)| MovedLease {
             workload,
@@ -74,7 +74,7 @@ fn why() -> impl Strategy<Value = Why> {
 fn entry() -> impl Strategy<Value = Entry> {
     let state = prop_oneof![Just(EntryState::Active), Just(EntryState::Held), Just(EntryState::Ended)];
     let came = proptest::option::of((identity(), why()).prop_map(|(from, why)| Came { from, why }));
-    let terms = (proptest::option::of(any::<[u8; 6]>().prop_map(crate::Mac)), any::<Option<u64>>(), came);
+    let terms = (proptest::option::of(any::<[u8; 6]>().prop_map(Mac)), any::<Option<u64>>(), came);
     (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, terms, signature()).prop_map(
         |(
             workload,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wire::NetworkId;
 use wire::message::{Handover, Invited};
 
-use crate::stage::{Stage, attachment, claim, genesis, identity, rows, signing_key};
+use crate::stage::{Stage, attachment, claim, identity, genesis, identity, rows, signing_key};
 use crate::{Alarm, ClaimError, Config, Event, Health, Ipam, LeaseKey, Release, RestoreError, RevokeError, found};
 
 #[test]
@@ -113,10 +113,15 @@ fn a_store_that_takes_writes_again_is_gone_on_with() {
     assert_eq!(stage.answer(1, asked), Some(Err(ClaimError::ReadOnly)));
     // What others do meanwhile is heard, and not kept.
     stage.claim(0, claim("other", Some("db"))).unwrap();
+    let (newcomer, now) = (identity(9), stage.now);
+    stage.hosts[1].ipam.admit(newcomer, None, now);
     let rows = rows(&stage.hosts[1].disk);
     stage.hosts[1].ipam.resume(&rows, stage.now).unwrap();
     stage.settle();
     assert_eq!(stage.hosts[1].ipam.health(), Health::Working);
+    // But for who was admitted: the next start must know whose promise a revocation needs.
+    stage.restart(1);
+    assert!(stage.hosts[1].ipam.members().any(|(identity, _, _)| identity == newcomer));
     let (now, kept) = (stage.now, attachment("kept"));
     assert_eq!(stage.hosts[1].ipam.lease_of(&kept).map(|lease| lease.slot), Some(before.slot));
     assert!(stage.claim(1, claim("next", None)).is_ok());

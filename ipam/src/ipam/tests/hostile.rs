@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::message::{Ask, Commit, Entry, EntryBody, EntryState, Message, MoveKey, MovedLease, Promise};
+use wire::message::{Ask, Commit, Entry, EntryBody, EntryState, Handover, Message, MoveKey, MovedLease, Promise};
 use wire::message::{ENTRY_VERSION, PromiseBody, REVOCATION_VERSION};
 use wire::{Epoch, Hash, Identity, NetworkId, RECORD_VERSION, Range, Record, RecordBody, Slot};
 
@@ -10,7 +10,7 @@ use crate::event::Alarm;
 use crate::revoke::hash_of_ask;
 use crate::seal::sign;
 use crate::stage::{Stage, claim, identity, signing_key};
-use crate::{Event, Health, Hold, LeaseState, Reservation, Table};
+use crate::{Event, Health, Hold, LeaseKey, LeaseState, Reservation, Table};
 
 const ROGUE: usize = 2;
 
@@ -383,4 +383,35 @@ fn an_address_that_is_kept_for_ever_outlives_the_loss_of_its_name() {
         let alarmed = |event: &Event| matches!(event, Event::Alarm(Alarm::SplitName { .. } | Alarm::NameLost { .. }));
         assert_eq!(stage.hosts[0].events.iter().any(alarmed), hold == Hold::Forever);
     }
+}
+
+#[test]
+fn what_is_wanted_many_times_is_sent_once() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.isolate(3);
+    assert!(revoke(&mut stage, 0, &[3]));
+    let rogue = stage.id(ROGUE);
+    let ipam = &mut stage.hosts[0].ipam;
+    let commit = *ipam.revocations.commits.keys().next().unwrap();
+    ipam.handle_message(rogue, &Message::Want(vec![commit; 3000]).emit(), stage.now);
+    let sent = std::iter::from_fn(|| ipam.poll_transmit()).count();
+    assert_eq!(sent, 1);
+}
+
+#[test]
+fn invitations_do_not_pile_up() {
+    let mut stage = Stage::new(3, 24, 16);
+    for workload in ["0", "1", "2"] {
+        stage.claim(1, claim(workload, Some(workload))).unwrap();
+    }
+    for attempt in 0..3000_u64 {
+        let name =
+            LeaseKey { network: NetworkId::DEFAULT, workload: (attempt % 3).to_string(), ifname: "eth0".to_owned() };
+        let (to, handover) = (stage.id(0), Handover::WhenStopped);
+        let invite = Message::MoveInvite { name: name.into(), to, attempt, handover };
+        let rogue = stage.id(ROGUE);
+        stage.hosts[0].ipam.handle_message(rogue, &invite.emit(), stage.now);
+    }
+    let waiting = stage.hosts[0].ipam.waiting.claims.len();
+    assert!((1..=3).contains(&waiting), "{waiting}");
 }

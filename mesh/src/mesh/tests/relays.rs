@@ -43,7 +43,7 @@ fn the_ends_of_a_line_meet_by_the_one_between_them() {
     let identity = sim.identity(2);
     let peer = plan.peers.iter().find(|peer| peer.identity == identity).unwrap();
     let relay = sim.identity(1);
-    let index = sim.mesh(0).peers[&relay].index;
+    let index = sim.mesh(0).peers.get(&relay).unwrap().index;
     assert_eq!((peer.hop, peer.datagram_bytes), (Hop::Relay(index), 1472 - 40));
 }
 
@@ -98,7 +98,8 @@ fn a_way_that_carries_frames_is_left_within_seconds() {
     let mut took = Duration::ZERO;
     while routes(&sim) != relayed_by(&sim, 1) {
         for (at, far) in [(0, 2), (2, 0)] {
-            let (index, now) = (sim.nodes[at].mesh.as_ref().unwrap().peers[&sim.identity(far)].index, sim.now);
+            let (index, now) =
+                (sim.nodes[at].mesh.as_ref().unwrap().peers.get(&sim.identity(far)).unwrap().index, sim.now);
             sim.mesh(at).handle_traffic(index, 100, 0, now);
         }
         sim.run(100 * MILLISECOND);
