@@ -102,6 +102,11 @@ impl Liveness {
         }
     }
 
+    /// Whether the others have given it up as well.
+    pub(crate) fn is_agreed(&self) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| doubt.others == Others::Agree)
+    }
+
     /// Asks now: a new session wants its first envelope.
     pub(crate) fn ask_now(&mut self, now: Instant) {
         self.doubt(now);

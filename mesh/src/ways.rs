@@ -226,6 +226,24 @@ impl Ways {
         true
     }
 
+    /// Nobody hears the peer, so nobody is asked for it until somebody does.
+    pub(crate) fn rest(&mut self, now: Instant) {
+        self.seek = Seek { next: now + SEEK_ABSENT, pause: SEEK_ABSENT };
+    }
+
+    /// Somebody hears the peer: asking may help again.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        if self.seek.pause == SEEK_ABSENT {
+            self.handle_news(now);
+        }
+    }
+
+    /// How many neighbours are worth asking: a few first, because mostly everybody or nobody knows a way.
+    pub(crate) fn asked(&self) -> usize {
+        let rounds = self.seek.pause.as_secs() / SEEK_FIRST.as_secs();
+        usize::try_from(rounds).unwrap_or(ASKED_MOST).saturating_mul(ASKED_FIRST / 2).clamp(ASKED_FIRST, ASKED_MOST)
+    }
+
     /// Whether it would still help to know a relay.
     pub(crate) fn wants_relay(&self) -> bool {
         !self.direct.is_proven()
@@ -432,6 +450,9 @@ pub(crate) const SEEK_FIRST: Duration = Duration::from_secs(1);
 const SEEK_MOST: Duration = Duration::from_secs(30);
 /// The same for a peer that nobody has said to be there: who comes to reach it, or hears that it has started, says so.
 const SEEK_ABSENT: Duration = Duration::from_secs(300);
+/// All of a small cluster, and then twice as many each time.
+const ASKED_FIRST: usize = 8;
+const ASKED_MOST: usize = 64;
 /// Enough to choose from.
 const RELAYS_MOST: usize = 4;
 /// Who else is told; the others ask again.

@@ -138,6 +138,9 @@ impl Mesh {
         peer.ways.lose(now);
         if reason == DownReason::Silent {
             peer.calling.hurry(now);
+            if peer.liveness.is_agreed() {
+                peer.ways.rest(now);
+            }
         }
         let streams = peer.channel.stop();
         for stream in streams {

@@ -43,7 +43,11 @@ impl Mesh {
                     }
                 }
                 Deed::Doubt(identity) => self.with_up(identity, |peer| peer.liveness.doubt(now)),
-                Deed::Gone(identity) => self.with_up(identity, |peer| peer.liveness.agree(now)),
+                Deed::Gone(identity) => match self.peers.get_mut(&identity) {
+                    Some(peer) if peer.is_up() => peer.liveness.agree(now),
+                    Some(peer) => peer.ways.rest(now),
+                    None => {}
+                },
                 Deed::DoubtAll => {
                     let up = self.peers.values_mut().filter(|peer| peer.is_up());
                     up.for_each(|peer| peer.liveness.doubt(now));
@@ -51,6 +55,7 @@ impl Mesh {
                 Deed::Back(identity) => {
                     if let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_up()) {
                         peer.calling.hurry(now);
+                        peer.ways.wake(now);
                     }
                 }
             }

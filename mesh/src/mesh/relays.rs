@@ -238,6 +238,7 @@ impl Mesh {
     }
 
     fn seek(&mut self, whom: Identity) {
+        let asked = self.peers.get(&whom).map_or(0, |peer| peer.ways.asked());
         let neighbours: Vec<Identity> = self
             .peers
             .values()
@@ -247,7 +248,7 @@ impl Mesh {
         // Another part of them each time, where there are many.
         let start =
             usize::try_from(self.rng.number()).unwrap_or_default().checked_rem(neighbours.len()).unwrap_or_default();
-        let some = neighbours.iter().cycle().skip(start).take(neighbours.len().min(ASKED_AT_ONCE));
+        let some = neighbours.iter().cycle().skip(start).take(neighbours.len().min(asked));
         for neighbour in some {
             self.send_datagram(*neighbour, &Control::Seek { whom }.emit());
         }
@@ -318,8 +319,6 @@ impl Mesh {
 
 /// Between two rounds of asking, for whomever: some 250 questions a second at most.
 const SEEK_PAUSE: Duration = Duration::from_millis(250);
-/// Neighbours asked for a way at a time.
-const ASKED_AT_ONCE: usize = 64;
 /// What a relay adds to a data envelope.
 #[expect(clippy::cast_possible_truncation, reason = "forty")]
 const RELAY: u16 = RELAY_BYTES as u16;

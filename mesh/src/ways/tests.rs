@@ -246,3 +246,16 @@ fn relays_do_not_take_each_others_place_while_they_are_asked() {
     assert!(ends.iter().all(Ways::is_relayed));
     assert!(asked < 30, "{asked} questions in a second");
 }
+
+#[test]
+fn a_few_are_asked_for_a_way_first_and_more_each_time() {
+    let now = start();
+    let mut ways = Ways::new(now);
+    let mut asked = Vec::new();
+    for second in 0..60 {
+        if ways.poll_seek(now + SECOND * second) {
+            asked.push(ways.asked());
+        }
+    }
+    assert_eq!(asked, [8, 16, 32, 64, 64, 64]);
+}

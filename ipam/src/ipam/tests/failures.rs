@@ -5,7 +5,7 @@ use std::time::Duration;
 use wire::NetworkId;
 use wire::message::{Handover, Invited};
 
-use crate::stage::{Stage, attachment, claim, identity, genesis, identity, rows, signing_key};
+use crate::stage::{Stage, attachment, claim, genesis, identity, rows, signing_key};
 use crate::{Alarm, ClaimError, Config, Event, Health, Ipam, LeaseKey, Release, RestoreError, RevokeError, found};
 
 #[test]

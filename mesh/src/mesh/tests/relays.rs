@@ -273,3 +273,20 @@ fn nothing_is_passed_on_by_a_third_relay() {
     assert_eq!([sim.route(0, 4), sim.route(4, 0)], [Route::None; 2]);
     assert!((0..5).all(|at| sim.downs(at).is_empty()), "{:?}", sim.downs(0));
 }
+
+#[test]
+fn nobody_is_asked_for_a_router_that_nobody_hears() {
+    let all: Vec<u8> = (0..6).collect();
+    let mut sim = Sim::new(3, &[&all[..]; 6]);
+    assert!(sim.run_while(5 * SECOND, |sim| !sim.all_up()).is_some());
+    let dead = sim.identity(5);
+    sim.kill(5);
+    sim.run(60 * SECOND);
+    let now = sim.now;
+    for at in 0..5 {
+        let next = sim.mesh(at).peers.get(&dead).unwrap().ways.deadline(false, now).unwrap();
+        assert!(next > now + 60 * SECOND, "{at} asks in {:?}", next - now);
+    }
+    sim.start(5);
+    assert!(sim.run_while(5 * SECOND, |sim| !sim.all_up()).is_some());
+}
