@@ -51,7 +51,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let start = Start { config, data_dir: &data_dir, storage, memory, keys, boots };
-        let (control, inputs) = start.assemble(sockets, &underlay, edge)?;
+        let (mut control, inputs) = start.assemble(sockets, &underlay, edge)?;
         if !is_new {
             control.doubt_password();
         }

@@ -23,16 +23,18 @@ pub(crate) enum Occasion {
     Asked,
 }
 
-/// Reads the file beside the loop, which hears of it as [`Found::Password`]. A start is not delayed by it, nor is anything else
+/// Reads the file beside the loop, which hears of it as [`Found::Password`], also when nothing came of it. A start is not delayed by it, nor is anything else
 /// that wants the core: after a power cut many routers start at once.
 pub(crate) fn read_beside(config: &Config, cluster: ClusterId, occasion: Occasion, found: mpsc::Sender<Found>) {
-    let config = config.clone();
-    let work = move || match read(&config, cluster, occasion) {
-        Ok(psk) => drop(found.blocking_send(Found::Password(psk, occasion))),
-        Err(error) => tracing::error!("the password stays as it is: {error:#}"),
+    let (config, unstarted) = (config.clone(), found.clone());
+    let work = move || {
+        let psk = read(&config, cluster, occasion);
+        let psk = psk.inspect_err(|error| tracing::error!("the password stays as it is: {error:#}")).ok();
+        drop(found.blocking_send(Found::Password(psk, occasion)));
     };
     if let Err(error) = std::thread::Builder::new().name("password".to_owned()).spawn(work) {
         tracing::error!(%error, "the password stays as it is: no thread to stretch it");
+        drop(unstarted.try_send(Found::Password(None, occasion)));
     }
 }
 

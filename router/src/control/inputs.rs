@@ -32,8 +32,8 @@ pub(crate) struct Inputs {
 
 /// What was looked up beside the loop, because it takes a moment.
 pub(crate) enum Found {
-    /// The password file holds a password that this is made of.
-    Password(Secret, Occasion),
+    /// The password file holds a password that this is made of; none if it could not be read.
+    Password(Option<Secret>, Occasion),
     /// The host has these addresses.
     Addresses(Vec<SocketAddr>),
 }

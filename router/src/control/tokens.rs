@@ -26,12 +26,23 @@ pub(crate) struct Tokens {
     psk: Option<Secret>,
     /// What the password before was stretched to, and until when it is still good.
     old_psk: Option<(Secret, Instant)>,
+    reading: Reading,
+}
+
+/// Whether the password file is being read: once at a time, or an older word could come last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    No,
+    Once,
+    /// Somebody has asked for it since.
+    Again,
 }
 
 impl Tokens {
     /// What the store remembers, and the key that the password was stretched to.
     pub(crate) fn new(issued: Vec<IssuedToken>, psk: Option<Secret>) -> Self {
-        Self { issued: issued.into_iter().map(|token| (token.id, token)).collect(), psk, old_psk: None }
+        Self { issued: issued.into_iter().map(|token| (token.id, token)).collect(), psk, ..Self::default() }
     }
 
     /// Makes a token, to be stored.
@@ -147,7 +158,7 @@ impl Control {
     }
 
     /// The operator asks for the password to be read again (SIGHUP): that takes a moment of a core, so not here.
-    pub(super) fn read_password_again(&self) {
+    pub(super) fn read_password_again(&mut self) {
         if self.about.config.password_file.is_none() {
             return tracing::warn!(
                 "SIGHUP reads the password file again, and this router was started without --password-file"
@@ -157,18 +168,27 @@ impl Control {
     }
 
     /// The router has started with what it kept of the password: the file may hold another one by now.
-    pub(crate) fn doubt_password(&self) {
+    pub(crate) fn doubt_password(&mut self) {
         if self.about.config.password_file.is_some() {
             self.read_password(Occasion::Start);
         }
     }
 
-    fn read_password(&self, occasion: Occasion) {
+    fn read_password(&mut self, occasion: Occasion) {
+        if self.parts.tokens.reading != Reading::No {
+            self.parts.tokens.reading = Reading::Again;
+            return;
+        }
+        self.parts.tokens.reading = Reading::Once;
         read_beside(&self.about.config, self.about.cluster, occasion, self.parts.found.clone());
     }
 
-    /// It was read.
-    pub(super) fn handle_password(&mut self, psk: Secret, occasion: Occasion, now: Instant) {
+    /// It was read, or could not be.
+    pub(super) fn handle_password(&mut self, psk: Option<Secret>, occasion: Occasion, now: Instant) {
+        if std::mem::take(&mut self.parts.tokens.reading) == Reading::Again {
+            return self.read_password(Occasion::Asked);
+        }
+        let Some(psk) = psk else { return };
         match (self.parts.tokens.replace_password(psk, now), occasion) {
             (Replaced::Same, Occasion::Start) => {}
             (Replaced::New, Occasion::Start) => {
