@@ -71,7 +71,8 @@ impl Process {
     /// Kills it and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         if self.entered.try_wait()?.is_none() {
-            self.signal("KILL")?;
+            // It may end by itself meanwhile; if it does not, the wait says so.
+            let _ = self.signal("KILL");
         }
         self.wait(START)?;
         Ok(())
