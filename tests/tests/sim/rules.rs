@@ -38,9 +38,10 @@ pub(crate) struct Rules {
 impl Rules {
     /// I7: an address that is given belongs to nobody who runs, and has rested since somebody else had it.
     pub(crate) fn ensure_free(&self, at: usize, new: &Running, hosts: &[Host], now: Instant) -> Result<Kept> {
-        // I6: nobody hears a host that is revoked.
+        // I6: nobody hears a host that is revoked, and it may not have heard of it either.
         let heard = |host: &Host| !self.is_revoked(host.identity());
-        for (number, host) in hosts.iter().enumerate().filter(|(_, host)| heard(host)) {
+        let giver_is_heard = hosts.get(at).is_some_and(heard);
+        for (number, host) in hosts.iter().enumerate().filter(|(_, host)| giver_is_heard && heard(host)) {
             for (container, running) in &host.running {
                 let same = running.slot == new.slot;
                 ensure!(
@@ -51,7 +52,8 @@ impl Rules {
         }
         if let Some((workload, ended)) = self.last.get(&new.slot) {
             let rested = now.duration_since(*ended);
-            ensure!(workload == &new.workload || rested >= REST, "{new:?} given {rested:?} after {workload}");
+            let may_have = workload == &new.workload || rested >= REST || !giver_is_heard;
+            ensure!(may_have, "{new:?} given {rested:?} after {workload}");
         }
         Ok(match self.places.get(&new.workload) {
             Some((slot, ended)) if now.duration_since(*ended) < HELD && *slot == new.slot => Kept::Same,
