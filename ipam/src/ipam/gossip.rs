@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wire::message::{Bucket, DIGEST_BUCKETS, Entry, Message};
+use wire::message::{Bucket, DIGEST_BUCKETS, Entry, EntryState, Message};
 use wire::{Hash, Identity, Range, Record};
 
 use super::Ipam;
@@ -216,7 +216,11 @@ impl Ipam {
             if self.merge_line(entry, now) {
                 self.outbox.write(Write::entry(entry));
                 let key = key_of(&entry.body);
-                self.waiting.pledges.fulfil(&key, author, entry.body.version);
+                // A line whose record is still on its way counts for nobody: until it does, the pledge stands for it.
+                let current = self.directory.current(&key, &self.ledger).map(|current| current.author);
+                if current == Some(author) || entry.body.state == EntryState::Ended {
+                    self.waiting.pledges.fulfil(&key, author, entry.body.version);
+                }
                 self.settle_name(&key, now);
                 self.settle_mac(&key);
                 self.meet_expected(&key, now);

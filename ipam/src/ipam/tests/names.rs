@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use wire::NetworkId;
+use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState, Message, Name, NameVerdict};
 
 use crate::directory::ENTRIES_OF_AUTHOR_MAX;
-use crate::stage::{Stage, attachment, claim};
+use crate::seal::sign;
+use crate::stage::{Stage, attachment, claim, signing_key};
 use crate::{Alarm, Claim, ClaimError, Event, Lease, LeaseKey, LeaseState};
 
 /// What the hosts' simultaneous claims led to: the winner's lease, and who was told about whom.
@@ -260,4 +262,43 @@ fn a_name_split_by_a_partition_is_one_hosts_afterwards() {
     let back = stage.claim(loser, claim("again", Some("web"))).unwrap();
     assert_eq!(back.slot, leases[winner].slot);
     assert_eq!(stage.hosts[loser].ipam.owner(NetworkId::DEFAULT, back.slot), Some(stage.id(loser)));
+}
+
+/// The line of the host that got a name comes before the record by which that host owns the slot.
+#[test]
+fn a_name_stays_pledged_until_a_line_of_it_counts() {
+    let mut stage = Stage::new(3, 24, 16);
+    let lease = stage.claim(1, claim("c1", None)).unwrap();
+    let (winner, other, now) = (stage.id(0), stage.id(1), stage.now);
+    let (network, workload, ifname) = (NetworkId::DEFAULT, "web".to_owned(), "eth0".to_owned());
+    let body = EntryBody {
+        network,
+        workload: workload.clone(),
+        ifname: ifname.clone(),
+        slot: lease.slot,
+        epoch: lease.epoch,
+        version: 1,
+        author: winner,
+        state: EntryState::Active,
+        container_id: "c0".to_owned(),
+        mac: None,
+        hold_s: None,
+        came: None,
+    };
+    let line = Entry { signature: sign(&signing_key(0), ENTRY_VERSION, &body), body };
+    let name = Name { network, workload, ifname };
+    let ask = |attempt| Message::NameAsk { name: name.clone(), attempt, version: 1 }.emit();
+    let registrar = &mut stage.hosts[2].ipam;
+    registrar.handle_message(winner, &ask(1), now);
+    registrar.handle_message(winner, &Message::Entries(vec![line]).emit(), now);
+    registrar.handle_message(other, &ask(2), now);
+    registrar.poll_store().unwrap();
+    registrar.handle_stored(now);
+    let mut answers = Vec::new();
+    while let Some((_, bytes)) = registrar.poll_transmit() {
+        if let Ok(Message::NameAnswer { attempt, verdict, .. }) = Message::parse(&bytes) {
+            answers.push((attempt, verdict == NameVerdict::Granted));
+        }
+    }
+    assert_eq!(answers, [(1, true), (2, false)]);
 }
