@@ -40,6 +40,11 @@ impl Pending {
         let (stage, naming) = (Stage::Fresh, Naming::Unasked);
         Self { claim, requests: Vec::new(), deadline, stage, naming, purpose, detours: 0 }
     }
+
+    /// Whether it is because somebody invited this host.
+    fn is_invited(&self) -> bool {
+        matches!(self.purpose, Purpose::Invited { .. })
+    }
 }
 
 impl Ipam {
@@ -112,18 +117,23 @@ impl Ipam {
             self.tell_inviter(&pending, Invited::Here);
         } else if seen.is_none() {
             self.tell_inviter(&pending, Invited::Unknown);
-        } else if self.invited(&key) >= INVITED_MAX {
-            self.tell_inviter(&pending, refused("it is asked for too many addresses at once"));
         } else {
-            self.begin_keeping(pending, now);
+            self.end_earlier_invitations(&key);
+            if self.waiting.claims.values().filter(|pending| pending.is_invited()).count() < INVITED_MAX {
+                self.begin_keeping(pending, now);
+            } else {
+                self.tell_inviter(&pending, refused("it is asked for too many addresses at once"));
+            }
         }
     }
 
-    /// How many claims wait because somebody invited this host; the newest invitation for a workload takes the place of those before.
-    fn invited(&mut self, key: &LeaseKey) -> usize {
-        let is_invited = |pending: &Pending| matches!(pending.purpose, Purpose::Invited { .. });
-        self.waiting.claims.retain(|_, pending| !is_invited(pending) || pending.claim.key() != *key);
-        self.waiting.claims.values().filter(|pending| is_invited(pending)).count()
+    /// The newest invitation for a workload counts; who sent one before is told.
+    fn end_earlier_invitations(&mut self, key: &LeaseKey) {
+        let is_earlier = |pending: &Pending| pending.is_invited() && pending.claim.key() == *key;
+        let earlier = self.waiting.claims.extract_if(.., |_, pending| is_earlier(pending));
+        for (_, pending) in earlier.collect::<Vec<_>>() {
+            self.tell_inviter(&pending, refused("it has been asked for this address once more since"));
+        }
     }
 
     fn keeping(&mut self, key: LeaseKey, purpose: Purpose, handover: Handover, now: Instant) -> Pending {
@@ -197,7 +207,7 @@ impl Ipam {
 
     /// Says why an invitation came to nothing, or not yet to anything.
     pub(super) fn excuse(&mut self, pending: &Pending, error: &ClaimError) {
-        if !matches!(pending.purpose, Purpose::Invited { .. }) {
+        if !pending.is_invited() {
             return;
         }
         if let ClaimError::HeldElsewhere { container_id, holder, .. } = error {

@@ -213,3 +213,19 @@ fn a_move_may_take_over() {
     assert_eq!(stage.hosts[0].ipam.leases().map(|lease| lease.state).collect::<Vec<_>>(), [LeaseState::Fenced]);
     assert_eq!(stage.claim(1, claim("c2", Some("web"))).unwrap().slot, slot);
 }
+
+#[test]
+fn of_two_who_ask_for_the_same_move_the_later_one_counts_and_the_earlier_one_is_told() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.release(1, "c1");
+    // What the holder would say does not come, so that the first one waits.
+    stage.links.remove(&(1, 0));
+    let earlier = invite(&mut stage, 2, 0, "web");
+    let later = invite(&mut stage, 3, 0, "web");
+    assert!(matches!(outcome(&stage, 2, earlier), Some(Invited::Refused { .. })), "{:?}", outcome(&stage, 2, earlier));
+    assert_eq!(outcome(&stage, 3, later), None);
+    stage.links.insert((1, 0));
+    stage.pass(Duration::from_secs(5));
+    assert!(outcome(&stage, 3, later).is_some());
+}
