@@ -135,18 +135,3 @@ fn a_container_moves_between_the_ends_of_a_line() -> Result<()> {
     }
     Ok(())
 }
-
-#[test]
-fn what_hears_and_is_not_heard_is_reached_by_a_relay() -> Result<()> {
-    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
-    let cluster = Cluster::form(&stage)?;
-    until_path(&cluster, &DIRECT)?;
-    let (two, three) = ends(&stage)?;
-    let ping = two.spawn("ping", &["ping", "-i", "0.1", "-W", "1", &three.address()?.to_string()])?;
-    until_answered(&ping, 3)?;
-    stage.deafen(stage.host(2)?, stage.host(3)?)?;
-    let took = until_path(&cluster, &RELAY)?;
-    until_answered(&ping, 3)?;
-    println!("by the relay after {took:?}");
-    Ok(())
-}

@@ -116,3 +116,23 @@ fn the_plugin_bridges_a_router_that_is_down() -> Result<()> {
         Ok((ids == [json!("later")]).then_some(()))
     })
 }
+
+/// As a service manager does that has `Type=notify`: it goes on when it is told, and then the router takes commands.
+#[test]
+fn who_started_it_is_told_when_it_takes_commands() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    host.raddle(&["init"])?.ok()?;
+    let listen = "import os, socket, subprocess\n\
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+        s.bind('/run/notify')\n\
+        print('listens', flush=True)\n\
+        print(s.recv(64).decode(), subprocess.call(['raddle', 'status']), flush=True)\n";
+    let mut manager = host.spawn("manager", &["python3", "-c", listen])?;
+    manager.until_says("listens", WAIT)?;
+    let _router = Router::start_under(host, &[("NOTIFY_SOCKET", "/run/notify")], &[])?;
+    ensure!(manager.wait(WAIT)? == Some(0), "{}", manager.output()?);
+    let said = manager.output()?;
+    ensure!(said.contains("READY=1") && said.trim_end().ends_with(" 0"), "{said}");
+    Ok(())
+}

@@ -68,12 +68,23 @@ fn a_bridge_that_somebody_took_away_is_named() -> Result<()> {
     let sandbox = Sandbox::new(host, "c1")?;
     let ready = || sandbox.call("STATUS", &[], &conf("1.1.0"));
     ensure!(ready()?.ok()?.is_empty(), "STATUS has something to say");
+    // The operator hears of it as well, a few seconds later.
+    let until_health = |wanted: &str| {
+        until(&format!("the router is {wanted}"), WAIT, || {
+            let status: Value = host.raddle(&["status", "--output", "json"])?.json()?;
+            Ok((status["health"] == wanted).then(|| status["warnings"].to_string()))
+        })
+    };
     for (wrong, right) in [("nomaster", "master raddle0"), ("down", "up")] {
         let set = |how: &str| host.run(&["sh", "-c", &format!("ip link set raddle-tap {how}")])?.ok();
         set(wrong)?;
         refuses(&ready()?, 51, &["raddle-tap"])?;
+        let told = until_health("failing")?;
+        ensure!(told.contains("raddle-tap") && told.contains("restart the router"), "{told}");
         set(right)?;
         ensure!(ready()?.is_ok(), "STATUS does not see that all is well again");
+        let told = until_health("ok")?;
+        ensure!(told == "[]", "{told}");
     }
     host.run(&["ip", "link", "del", "raddle0"])?.ok()?;
     refuses(&ready()?, 51, &["raddle0"])?;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use control_api::{ClientError, ErrorKind, Health, LeaseState, StoreState};
-use tests::{Cluster, Container, Stage, Underlay, peer, until};
+use tests::{Cluster, Container, Router, Stage, Underlay, peer, until};
 
 use crate::client::Asker;
 
@@ -117,11 +117,23 @@ fn a_store_restored_in_place_is_found_out_and_nobody_else_is_harmed() -> Result<
         "{status:?}"
     );
     cluster.router(2)?.until_logs(&["restored from a copy", "raddle revoke host2"])?;
+    refuses_who_joins(&stage, cluster.router(2)?)?;
     ensure!(active(&first, "host1")?.get("moved") == Some(&moved), "the address that moved was taken back");
     first.allocate("other", None)?;
     third.allocate("other", None)?;
     joins_anew(&stage, &mut cluster)?;
     writeln!(std::io::stdout(), "found out {found:?} after it was stopped to be restored")?;
+    Ok(())
+}
+
+/// It gives nothing away, and keeps the token for when it can.
+fn refuses_who_joins(stage: &Stage, restored: &Router) -> Result<()> {
+    let token = restored.token(&[])?;
+    let words = ["--data-dir", "/run/joiner", "join", &token, &peer(stage.host(2)?), "--name", "joiner"];
+    let (_, said) = stage.host(3)?.raddle(&words)?.refused()?;
+    ensure!(said.contains("restored from a copy") && said.contains("ask another one"), "{said}");
+    let tokens = restored.raddle(&["token", "list"])?.ok()?;
+    ensure!(tokens.contains("live"), "{tokens}");
     Ok(())
 }
 

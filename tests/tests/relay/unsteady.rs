@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::{Cluster, Container, Host, Process, Stage, Underlay, pass, rounds};
 
-use super::{DIRECT, ends, until_answered, until_path};
+use super::{DIRECT, RELAY, ends, until_answered, until_path};
 
 /// How often a link comes and goes.
 const TURN: Duration = Duration::from_secs(2);
@@ -93,4 +93,14 @@ fn a_link_that_is_deaf_by_turns_changes_no_owner_and_few_paths() -> Result<()> {
 fn a_link_that_loses_a_third_one_way_changes_no_owner_and_few_paths() -> Result<()> {
     let seconds = u64::try_from(rounds(5, 75))?;
     Scene::build()?.endure("loses a third one way", 1, Duration::from_secs(seconds), Stage::thin)
+}
+
+#[test]
+fn what_hears_and_is_not_heard_is_reached_by_a_relay() -> Result<()> {
+    let Scene { stage, cluster, ping, _containers } = Scene::build()?;
+    stage.deafen(stage.host(2)?, stage.host(3)?)?;
+    let took = until_path(&cluster, &RELAY)?;
+    until_answered(&ping, 3)?;
+    writeln!(std::io::stdout(), "by the relay after {took:?}")?;
+    Ok(())
 }

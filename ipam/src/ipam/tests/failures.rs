@@ -129,10 +129,10 @@ fn a_store_that_takes_writes_again_is_gone_on_with() {
     assert!(!stage.hosts[1].ipam.is_frozen(NetworkId::DEFAULT, before.slot, now));
 }
 
-/// In place, so that nothing of the disk shows it: the others do.
-#[test]
-fn a_store_that_was_restored_from_a_copy_is_found_out_at_the_first_contact() {
-    let mut stage = Stage::new(3, 24, 16);
+/// Host 1's store is put back to where it was a minute and a container ago, in place, so that nothing of the disk shows it. It runs,
+/// and reaches nobody.
+fn restored(hosts: u8) -> Stage {
+    let mut stage = Stage::new(hosts, 24, 16);
     stage.claim(1, claim("before", None)).unwrap();
     let copy = stage.hosts[1].disk.clone();
     // Nothing of this one is in any record or line.
@@ -141,6 +141,12 @@ fn a_store_that_was_restored_from_a_copy_is_found_out_at_the_first_contact() {
     stage.isolate(1);
     stage.hosts[1].disk = copy;
     stage.restart(1);
+    stage
+}
+
+#[test]
+fn a_store_that_was_restored_from_a_copy_is_found_out_at_the_first_contact() {
+    let mut stage = restored(3);
     stage.link(0, 1);
     stage.settle();
     let has = |stage: &Stage, host: usize, is_it: fn(&Alarm) -> bool| {
@@ -180,14 +186,7 @@ fn a_gift_that_a_restored_store_has_forgotten_is_not_made_again() {
 /// It says how far its log has come, writes on, and hears only then that it was further once.
 #[test]
 fn what_a_restored_store_writes_before_it_hears_of_it_does_not_hide_it() {
-    let mut stage = Stage::new(2, 24, 16);
-    stage.claim(1, claim("before", None)).unwrap();
-    let copy = stage.hosts[1].disk.clone();
-    stage.claim(1, claim("after", None)).unwrap();
-    stage.pass(Duration::from_secs(60));
-    stage.isolate(1);
-    stage.hosts[1].disk = copy;
-    stage.restart(1);
+    let mut stage = restored(2);
     let (first, second) = (stage.id(0), stage.id(1));
     stage.links.insert((1, 0));
     stage.hosts[1].ipam.handle_peer_up(first, stage.now);

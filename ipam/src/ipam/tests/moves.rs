@@ -299,3 +299,14 @@ fn what_comes_home_merges_into_its_block() {
     }
     assert_eq!(stage.hosts[1].ipam.table(), stage.hosts[2].ipam.table());
 }
+
+/// It answers, so nobody is told to revoke it.
+#[test]
+fn a_holder_that_can_give_nothing_is_not_said_to_be_silent() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    stage.release(0, "c1");
+    stage.hosts[0].ipam.handle_store_failed(stage.now);
+    let error = stage.claim(1, claim("c2", Some("web"))).unwrap_err();
+    assert!(matches!(error, ClaimError::HolderUnable { .. }), "{error}");
+}
