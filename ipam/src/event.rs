@@ -109,7 +109,7 @@ pub enum Alarm {
     /// An address moved too often in too short a time.
     #[error(
         "{address}{} moved more than {} times in {} s, between {}; it stays where it is until that is {2} s ago: find out \
-         who starts its workload there and there",
+         who starts its workload on more than one of them",
         workload.as_ref().map_or_else(String::new, |workload| format!(" of workload {workload:?}")),
         crate::moving::MOVES_MAX, crate::moving::MOVES_WINDOW.as_secs(), listed(hosts)
     )]

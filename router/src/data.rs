@@ -74,7 +74,7 @@ pub(crate) enum Report {
     /// A datagram for control that the kernel had coalesced with data.
     Stray { from: SocketAddr, datagram: Vec<u8> },
     /// The tap or the socket of a thread has begun to give errors, and the thread goes on trying; or has ceased to.
-    Health { thread: u8, turned: io::Result<()> },
+    Trouble { thread: u8, trouble: Option<io::Error> },
 }
 
 /// A datagram of another thread's queue that the kernel had coalesced with ours.

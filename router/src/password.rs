@@ -23,8 +23,8 @@ pub(crate) enum Occasion {
     Asked,
 }
 
-/// Reads the file beside the loop, which hears of it as [`Found::Password`], also when nothing came of it. A start is not delayed by it, nor is anything else
-/// that wants the core: after a power cut many routers start at once.
+/// Reads the file beside the loop, which hears of it as [`Found::Password`], also when nothing came of it. A start is not delayed
+/// by it, nor is anything else that wants the core: after a power cut many routers start at once.
 pub(crate) fn read_beside(config: &Config, cluster: ClusterId, occasion: Occasion, found: mpsc::Sender<Found>) {
     let (config, unstarted) = (config.clone(), found.clone());
     let work = move || {

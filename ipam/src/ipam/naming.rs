@@ -10,10 +10,10 @@
 //! ```
 //!
 //! A workload that is known somewhere needs none of this: its holder decides, as for every move. Of claimant and registrar the
-//! one that knows better tells the other, and the claimant asks again: a name that was given up a moment ago is pledged too. A registrar that is silent
-//! is not waited for: starting containers must not depend on one host. If two hosts have a name after a partition, each has
-//! it with an address of its own; the order of the directory says whose it is, and the other gives its address up with its
-//! container.
+//! one that knows better tells the other, and the claimant asks again: a name that was given up a moment ago is pledged too. A
+//! registrar that is silent is not waited for: starting containers must not depend on one host. If two hosts have a name after
+//! a partition, each has it with an address of its own; the order of the directory says whose it is, and the other gives its
+//! address up with its container.
 
 use std::time::{Duration, Instant};
 

@@ -64,8 +64,8 @@ impl Control {
                 }
             }
             Report::Stray { from, datagram } => self.mesh.handle_datagram(from, &datagram, now),
-            Report::Health { thread, turned } => {
-                let trouble = turned.err().map(|error| format!("data thread {thread} gets errors: {error}"));
+            Report::Trouble { thread, trouble } => {
+                let trouble = trouble.map(|error| format!("data thread {thread} gets errors: {error}"));
                 self.alarms.judge(Part::Data(thread), trouble);
             }
         }

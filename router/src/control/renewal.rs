@@ -10,7 +10,7 @@ use mesh::{Member, PeerState, Secret};
 use tokio::sync::oneshot;
 
 use super::Control;
-use super::storing::Then;
+use super::storing::{Then, unstored};
 use crate::datadir::{DataDir, DataDirError};
 use crate::memory::{certificate_change, member_change};
 use crate::storage::StorageError;
@@ -26,8 +26,7 @@ pub(super) struct Renewal {
 impl Renewal {
     /// The certificate is not on the disk: the key before stays.
     pub(super) fn refuse(self, error: &StorageError) {
-        let error = ApiError::new(ErrorKind::ReadOnly, error.to_string());
-        let _ = self.reply.send(Reply::Error(error.with_remedy("free space on the disk of the data directory")));
+        let _ = self.reply.send(Reply::Error(unstored(error)));
     }
 }
 

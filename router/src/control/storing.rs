@@ -189,9 +189,7 @@ impl Control {
             }
             (Then::Answer { reply, answer }, Ok(())) => drop(reply.send(Reply::Ok(*answer))),
             (Then::Answer { reply, .. }, Err(CommitFailure { error, .. })) => {
-                let error = ApiError::new(ErrorKind::ReadOnly, error.to_string());
-                let remedy = "free space on the disk of the data directory";
-                let _ = reply.send(Reply::Error(error.with_remedy(remedy)));
+                drop(reply.send(Reply::Error(unstored(error))));
             }
             (Then::Renew(renewal), Ok(())) => self.renewal_stored(*renewal, now),
             (Then::Renew(renewal), Err(CommitFailure { error, .. })) => renewal.refuse(error),
@@ -237,6 +235,11 @@ impl Control {
             }
         }
     }
+}
+
+/// What was asked for is not on the disk.
+pub(super) fn unstored(error: &StorageError) -> ApiError {
+    ApiError::new(ErrorKind::ReadOnly, error.to_string()).with_remedy("free space on the disk of the data directory")
 }
 
 /// Space that was made is used within ten seconds.

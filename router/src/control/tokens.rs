@@ -207,7 +207,8 @@ impl Control {
         }
     }
 
-    /// Somebody proved a secret: certifies it, uses the secret up, and has both written down in one step. Whoever was certified before and lost the answer is told again.
+    /// Somebody proved a secret: certifies it, uses the secret up, and has both written down in one step. Whoever was certified
+    /// before and lost the answer is told again.
     pub(super) fn handle_join(&mut self, application: Application, now: Instant) {
         let join = application.join;
         if let Err(reason) = self.try_join(application, now) {

@@ -111,9 +111,9 @@ impl Worker {
         let mut batch = ReceiveBatch::new();
         let mut is_failing = false;
         while !self.place.stopping.load(Ordering::Acquire) {
-            let turned = self.turn(&mut frame, &mut batch);
-            let has_failed = turned.is_err();
-            if has_failed != is_failing && self.report(Report::Health { thread: self.place.thread, turned }) {
+            let trouble = self.turn(&mut frame, &mut batch).err();
+            let has_failed = trouble.is_some();
+            if has_failed != is_failing && self.report(Report::Trouble { thread: self.place.thread, trouble }) {
                 is_failing = has_failed;
             }
             if has_failed {
