@@ -6,66 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use wire::{Addresses, Certificate, Identity, PeerName, Signature, Title, Verify, encode};
+use wire::{Certificate, Identity, PeerName, Title, Verify};
 
 use crate::digest::hash;
-use crate::event::MemberChange;
-use crate::gossip::Line;
-use crate::identity::{Purpose, Secret, is_consented, is_signed, is_vouched_for, sign};
-
-/// The version of [`Member`] this crate writes with [`wire::encode`].
-pub const MEMBER_VERSION: u8 = 2;
-
-/// One member, as it is gossiped and stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Who it is.
-    pub certificate: Certificate,
-    /// Where it listens, in its own words.
-    pub addresses: SignedAddresses,
-    /// Whether it has been taken out again.
-    pub revoked: bool,
-}
-
-impl Member {
-    /// Its identity.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.certificate.title.identity
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &PeerName {
-        &self.certificate.title.name
-    }
-}
-
-/// A member's underlay addresses, signed by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedAddresses {
-    /// The addresses, best first, at most [`ADDRESSES_MOST`].
-    pub addresses: Addresses,
-    /// Boot counter, and how often they changed since: the higher one holds.
-    pub version: (u32, u32),
-    /// The member's signature over both.
-    pub signature: Signature,
-}
-
-impl SignedAddresses {
-    pub(crate) fn sign(mut addresses: Addresses, version: (u32, u32), key: &Secret) -> Self {
-        addresses.truncate(ADDRESSES_MOST);
-        let signature = sign(key, Purpose::Addresses, &[&encode(MEMBER_VERSION, &(&addresses, version))]);
-        Self { addresses, version, signature }
-    }
-
-    pub(crate) fn is_signed_by(&self, verify: Verify, member: Identity) -> bool {
-        let body = encode(MEMBER_VERSION, &(&self.addresses, self.version));
-        self.addresses.len() <= ADDRESSES_MOST
-            && is_signed(verify, member, Purpose::Addresses, &[&body], &self.signature)
-    }
-}
+use crate::identity::{is_consented, is_vouched_for};
+use crate::member::{Line, Member, MemberChange};
 
 /// All members ever admitted.
 #[derive(Debug)]
@@ -223,7 +168,7 @@ impl Roster {
     /// What is known in these buckets (a bit each).
     pub(crate) fn lines(&self, buckets: u64) -> Vec<Line> {
         let within = |member: &&Member| buckets & (1 << bucket_of(member.identity())) != 0;
-        self.members.values().filter(within).map(line_of).collect()
+        self.members.values().filter(within).map(Member::line).collect()
     }
 
     fn check_certificate(&self, certificate: &Certificate) -> Result<(), AdmitError> {
@@ -281,13 +226,8 @@ impl Roster {
     }
 }
 
-/// What two routers compare of a member.
-pub(crate) fn line_of(member: &Member) -> Line {
-    (member.identity(), member.certificate.title.generation, member.addresses.version)
-}
-
 fn hash_of_line(member: &Member) -> u64 {
-    let (identity, generation, (boot, count)) = line_of(member);
+    let (identity, generation, (boot, count)) = member.line();
     let [a, b, c, d, e, f, g, h, ..] =
         hash(&[&identity.0, &generation.to_be_bytes(), &boot.to_be_bytes(), &count.to_be_bytes()]);
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -333,12 +273,6 @@ pub enum AdmitError {
         member: Identity,
     },
 }
-
-/// A host with more addresses than this lists its best ones.
-pub const ADDRESSES_MOST: usize = 16;
-
-/// A certificate that was never renewed has this one.
-pub const FIRST_GENERATION: u32 = 1;
 
 /// More renewals than anybody makes while a router is away; fewer than would use up all there are.
 pub(crate) const GENERATIONS_MOST: u32 = 1 << 16;

@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use wire::envelope::Kind;
 use wire::{Certificate, ClusterId, Genesis, Signature, Title};
 
-use crate::admission::{Member, SignedAddresses};
 use crate::digest::hash;
+use crate::join_secret::SecretKind;
+use crate::member::{Member, SignedAddresses};
 use crate::refusal::RefuseReason;
-use crate::streams::SecretKind;
 use crate::token::TokenId;
 
 /// The version of [`Proof`] and [`Verdict`].

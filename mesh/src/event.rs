@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use wire::{Addresses, ClusterId, Identity, PeerIndex, PeerName};
 
-use crate::admission::Member;
+use crate::gossip::Topic;
+use crate::member::{Member, MemberChange};
 use crate::refusal::RefuseReason;
 use crate::route::Route;
 use crate::token::TokenId;
@@ -64,17 +65,6 @@ pub enum Target {
     Peer(Identity),
     /// Whoever is at an address that an operator named: it is asked which cluster it is of.
     Address(SocketAddr),
-}
-
-/// What the payload of a message is about. The mesh carries payloads without reading them; 0 is its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(pub u8);
-
-impl Topic {
-    /// The mesh's own: membership.
-    pub const MEMBERS: Self = Self(0);
-    /// The ledger's messages.
-    pub const LEDGER: Self = Self(1);
 }
 
 /// What may happen to a message on its way.
@@ -195,15 +185,6 @@ pub enum DownReason {
     Revoked,
     /// This router is no member any more.
     RevokedHere,
-}
-
-/// What is new about a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemberChange {
-    /// It was not known.
-    New,
-    /// Its certificate or addresses are newer.
-    Renewed,
 }
 
 /// An applicant, as far as the handshake proves.

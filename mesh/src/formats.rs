@@ -7,11 +7,11 @@ mod examples;
 
 use wire::envelope::Kind;
 
-use crate::admission::{MEMBER_VERSION, Member};
 use crate::contact::{CONTACT_VERSION, Hello, Probe, ProbeReply, Proof, Verdict, message};
 use crate::gate::{cookie_reply_index, open_cookie};
 use crate::gossip::{Control, GOSSIP_VERSION, Gossip};
 use crate::handshake::{Answer, Caller, Greeting, Response};
+use crate::member::{MEMBER_VERSION, Member};
 use crate::refusal::RefuseReason;
 use crate::token::Token;
 

@@ -20,9 +20,19 @@ use serde::{Deserialize, Serialize};
 use wire::Identity;
 use wire::envelope::{Course, OVERHEAD_BYTES};
 
-use crate::admission::Member;
-use crate::event::Topic;
+use crate::member::{Line, Member};
 use crate::path::plain;
+
+/// What the payload of a message is about. The mesh carries payloads without reading them; 0 is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(pub u8);
+
+impl Topic {
+    /// The mesh's own: membership.
+    pub const MEMBERS: Self = Self(0);
+    /// The ledger's messages.
+    pub const LEDGER: Self = Self(1);
+}
 
 /// The plaintext of a control envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,9 +208,6 @@ pub(crate) enum Gossip {
     /// Send me what you know of these.
     Want(Vec<Identity>),
 }
-
-/// What is compared of a member: who it is, its certificate's generation, its addresses' version.
-pub(crate) type Line = (Identity, u32, (u32, u32));
 
 /// The version of [`Gossip`] this router writes.
 pub(crate) const GOSSIP_VERSION: u8 = 3;

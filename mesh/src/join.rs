@@ -14,15 +14,16 @@ use snow::HandshakeState;
 use wire::envelope::{Frames, Header, Kind};
 use wire::{Addresses, Certificate, ClusterId, Genesis, Identity, PeerName, Title};
 
-use crate::admission::{FIRST_GENERATION, Member, Roster, SignedAddresses};
+use crate::admission::Roster;
 use crate::aead::{Opener, Suite};
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, cluster_tag, message};
 use crate::digest::derive;
 use crate::identity::{Secret, cluster_id, consent, verify};
+use crate::join_secret::SecretKind;
+use crate::member::{FIRST_GENERATION, Member, SignedAddresses};
 use crate::noise::{Party, Split};
 use crate::primitives::Primitives;
 use crate::refusal::RefuseReason;
-use crate::streams::SecretKind;
 use crate::token::Token;
 
 /// Who wants to join. The secrets are on disk before the first byte is sent, so that a lost answer can be asked for again.

@@ -20,7 +20,9 @@ mod gossip;
 mod handshake;
 mod identity;
 mod join;
+mod join_secret;
 mod liveness;
+mod member;
 mod mesh;
 mod named;
 mod noise;
@@ -43,22 +45,22 @@ mod trial;
 mod view;
 mod ways;
 
-pub use admission::{
-    ADDRESSES_MOST, AdmitError, FIRST_GENERATION, MEMBER_VERSION, MEMBERS_MOST, Member, SignedAddresses,
-};
+pub use admission::{AdmitError, MEMBERS_MOST};
 pub use aead::Suite;
 pub use config::{Config, GateLimits, PeerTimes, SessionTimes};
 pub use event::{
-    Alarm, Application, Carrier, Delivery, DownReason, Encounter, Event, JoinId, MemberChange, Origin, SecretUsed,
-    Standing, StreamId, Target, Topic, Transmit,
+    Alarm, Application, Carrier, Delivery, DownReason, Encounter, Event, JoinId, Origin, SecretUsed, Standing,
+    StreamId, Target, Transmit,
 };
+pub use gossip::Topic;
 pub use identity::{Credentials, Secret, cluster_id, hash_of, issue_certificate, verify};
 pub use join::{Candidate, JoinError, Joined, Joiner, Progress};
+pub use join_secret::{JoinSecret, SecretKind, SecretState};
+pub use member::{ADDRESSES_MOST, FIRST_GENERATION, MEMBER_VERSION, Member, MemberChange, SignedAddresses};
 pub use mesh::{Mesh, PAYLOAD_BYTES, RenewError, SendError};
 pub use plan::Plan;
 pub use primitives::Primitives;
 pub use refusal::RefuseReason;
 pub use route::Route;
-pub use streams::{JoinSecret, SecretKind, SecretState};
 pub use token::{ParseTokenError, Token, TokenId};
 pub use view::{Counters, PeerState, PeerView};

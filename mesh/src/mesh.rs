@@ -24,13 +24,15 @@ use std::time::Instant;
 use wire::envelope::Kind;
 use wire::{Addresses, ClusterId, Genesis, Identity, PeerIndex};
 
-use crate::admission::{Member, Roster, SignedAddresses};
+use crate::admission::Roster;
 use crate::config::Config;
-use crate::event::{Carrier, Delivery, Event, StreamId, Topic, Transmit, Via};
+use crate::event::{Carrier, Delivery, Event, StreamId, Transmit, Via};
 use crate::gate::Gate;
-use crate::gossip::Control;
+use crate::gossip::{Control, Topic};
 use crate::handshake::Local;
 use crate::identity::{Credentials, Secret, cluster_id};
+use crate::join_secret::JoinSecret;
+use crate::member::{Member, SignedAddresses};
 use crate::named::{Callers, Named};
 use crate::path::plain;
 use crate::peer::Peer;
@@ -38,7 +40,7 @@ use crate::peers::Peers;
 use crate::plan::Plan;
 use crate::refusal::RefuseReason;
 use crate::rng::Rng;
-use crate::streams::{JoinSecret, Stream};
+use crate::streams::Stream;
 use crate::swim::Swim;
 use crate::view::{Counters, PeerView};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wire::ClusterId;
 
-use crate::admission::ADDRESSES_MOST;
+use crate::member::ADDRESSES_MOST;
 
 /// The named addresses.
 #[derive(Debug, Default)]

@@ -10,15 +10,15 @@ use snow::HandshakeState;
 use wire::envelope::{HEADER_BYTES, Kind, TAG_BYTES};
 use wire::{Identity, Signature, Title};
 
-use crate::admission::{FIRST_GENERATION, SignedAddresses};
 use crate::aead::{Sealer, Suite};
 use crate::contact::{CONTACT_VERSION, Hello, Proof, Verdict, message};
 use crate::digest::derive;
 use crate::handshake::Local;
 use crate::identity::{Secret, is_consented, verify};
+use crate::join_secret::{SecretKind, SecretState};
+use crate::member::{FIRST_GENERATION, SignedAddresses};
 use crate::noise::{Party, Split};
 use crate::refusal::RefuseReason;
-use crate::streams::{SecretKind, SecretState};
 
 /// One applicant.
 pub(crate) struct Sponsor {

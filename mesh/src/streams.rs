@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use wire::Identity;
 use wire::envelope::Frames;
 
-use crate::identity::Secret;
 use crate::sponsor::Sponsor;
-use crate::token::TokenId;
 
 /// A stream as the mesh sees it.
 pub(crate) struct Stream {
@@ -85,37 +83,6 @@ impl Stream {
     pub(crate) fn is_bound(&self) -> bool {
         matches!(self.standing, Standing::Bound(_))
     }
-}
-
-/// What an applicant may prove to know.
-#[derive(Debug, Clone)]
-pub struct JoinSecret {
-    /// Which secret it is.
-    pub kind: SecretKind,
-    /// The pre-shared key: a token's secret, or what Argon2id made of the password and the cluster id.
-    pub key: Secret,
-    /// What it is worth.
-    pub state: SecretState,
-}
-
-/// Which secret it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SecretKind {
-    /// The password everybody may use again and again.
-    Password,
-    /// A token.
-    Token(TokenId),
-}
-
-/// What a secret is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecretState {
-    /// It opens the door.
-    Live,
-    /// It has been used as often as it may: good only for a member whose answer was lost.
-    Used,
-    /// Its time is over.
-    Expired,
 }
 
 /// How long a stranger may hold a stream without proving anything.

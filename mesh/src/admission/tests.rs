@@ -3,7 +3,8 @@
 use wire::{Certificate, Title};
 
 use super::*;
-use crate::identity::{issue_certificate, verify};
+use crate::identity::{Secret, issue_certificate, verify};
+use crate::member::SignedAddresses;
 
 fn key(number: u8) -> Secret {
     Secret::new([number; 32])

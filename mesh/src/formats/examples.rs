@@ -6,18 +6,17 @@ use std::time::Duration;
 use wire::envelope::Kind;
 use wire::{Certificate, ClusterId, Genesis, Identity, NetworkId, PeerName, Pool, Title};
 
-use crate::admission::{MEMBER_VERSION, Member, SignedAddresses, line_of};
 use crate::aead::Suite;
 use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Verdict, message};
-use crate::event::Topic;
+use crate::member::{MEMBER_VERSION, Member, SignedAddresses};
 use wire::envelope::Course;
 
-use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach};
+use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach, Topic};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
 use crate::identity::{Secret, issue_certificate};
+use crate::join_secret::SecretKind;
 use crate::primitives::Primitives;
 use crate::refusal::RefuseReason;
-use crate::streams::SecretKind;
 use crate::token::{Token, TokenId};
 
 /// Format, name, bytes.
@@ -153,7 +152,7 @@ fn membership() -> Vec<Example> {
         (
             "mesh-gossip",
             "lines",
-            wire::encode(GOSSIP_VERSION, &Gossip::Lines { buckets: 5, lines: vec![line_of(&member(1))] }),
+            wire::encode(GOSSIP_VERSION, &Gossip::Lines { buckets: 5, lines: vec![member(1).line()] }),
         ),
         ("mesh-gossip", "want", wire::encode(GOSSIP_VERSION, &Gossip::Want(vec![member(1).identity()]))),
         ("mesh-member", "first", wire::encode(MEMBER_VERSION, &member(1))),

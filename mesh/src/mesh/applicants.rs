@@ -7,13 +7,14 @@ use wire::envelope::{Frames, Kind};
 use wire::{Certificate, Title};
 
 use super::Mesh;
-use crate::admission::Member;
 use crate::contact::{Grant, Hello, Verdict, cluster_tag, refusal};
 use crate::event::{Application, Carrier, Event, JoinId, SecretUsed, Standing, StreamId};
 use crate::identity::{Secret, vouch};
+use crate::join_secret::{JoinSecret, SecretKind, SecretState};
+use crate::member::Member;
 use crate::refusal::RefuseReason;
 use crate::sponsor::{Applicant, Sponsor};
-use crate::streams::{APPLICANT_PATIENCE, JoinSecret, SecretKind, SecretState, Standing as StreamStanding, Stream};
+use crate::streams::{APPLICANT_PATIENCE, Standing as StreamStanding, Stream};
 
 impl Mesh {
     /// The applicant as the member it would be. Write that down together with the secret's use, then [`Self::admit_join`].

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use wire::Identity;
 
 use super::Mesh;
-use crate::admission::Member;
 use crate::aead::Suite;
 use crate::config::PeerTimes;
 use crate::event::{Carrier, Via};
 use crate::gate::{Source, Verdict, cookie_reply_index, open_cookie};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Keys, PROTOCOL, Response, call};
+use crate::member::Member;
 use crate::plan::SessionHead;
 use crate::session::{Birth, Life, Role, Session};
 use crate::ways::Way;

@@ -8,8 +8,8 @@ use wire::envelope::{Frames, Header};
 
 use super::Mesh;
 use crate::aead::OpenError;
-use crate::event::{Carrier, DownReason, Event, StreamId, Topic, Via};
-use crate::gossip::Control;
+use crate::event::{Carrier, DownReason, Event, StreamId, Via};
+use crate::gossip::{Control, Topic};
 use crate::peer::Phase;
 use crate::session::{Confirmation, Opened};
 use crate::ways::Way;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use wire::{Identity, PeerIndex};
 
 use super::Mesh;
-use crate::admission::Member;
-use crate::event::{Alarm, DownReason, Event, Topic};
-use crate::gossip::{Control, GOSSIP_VERSION, Gossip, MEMBERS_A_MESSAGE};
+use crate::event::{Alarm, DownReason, Event};
+use crate::gossip::{Control, GOSSIP_VERSION, Gossip, MEMBERS_A_MESSAGE, Topic};
+use crate::member::Member;
 use crate::peer::{Peer, Phase};
 use crate::ways::SEEK_FIRST;
 

@@ -7,9 +7,9 @@ use std::time::Instant;
 use wire::{Certificate, Title};
 
 use super::Mesh;
-use crate::admission::{FIRST_GENERATION, Member};
 use crate::gate::Gate;
 use crate::identity::{Secret, consent};
+use crate::member::{FIRST_GENERATION, Member};
 
 impl Mesh {
     /// This router as it would be with another handshake key. Write both down, then [`Self::adopt_renewal`].

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use wire::Identity;
 
 use super::Mesh;
-use crate::admission::{Member, line_of};
-use crate::gossip::{Gossip, Line};
+use crate::gossip::Gossip;
+use crate::member::{Line, Member};
 
 impl Mesh {
     /// A peer's message carries another digest than ours.
@@ -52,7 +52,7 @@ impl Mesh {
         let lacked: Vec<Identity> = ours.iter().filter(|line| newer(line)).map(|line| line.0).collect();
         self.tell(from, &lacked, now);
         let older = |identity: &Identity, (generation, version): (u32, (u32, u32))| {
-            let known = self.roster.member(*identity).map(line_of);
+            let known = self.roster.member(*identity).map(Member::line);
             known.is_none_or(|(_, known, addresses)| generation > known || version > addresses)
         };
         let wanted: Vec<Identity> =

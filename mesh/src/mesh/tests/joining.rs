@@ -5,7 +5,7 @@ use wire::envelope::Frames;
 use super::*;
 use crate::event::{Application, JoinId, Origin, SecretUsed, Standing};
 use crate::join::{Candidate, JoinError, Joined, Joiner, Progress};
-use crate::streams::{SecretKind, SecretState};
+use crate::join_secret::{SecretKind, SecretState};
 use crate::token::{Token, TokenId};
 
 const STREAM: StreamId = StreamId(7_000);

@@ -1,8 +1,8 @@
 //! Peers that do not reach each other, and the one between them.
 
 use super::*;
-use crate::event::{Delivery, Topic};
-use crate::gossip::Leg;
+use crate::event::Delivery;
+use crate::gossip::{Leg, Topic};
 use crate::plan::Hop;
 use crate::route::Route;
 
