@@ -18,12 +18,14 @@ mod guarding;
 mod inner_mtu;
 mod inputs;
 mod keeping;
+mod password;
 mod react;
 mod reconcile;
 mod renewal;
 mod requests;
 mod storing;
 mod targets;
+mod then;
 mod tokens;
 mod views;
 mod waiting;
@@ -45,9 +47,9 @@ use wire::{ClusterId, Identity, Network, PeerName};
 pub(crate) use announcements::Announcements;
 pub(crate) use guarding::Guarding;
 pub(crate) use inner_mtu::InnerMtu;
-pub(crate) use inputs::{Found, Inputs, Signals};
+pub(crate) use inputs::{Inputs, Lookup, Signals};
 pub(crate) use storing::Storing;
-pub(crate) use targets::{TARGETS, Targets};
+pub(crate) use targets::Targets;
 pub(crate) use tokens::Tokens;
 pub(crate) use views::pools;
 
@@ -90,9 +92,8 @@ pub(crate) struct Parts {
     pub(crate) announcements: Announcements,
     pub(crate) guarding: Guarding,
     pub(crate) inner_mtu: InnerMtu,
-    pub(crate) resolved: mpsc::Sender<Vec<SocketAddr>>,
     /// What was looked up beside the loop.
-    pub(crate) found: mpsc::Sender<Found>,
+    pub(crate) lookups: mpsc::Sender<Lookup>,
 }
 
 /// What never changes while the router runs.

@@ -184,8 +184,7 @@ impl Start<'_> {
         let udp = Arc::new(UdpSocket::from_std(group.control)?);
         let (stream_events, streams) = mpsc::channel(INPUTS);
         let (call, calls) = mpsc::channel(INPUTS);
-        let (resolving, resolved) = mpsc::channel(1);
-        let (finding, found) = mpsc::channel(1);
+        let (looking, lookups) = mpsc::channel(INPUTS);
         let (storing, stored) = mpsc::channel(1);
         tokio::spawn(Streams::accept(TcpListener::from_std(tcp)?, stream_events.clone()));
         tokio::spawn(ControlSocket::bind(&config.control_socket)?.serve(call));
@@ -199,8 +198,7 @@ impl Start<'_> {
             announcements: Announcements::new(Announcer::open(&config.bridge)?),
             guarding: Guarding::new(hostnet::edge::Edge::new(&config.bridge, group.local.port()), now),
             inner_mtu: edge.inner_mtu,
-            resolved: resolving,
-            found: finding,
+            lookups: looking,
         };
         let about = About {
             identity: title.identity,
@@ -214,7 +212,7 @@ impl Start<'_> {
             config: lasting(config),
             started: now,
         };
-        let inputs = Inputs::new(calls, streams, reports, resolved, udp, (found, stored), signals()?);
+        let inputs = Inputs::new(calls, streams, reports, lookups, stored, udp, signals()?);
         Ok((Control::new(mesh, ipam, parts, about), inputs))
     }
 

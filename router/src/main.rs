@@ -14,7 +14,6 @@ mod datadir;
 mod found;
 mod join;
 mod memory;
-mod password;
 mod storage;
 mod streams;
 mod token;

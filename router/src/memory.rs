@@ -5,7 +5,6 @@
 use mesh::{MEMBER_VERSION, Member};
 use wire::{CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis, Identity};
 
-use crate::control::{TARGETS, Targets};
 use crate::storage::{Change, Storage, StorageError, Table};
 use crate::token::IssuedToken;
 
@@ -37,7 +36,7 @@ impl Memory {
                     b"certificate" => certificate = Some(wire::decode(CERTIFICATE_VERSION, &value).map_err(damaged)?),
                     b"boots" => boots = wire::decode(META_VERSION, &value).map_err(damaged)?,
                     b"stamp" => stamp = String::from_utf8_lossy(&value).into_owned(),
-                    key if key == TARGETS.as_bytes() => targets = Targets::decode(&value).map_err(damaged)?,
+                    b"targets" => targets = decode_targets(&value).map_err(damaged)?,
                     _ => {}
                 },
                 Table::Members => members.push(wire::decode(MEMBER_VERSION, &value).map_err(damaged)?),
@@ -69,6 +68,16 @@ pub(crate) fn boots_change(boots: u32) -> Change {
 /// For which machine and file.
 pub(crate) fn stamp_change(stamp: &str) -> Change {
     meta("stamp", stamp.as_bytes().to_vec())
+}
+
+/// Which addresses the operator gave.
+pub(crate) fn targets_change(targets: &[String]) -> Change {
+    meta("targets", wire::encode(META_VERSION, &targets))
+}
+
+/// Reads what [`targets_change`] stores.
+pub(crate) fn decode_targets(row: &[u8]) -> Result<Vec<String>, DecodeError> {
+    wire::decode(META_VERSION, row)
 }
 
 /// Somebody in the cluster.

@@ -32,7 +32,7 @@ pub(super) fn answer(globals: &Globals, verb: &ClientVerb, out: &mut dyn io::Wri
     let connect = || Client::connect(&globals.control_socket, PATIENCE);
     let output = globals.output;
     match verb {
-        ClientVerb::InstallCni(args) => show(output, out, &install::install(globals, args)?, install::text),
+        ClientVerb::InstallCni(args) => show(output, out, &install::install(globals, args, connect)?, install::text),
         ClientVerb::Version => show(output, out, &Version { version: env!("CARGO_PKG_VERSION") }, version),
         ClientVerb::Token(verb) => answer_about_tokens(globals, verb, out),
         ClientVerb::Status => show(output, out, &connect()?.status()?, status::text),

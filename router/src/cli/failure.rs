@@ -25,14 +25,7 @@ impl CliError {
     /// What to do about it.
     pub(super) fn remedy(&self) -> Option<String> {
         match self {
-            Self::Client(ClientError::Unreachable { source, .. }) => Some(unreachable(source.kind()).to_owned()),
-            Self::Client(ClientError::TimedOut { .. }) => Some("it is stuck or overloaded; see its log".to_owned()),
-            Self::Client(ClientError::Protocol { .. }) => Some(
-                "use the raddle of the same release as the router, or name the right socket: --control-socket PATH"
-                    .to_owned(),
-            ),
-            Self::Client(ClientError::RequestTooLong { .. }) => Some("give fewer operands at a time".to_owned()),
-            Self::Client(ClientError::Refused(refusal)) => refusal.remedy.clone(),
+            Self::Client(error) | Self::Install(InstallError::Router(error)) => client_remedy(error),
             Self::Install(InstallError::NoPlugin { .. }) => {
                 Some("put raddle-cni of the same release beside raddle, and try again".to_owned())
             }
@@ -41,6 +34,19 @@ impl CliError {
             }
             Self::Print(_) => None,
         }
+    }
+}
+
+fn client_remedy(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Unreachable { source, .. } => Some(unreachable(source.kind()).to_owned()),
+        ClientError::TimedOut { .. } => Some("it is stuck or overloaded; see its log".to_owned()),
+        ClientError::Protocol { .. } => Some(
+            "use the raddle of the same release as the router, or name the right socket: --control-socket PATH"
+                .to_owned(),
+        ),
+        ClientError::RequestTooLong { .. } => Some("give fewer operands at a time".to_owned()),
+        ClientError::Refused(refusal) => refusal.remedy.clone(),
     }
 }
 

@@ -7,11 +7,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use control_api::Client;
+use control_api::{Client, ClientError};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::failure::{CliError, PATIENCE};
 use super::{Globals, InstallCniArgs};
 
 /// What is installed.
@@ -26,6 +25,9 @@ pub(super) struct Installed {
 /// Why it is not, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InstallError {
+    /// The router does not answer, or is not ready.
+    #[error(transparent)]
+    Router(#[from] ClientError),
     /// The plugin is not beside this program.
     #[error("there is no plugin {}", path.display())]
     NoPlugin {
@@ -43,10 +45,14 @@ pub(super) enum InstallError {
 }
 
 /// Puts both files in place. The plugin is installed even if the router does not answer; the configuration is not.
-pub(super) fn install(globals: &Globals, args: &InstallCniArgs) -> Result<Installed, CliError> {
+pub(super) fn install(
+    globals: &Globals,
+    args: &InstallCniArgs,
+    connect: impl FnOnce() -> Result<Client, ClientError>,
+) -> Result<Installed, InstallError> {
     let binary = args.bin_dir.join(PLUGIN);
     put(&binary, &plugin()?, EXECUTABLE)?;
-    Client::connect(&globals.control_socket, PATIENCE)?.ready(control_api::DEFAULT_NETWORK.to_owned(), false)?;
+    connect()?.ready(control_api::DEFAULT_NETWORK.to_owned(), false)?;
     let conflist = args.conf_dir.join(CONFLIST);
     // An operator may have put other plugins behind ours.
     let conflist_written = !conflist.exists();

@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use super::storing::Stored;
 use crate::api::Call;
 use crate::data::Report;
-use crate::password::Occasion;
 use crate::streams::StreamEvent;
 use mesh::Secret;
 
@@ -22,20 +21,30 @@ pub(crate) struct Inputs {
     calls: mpsc::Receiver<Call>,
     streams: mpsc::Receiver<StreamEvent>,
     reports: mpsc::Receiver<Report>,
-    resolved: mpsc::Receiver<Vec<SocketAddr>>,
+    lookups: mpsc::Receiver<Lookup>,
     udp: Arc<UdpSocket>,
-    found: mpsc::Receiver<Found>,
     stored: mpsc::Receiver<Stored>,
     signals: Signals,
     buffer: Vec<u8>,
 }
 
 /// What was looked up beside the loop, because it takes a moment.
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     /// The password file holds a password that this is made of; none if it could not be read.
     Password(Option<Secret>, Occasion),
     /// The host has these addresses.
     Addresses(Vec<SocketAddr>),
+    /// The addresses that the operator gave mean these.
+    Targets(Vec<SocketAddr>),
+}
+
+/// Why the password file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The router has started, and goes by what it kept until it knows better.
+    Start,
+    /// The operator says that there is another one.
+    Asked,
 }
 
 /// What the system says to the router.
@@ -49,14 +58,13 @@ pub(crate) enum Input {
     Call(Call),
     Stream(StreamEvent),
     Report(Report),
-    Resolved(Vec<SocketAddr>),
     Datagram {
         from: SocketAddr,
         bytes: Vec<u8>,
     },
     /// Read the files again.
     Again,
-    Found(Found),
+    Lookup(Lookup),
     Stored(Stored),
     Deadline,
 }
@@ -67,12 +75,12 @@ impl Inputs {
         calls: mpsc::Receiver<Call>,
         streams: mpsc::Receiver<StreamEvent>,
         reports: mpsc::Receiver<Report>,
-        resolved: mpsc::Receiver<Vec<SocketAddr>>,
+        lookups: mpsc::Receiver<Lookup>,
+        stored: mpsc::Receiver<Stored>,
         udp: Arc<UdpSocket>,
-        (found, stored): (mpsc::Receiver<Found>, mpsc::Receiver<Stored>),
         signals: Signals,
     ) -> Self {
-        Self { calls, streams, reports, resolved, udp, found, stored, signals, buffer: vec![0; DATAGRAM] }
+        Self { calls, streams, reports, lookups, stored, udp, signals, buffer: vec![0; DATAGRAM] }
     }
 
     /// Waits for something to happen, at most until the deadline. None = the router is told to stop.
@@ -88,10 +96,9 @@ impl Inputs {
             Some(call) = self.calls.recv() => Some(Input::Call(call)),
             Some(event) = self.streams.recv() => Some(Input::Stream(event)),
             Some(report) = self.reports.recv() => Some(Input::Report(report)),
-            Some(addresses) = self.resolved.recv() => Some(Input::Resolved(addresses)),
             received = self.udp.recv_from(self.buffer.as_mut_slice()) => Some(datagram(self.buffer.as_slice(), received)),
             Some(stored) = self.stored.recv() => Some(Input::Stored(stored)),
-            Some(found) = self.found.recv() => Some(Input::Found(found)),
+            Some(lookup) = self.lookups.recv() => Some(Input::Lookup(lookup)),
             Some(()) = again.recv() => Some(Input::Again),
             () = sleep => Some(Input::Deadline),
             _ = terminate.recv() => None,

@@ -10,8 +10,8 @@ use mesh::{Carrier, Delivery, DownReason, Encounter, Origin, Route, StreamId, To
 
 use super::Control;
 use super::alarms::Part;
-use super::inputs::{Found, Input};
-use super::storing::Then;
+use super::inputs::{Input, Lookup};
+use super::then::Then;
 use wire::Identity;
 
 use crate::data::Report;
@@ -24,11 +24,11 @@ impl Control {
             Input::Stream(event) => self.handle_stream(event, now),
             Input::Report(report) => self.handle_report(report, now),
             Input::Stored(stored) => self.handle_stored(stored, now),
-            Input::Resolved(addresses) => self.handle_resolved(&addresses, now),
             Input::Datagram { from, bytes } => self.mesh.handle_datagram(from, &bytes, now),
             Input::Again => self.read_password_again(),
-            Input::Found(Found::Password(psk, occasion)) => self.handle_password(psk, occasion, now),
-            Input::Found(Found::Addresses(addresses)) => self.handle_addresses(addresses, now),
+            Input::Lookup(Lookup::Password(psk, occasion)) => self.handle_password(psk, occasion, now),
+            Input::Lookup(Lookup::Addresses(addresses)) => self.handle_addresses(addresses, now),
+            Input::Lookup(Lookup::Targets(addresses)) => self.handle_targets(&addresses, now),
             Input::Deadline => {}
         }
     }

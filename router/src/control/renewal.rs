@@ -10,18 +10,11 @@ use mesh::{Member, PeerState, Secret};
 use tokio::sync::oneshot;
 
 use super::Control;
-use super::storing::{Then, unstored};
+use super::storing::unstored;
+use super::then::{Renewal, Then};
 use crate::datadir::{DataDir, DataDirError};
 use crate::memory::{certificate_change, member_change};
 use crate::storage::StorageError;
-
-/// A key and its certificate on their way to the disk, and who asked for them.
-pub(super) struct Renewal {
-    member: Member,
-    noise_key: Secret,
-    data_dir: DataDir,
-    reply: oneshot::Sender<Reply<Answer>>,
-}
 
 impl Renewal {
     /// The certificate is not on the disk: the key before stays.

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use wire::message::Handover;
 use wire::{Identity, Network};
 
-use super::storing::Then;
+use super::then::Then;
 use super::waiting::Waiting;
 use super::{Control, reconcile, views, wanted};
 use crate::api::Call;

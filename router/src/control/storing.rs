@@ -13,12 +13,11 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use control_api::{Answer, ApiError, ErrorKind, Reply};
-use tokio::sync::{mpsc, oneshot};
+use control_api::{ApiError, ErrorKind, Reply};
+use tokio::sync::mpsc;
 
 use super::Control;
-use super::renewal::Renewal;
-use super::tokens::Admission;
+use super::then::Then;
 use crate::storage::{Change, Storage, StorageError};
 
 /// The way to the disk.
@@ -55,20 +54,6 @@ pub(crate) enum Stored {
 pub(crate) struct CommitFailure {
     error: StorageError,
     is_full: bool,
-}
-
-/// What waits for a transaction.
-pub(super) enum Then {
-    /// The ledger.
-    Ledger,
-    /// Nobody: it is learned again if it is lost.
-    Member,
-    /// Somebody at the control socket.
-    Answer { reply: oneshot::Sender<Reply<Answer>>, answer: Box<Answer> },
-    /// Another handshake key of this router.
-    Renew(Box<Renewal>),
-    /// Somebody who wants to be a member.
-    Admit(Box<Admission>),
 }
 
 impl Storing {

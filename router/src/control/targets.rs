@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::Control;
-use super::inputs::Found;
+use super::inputs::Lookup;
 use crate::cli::PeerAddress;
-use crate::storage::{Change, Table};
+use crate::memory::targets_change;
+use crate::storage::Change;
 
 /// The addresses, as they were given.
 #[derive(Clone, Default)]
@@ -51,16 +52,7 @@ impl Targets {
     }
 
     fn change(&self) -> Change {
-        Change {
-            table: Table::Meta,
-            key: TARGETS.as_bytes().to_vec(),
-            value: Some(wire::encode(VERSION, &self.stored)),
-        }
-    }
-
-    /// Reads what [`Self::change`] stored.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<String>, wire::DecodeError> {
-        wire::decode(VERSION, bytes)
+        targets_change(&self.stored)
     }
 }
 
@@ -68,15 +60,14 @@ impl Control {
     /// Looks all names up in the background; the answers come back as inputs of the loop.
     pub(super) fn resolve_targets(&self) {
         let targets = self.parts.targets.all();
-        let resolved = self.parts.resolved.clone();
-        tokio::spawn(resolve(targets, resolved));
+        tokio::spawn(resolve(targets, self.parts.lookups.clone()));
     }
 
     /// Looks beside the loop at which addresses the host has by now.
     pub(super) fn survey_addresses(&self) {
-        let (config, found) = (Arc::clone(&self.about.config), self.parts.found.clone());
+        let (config, lookups) = (Arc::clone(&self.about.config), self.parts.lookups.clone());
         tokio::task::spawn_blocking(move || match crate::underlay::survey(&config) {
-            Ok(underlay) => drop(found.blocking_send(Found::Addresses(underlay.addresses))),
+            Ok(underlay) => drop(lookups.blocking_send(Lookup::Addresses(underlay.addresses))),
             Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed"),
         });
     }
@@ -91,7 +82,7 @@ impl Control {
     }
 
     /// Tells the mesh which addresses are named, and which are no longer.
-    pub(super) fn handle_resolved(&mut self, addresses: &[SocketAddr], now: Instant) {
+    pub(super) fn handle_targets(&mut self, addresses: &[SocketAddr], now: Instant) {
         let named: BTreeSet<_> = addresses.iter().copied().collect();
         for address in self.parts.targets.named.difference(&named) {
             self.mesh.forget(*address);
@@ -103,7 +94,7 @@ impl Control {
     }
 }
 
-async fn resolve(targets: Vec<PeerAddress>, resolved: mpsc::Sender<Vec<SocketAddr>>) {
+async fn resolve(targets: Vec<PeerAddress>, lookups: mpsc::Sender<Lookup>) {
     let mut found = Vec::new();
     for target in targets {
         match tokio::net::lookup_host((target.host.as_str(), target.port)).await {
@@ -111,13 +102,9 @@ async fn resolve(targets: Vec<PeerAddress>, resolved: mpsc::Sender<Vec<SocketAdd
             Err(error) => tracing::warn!(%target, %error, "a peer's name is not known"),
         }
     }
-    let _ = resolved.send(found).await;
+    let _ = lookups.send(Lookup::Targets(found)).await;
 }
 
-/// The row of the store.
-pub(crate) const TARGETS: &str = "targets";
-/// The format of that row.
-const VERSION: u8 = 1;
 /// How often the host's addresses are: a lease of DHCP, a cable, a VPN change them.
 pub(super) const SURVEY: Duration = Duration::from_secs(5);
 /// How often names are looked up again.

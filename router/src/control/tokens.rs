@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use control_api::{ApiError, ErrorKind, TokenView};
 use mesh::{
-    Application, JoinId, JoinSecret, Member, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing,
-    Token, TokenId,
+    Application, JoinId, JoinSecret, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing, Token,
+    TokenId,
 };
 use wire::{ClusterId, Identity};
 
 use super::Control;
-use super::storing::Then;
+use super::inputs::Occasion;
+use super::password::read_beside;
+use super::then::{Admission, Then};
 use crate::clock::BootTime;
-use crate::password::{Occasion, read_beside};
 use crate::storage::StorageError;
 use crate::token::{IssuedToken, TokenState};
 
@@ -180,7 +181,7 @@ impl Control {
             return;
         }
         self.parts.tokens.reading = Reading::Once;
-        read_beside(&self.about.config, self.about.cluster, occasion, self.parts.found.clone());
+        read_beside(&self.about.config, self.about.cluster, occasion, self.parts.lookups.clone());
     }
 
     /// It was read, or could not be.
@@ -283,14 +284,6 @@ impl Control {
         tracing::warn!(%reason, "refused to let a router join");
         self.mesh.answer_join(join, Err(reason));
     }
-}
-
-/// An admission on its way to the disk.
-pub(super) struct Admission {
-    application: Application,
-    member: Member,
-    /// The token that it uses up.
-    token: Option<TokenId>,
 }
 
 /// What a password file that was read again held.

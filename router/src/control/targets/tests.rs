@@ -1,9 +1,10 @@
 //! What is added is stored once; what is removed is gone from the command line's part too.
 
 use super::*;
+use crate::memory::decode_targets;
 
 fn stored(change: &Change) -> Vec<String> {
-    Targets::decode(change.value.as_deref().unwrap()).unwrap()
+    decode_targets(change.value.as_deref().unwrap()).unwrap()
 }
 
 #[test]

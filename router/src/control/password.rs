@@ -9,32 +9,23 @@ use mesh::Secret;
 use tokio::sync::mpsc;
 use wire::ClusterId;
 
+use super::inputs::{Lookup, Occasion};
 use crate::config::Config;
-use crate::control::Found;
 use crate::datadir::{DataDir, SecretFile};
 use crate::found::stretch;
 
-/// Why the file is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occasion {
-    /// The router has started, and goes by what it kept until it knows better.
-    Start,
-    /// The operator says that there is another one.
-    Asked,
-}
-
-/// Reads the file beside the loop, which hears of it as [`Found::Password`], also when nothing came of it. A start is not delayed
+/// Reads the file beside the loop, which hears of it as [`Lookup::Password`], also when nothing came of it. A start is not delayed
 /// by it, nor is anything else that wants the core: after a power cut many routers start at once.
-pub(crate) fn read_beside(config: &Config, cluster: ClusterId, occasion: Occasion, found: mpsc::Sender<Found>) {
-    let (config, unstarted) = (config.clone(), found.clone());
+pub(super) fn read_beside(config: &Config, cluster: ClusterId, occasion: Occasion, lookups: mpsc::Sender<Lookup>) {
+    let (config, unstarted) = (config.clone(), lookups.clone());
     let work = move || {
         let psk = read(&config, cluster, occasion);
         let psk = psk.inspect_err(|error| tracing::error!("the password stays as it is: {error:#}")).ok();
-        drop(found.blocking_send(Found::Password(psk, occasion)));
+        drop(lookups.blocking_send(Lookup::Password(psk, occasion)));
     };
     if let Err(error) = std::thread::Builder::new().name("password".to_owned()).spawn(work) {
         tracing::error!(%error, "the password stays as it is: no thread to stretch it");
-        drop(unstarted.try_send(Found::Password(None, occasion)));
+        drop(unstarted.try_send(Lookup::Password(None, occasion)));
     }
 }
 
