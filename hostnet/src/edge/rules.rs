@@ -4,9 +4,9 @@
 //! what reaches the host itself or goes beyond it. Knows nothing of netlink.
 //!
 //! ```text
-//!   port ─▶ prerouting ─ a port of ours? ─▶ edge: tag, link control, MAC, protocol ─┬▶ IPv4 ──┐
-//!                                                                                   ├▶ ARP ───┼▶ accept
-//!                           a frame that fails is counted for its port and dropped  └▶ IPv6 ──┘
+//!   port ─▶ prerouting ─ a port of ours? ─▶ edge: to a group? which protocol? ─┬▶ IPv4 ──┐
+//!                                                                              ├▶ ARP ───┼▶ accept
+//!                      a frame that fails is counted for its port and dropped  └▶ IPv6 ──┘
 //! ```
 
 use std::fmt::Write as _;
@@ -44,9 +44,11 @@ pub(super) fn text<'a>(
     let _ = writeln!(text, "set {GROUPS} {{ type ifname; size 65535; flags dynamic,timeout; timeout 1m; }}");
     text.push_str(CHAINS);
     text.push_str("}\n");
-    let _ = writeln!(text, "table inet {table} {{");
-    sets(&mut text, Family::Inet, &ports);
-    text.push_str(&beyond(bridge, underlay_port));
+    let _ = writeln!(text, "table inet {table} {{\n{}", beyond(bridge, underlay_port));
+    if ports.clone().any(|port| !port.masqueraded().is_empty()) {
+        sets(&mut text, Family::Inet, &ports);
+        text.push_str(&masquerade(bridge));
+    }
     text.push_str("}\n");
     text
 }
@@ -73,15 +75,19 @@ fn beyond(bridge: &str, underlay_port: u16) -> String {
              iifname \"{bridge}\" {out}meta l4proto {{ tcp, udp }} th dport {underlay_port} counter drop\n}}"
         );
     }
-    let _ = writeln!(
-        text,
+    text
+}
+
+/// Only where a port wants it: whoever asks for address translation has the kernel track every connection, and with
+/// `br_netfilter` those within the bridge too. The first port that does finds no set for its address, and the tables are made anew.
+fn masquerade(bridge: &str) -> String {
+    format!(
         "chain postrouting {{ type nat hook postrouting priority 100; policy accept;\n\
          oifname != \"{bridge}\" ip saddr @{} masquerade\n\
-         oifname != \"{bridge}\" ip6 saddr @{} masquerade\n}}",
+         oifname != \"{bridge}\" ip6 saddr @{} masquerade\n}}\n",
         Set::Masqueraded4.name(),
         Set::Masqueraded6.name(),
-    );
-    text
+    )
 }
 
 fn elements(set: Set, port: &GuardedPort) -> Vec<String> {
@@ -121,6 +127,8 @@ pub(super) const GROUPS: &str = "groups";
 /// Before anybody else's rules: nobody shall see a frame that its port may not send. Reserved group addresses do not pass
 /// `prerouting` unless the bridge forwards them, so `input` looks for them again.
 ///
+/// The order is that of what containers send most: a TCP segment passes after one look into a set.
+///
 /// What goes to a group reaches everybody, so each port has a rate for it: requests of a hundred neighbours at once pass, a loop
 /// or a flood does not use up what the host replicates for all of them.
 ///
@@ -130,17 +138,28 @@ pub(super) const GROUPS: &str = "groups";
 /// A neighbour advertisement is judged by the address it is about, and so is the question whether an address is taken;
 /// both are at the same place (RFC 4861 §4.3, §4.4). An ARP probe (RFC 5227) has no sender's address.
 const CHAINS: &str = "
+chain group {
+    ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 goto drop-link-control
+    iifname . ether saddr != @macs goto drop-source-mac
+    update @groups { iifname limit rate over 500/second burst 1000 packets } goto drop-broadcast-rate
+}
+chain wrong-source {
+    iifname . ether saddr != @macs goto drop-source-mac
+    goto drop-source-address
+}
 chain neighbour {
     iifname . @th,64,128 @targets6 accept
     goto drop-source-address
 }
 chain from-ipv4 {
-    iifname . ether saddr . ip saddr != @addresses4 goto drop-source-address
+    iifname . ether saddr . ip saddr != @addresses4 goto wrong-source
+    meta l4proto tcp accept
     udp sport 67 goto drop-dhcp-server
     icmp type { redirect, router-advertisement } goto drop-router-discovery
     accept
 }
 chain from-arp {
+    iifname . ether saddr != @macs goto drop-source-mac
     arp htype != 1 goto drop-malformed
     arp ptype != ip goto drop-malformed
     arp hlen != 6 goto drop-malformed
@@ -150,6 +169,7 @@ chain from-arp {
     goto drop-source-address
 }
 chain without-address {
+    iifname . ether saddr != @macs goto drop-source-mac
     icmpv6 type nd-neighbor-solicit goto neighbour
     icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept
     goto drop-source-address
@@ -158,18 +178,20 @@ chain from-ipv6 {
     frag nexthdr { 0, 43, 44, 60, 135, 139, 140 } goto drop-malformed
     icmpv6 type { nd-router-advert, nd-redirect } goto drop-router-discovery
     ip6 saddr :: goto without-address
-    iifname . ether saddr . ip6 saddr != @addresses6 goto drop-source-address
+    iifname . ether saddr . ip6 saddr != @addresses6 goto wrong-source
+    meta l4proto tcp accept
     icmpv6 type nd-neighbor-advert goto neighbour
     udp sport 547 goto drop-dhcp-server
     accept
 }
-chain edge {
-    ether type { 8021q, 8021ad, 0x9100 } goto drop-vlan-tag
-    ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 goto drop-link-control
+chain other {
     iifname . ether saddr != @macs goto drop-source-mac
-    ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 update @groups { iifname limit rate over 500/second burst 1000 packets } goto drop-broadcast-rate
-    ether type vmap { ip : goto from-ipv4, ip6 : goto from-ipv6, arp : goto from-arp }
     goto drop-protocol
+}
+chain edge {
+    ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 jump group
+    ether type vmap { ip : goto from-ipv4, ip6 : goto from-ipv6, arp : goto from-arp, 8021q : goto drop-vlan-tag, 8021ad : goto drop-vlan-tag, 0x9100 : goto drop-vlan-tag }
+    goto other
 }
 chain prerouting {
     type filter hook prerouting priority -400; policy accept;
