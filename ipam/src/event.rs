@@ -207,9 +207,6 @@ pub enum Alarm {
         crate::directory::ENTRIES_OF_AUTHOR_MAX
     )]
     DirectoryFull,
-    /// The store cannot be written: no address is given until it can be.
-    #[error("the store cannot be written; no address is given until it can be")]
-    ReadOnly,
 }
 
 fn listed(hosts: &[PeerLabel]) -> String {

@@ -13,7 +13,7 @@ use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::directory::Directory;
-use crate::event::{Alarm, Event, Release, RequestId};
+use crate::event::{Event, Release, RequestId};
 use crate::history::{History, Moved};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseState, Leases, PeerLabel};
 use crate::ledger::{Ledger, Parking};
@@ -236,7 +236,6 @@ impl Ipam {
                 | Event::Alarm(_) => {}
             }
         }
-        self.outbox.event(Event::Alarm(Alarm::ReadOnly));
         self.outbox.event(Event::TableChanged);
     }
 

@@ -8,7 +8,7 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use hostnet::announce::Announcer;
 use hostnet::link::Prefix;
 use hostnet::{bridge, route, tap, udp};
@@ -40,7 +40,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     if is_new {
         join::by_password(config, &data_dir)?;
     }
-    let storage = Storage::open(&data_dir.store_path())?;
+    let storage = Storage::open(&data_dir.store_path());
+    let storage = storage.map_err(|error| anyhow!("{error}; {}", error.ailment().remedy()))?;
     let memory = Memory::recall(&storage)?;
     let keys = own_keys(&data_dir, &memory)?;
     let sockets = bind(config)?;

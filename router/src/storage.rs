@@ -2,10 +2,15 @@
 //!
 //! Owns what is on disk and when it is safe there. Knows nothing of what the bytes mean.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use rustix::fs::Advice;
 
 /// One change to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +57,12 @@ impl Table {
 /// The open store. Only one process can have it.
 pub(crate) struct Storage {
     path: PathBuf,
+    /// The file that it is: an identity is one with its disk (invariant I3).
+    inode: u64,
     /// None while it is being opened again.
     database: Option<Database>,
-    /// Whether a write failed for want of space: that passes, other failures of a disk may not.
-    full: Cell<bool>,
+    /// What the first write that failed met. Nothing is written after it until the file has been opened anew.
+    failure: OnceCell<Arc<redb::Error>>,
 }
 
 impl Storage {
@@ -64,17 +71,19 @@ impl Storage {
         Self::with(path, Database::create(path))
     }
 
-    /// Opens the file and takes its lock.
+    /// Opens the file and takes its lock. What is read is what the disk has.
     pub(crate) fn open(path: &Path) -> Result<Self, StorageError> {
-        Self::with(path, Database::open(path))
+        let found = forget_cached(path).map_err(redb::DatabaseError::from);
+        Self::with(path, found.and_then(|()| Database::open(path)))
     }
 
     fn with(path: &Path, opened: Result<Database, redb::DatabaseError>) -> Result<Self, StorageError> {
         let path = path.to_owned();
+        let opened = opened.map_err(redb::Error::from).and_then(|database| Ok((database, fs::metadata(&path)?.ino())));
         match opened {
-            Ok(database) => Ok(Self { path, database: Some(database), full: Cell::new(false) }),
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(StorageError::InUse { path }),
-            Err(source) => Err(StorageError::Open { path, source: Box::new(source.into()) }),
+            Ok((database, inode)) => Ok(Self { path, inode, database: Some(database), failure: OnceCell::new() }),
+            Err(redb::Error::DatabaseAlreadyOpen) => Err(StorageError::InUse { path }),
+            Err(source) => Err(StorageError::Open { path, source: Arc::new(source) }),
         }
     }
 
@@ -83,9 +92,12 @@ impl Storage {
         if changes.is_empty() {
             return Ok(());
         }
+        if let Some(source) = self.failure.get() {
+            return Err(StorageError::Commit { source: Arc::clone(source) });
+        }
         self.try_commit(changes).map_err(|source| {
-            self.full.set(self.full.get() || is_for_want_of_space(&source));
-            StorageError::Commit { source: Box::new(source) }
+            let source = Arc::clone(self.failure.get_or_init(|| Arc::new(source)));
+            StorageError::Commit { source }
         })
     }
 
@@ -108,22 +120,19 @@ impl Storage {
         Ok(())
     }
 
-    /// Whether writes fail because the disk is full.
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.get()
-    }
-
     /// Opens the file anew: after a failed write nothing that was read before is to be relied on. Returns what it holds, once
     /// a write has shown that it takes writes again.
     pub(crate) fn reopen(&mut self) -> Result<Vec<Change>, StorageError> {
-        // The lock must be let go of first.
+        // The lock must be let go of first, and the file too: its file system may have to be mounted again.
         self.database = None;
-        *self = Self::open(&self.path)?;
-        self.full.set(true);
-        let all = self.load()?;
+        let opened = Self::open(&self.path)?;
+        if opened.inode != self.inode {
+            return Err(StorageError::Replaced { path: self.path.clone() });
+        }
+        let all = opened.load()?;
         let proof = all.iter().find(|change| change.table == Table::Meta).cloned();
-        self.commit(&proof.into_iter().collect::<Vec<_>>())?;
-        self.full.set(false);
+        opened.commit(&proof.into_iter().collect::<Vec<_>>())?;
+        *self = opened;
         Ok(all)
     }
 
@@ -133,7 +142,7 @@ impl Storage {
 
     /// Everything that is in the store, in key order.
     pub(crate) fn load(&self) -> Result<Vec<Change>, StorageError> {
-        self.try_load().map_err(|source| StorageError::Load { source: Box::new(source) })
+        self.try_load().map_err(|source| StorageError::Load { source: Arc::new(source) })
     }
 
     fn try_load(&self) -> Result<Vec<Change>, redb::Error> {
@@ -155,23 +164,88 @@ impl Storage {
     }
 }
 
-fn is_for_want_of_space(error: &redb::Error) -> bool {
-    let full = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded];
-    matches!(error, redb::Error::Io(source) if full.contains(&source.kind()))
+/// Has the kernel bring to the disk what it can of a file, and forget the rest: pages that could not be written count as written
+/// once that was said, and would be read as if the disk had them.
+fn forget_cached(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    Ok(rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?)
 }
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
-    #[error("{} is in use: another router runs on this data directory; stop it, or name another --data-dir", path.display())]
+    #[error("{} is in use: another router runs on this data directory", path.display())]
     InUse { path: PathBuf },
     #[error("cannot open {}: {source}", path.display())]
-    Open { path: PathBuf, source: Box<redb::Error> },
+    Open { path: PathBuf, source: Arc<redb::Error> },
     /// The store is as it was before.
     #[error("cannot write to the store: {source}")]
-    Commit { source: Box<redb::Error> },
+    Commit { source: Arc<redb::Error> },
     #[error("cannot read the store: {source}")]
-    Load { source: Box<redb::Error> },
+    Load { source: Arc<redb::Error> },
+    #[error("{} is another file than the one that could not be written", path.display())]
+    Replaced { path: PathBuf },
+}
+
+impl StorageError {
+    /// What is wrong.
+    pub(crate) fn ailment(&self) -> Ailment {
+        match self {
+            Self::InUse { .. } => Ailment::InUse,
+            Self::Replaced { .. } => Ailment::Damaged,
+            Self::Open { source, .. } | Self::Commit { source } | Self::Load { source } => Ailment::of(source),
+        }
+    }
+}
+
+/// What is wrong with a store or its disk, as far as it decides what is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ailment {
+    InUse,
+    Full,
+    ReadOnly,
+    Missing,
+    /// Reading or writing fails.
+    Failing,
+    /// It can be read, and is not what was written.
+    Damaged,
+}
+
+impl Ailment {
+    fn of(error: &redb::Error) -> Self {
+        let redb::Error::Io(error) = error else {
+            return if matches!(error, redb::Error::Corrupted(_)) { Self::Damaged } else { Self::Failing };
+        };
+        let kinds = [
+            (ErrorKind::StorageFull, Self::Full),
+            (ErrorKind::QuotaExceeded, Self::Full),
+            (ErrorKind::ReadOnlyFilesystem, Self::ReadOnly),
+            (ErrorKind::NotFound, Self::Missing),
+            (ErrorKind::InvalidData, Self::Damaged),
+            (ErrorKind::UnexpectedEof, Self::Damaged),
+        ];
+        kinds.into_iter().find(|(kind, _)| *kind == error.kind()).map_or(Self::Failing, |(_, ailment)| ailment)
+    }
+
+    /// What the operator does about it.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::InUse => "stop it, or name another --data-dir",
+            Self::Full => "free space on the disk of the data directory",
+            Self::ReadOnly => {
+                "the file system of the data directory takes no writes: see why ('dmesg'), check it ('fsck') and mount it again"
+            }
+            Self::Missing => "mount the file system of the data directory again",
+            Self::Failing => {
+                "see what the kernel says of the disk of the data directory ('dmesg'), and make it work again; if it never will, \
+                 run 'raddle revoke' with this router's name on another one, and join again with a --data-dir on another disk"
+            }
+            Self::Damaged => {
+                "stop the router, run 'raddle revoke' with its name on another one, empty its data directory and join again"
+            }
+        }
+    }
 }
 
 /// (part, key) → value.

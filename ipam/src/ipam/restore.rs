@@ -54,6 +54,14 @@ pub enum RestoreError {
         /// The table.
         table: Table,
     },
+    /// It holds less than was on the disk before.
+    #[error("the store holds {stored} of the {held} batches that had been synced")]
+    WentBack {
+        /// Batches that it holds.
+        stored: u64,
+        /// Batches that it held.
+        held: u64,
+    },
     /// The key of the configuration is not its identity's.
     #[error("the signing key is not that of {identity}")]
     Key {
@@ -333,9 +341,13 @@ impl Ipam {
     /// The store can be written again, and holds these rows: goes on from there.
     ///
     /// # Errors
-    /// [`RestoreError`]: what it holds is not this router's. Nothing is changed.
+    /// [`RestoreError`]: what it holds is not this router's, or less than was acknowledged. Nothing is changed.
     pub fn resume(&mut self, stored: &[Write], now: Instant) -> Result<(), RestoreError> {
         let mut fresh = Self::new(Config::clone(&self.config), stored, now)?;
+        let (stored, held) = (fresh.outbox.log(), self.outbox.log());
+        if stored < held {
+            return Err(RestoreError::WentBack { stored, held });
+        }
         // Who was admitted meanwhile has a say in revocations, and would be forgotten by the next start (invariant I6).
         for (identity, name) in fresh.members.introduce(&self.members) {
             fresh.outbox.write(Write::member(identity, name.as_ref()));

@@ -22,6 +22,8 @@ pub(super) enum Part {
     Edge,
     /// This data thread.
     Data(u8),
+    /// The store: without it no address is given.
+    Store,
 }
 
 /// Different alarms shown at a time, the newest; the log has all.

@@ -161,7 +161,7 @@ impl Control {
 
     fn collect(&mut self, request: &GcRequest, now: Instant) -> Result<Answer, ApiError> {
         if self.ipam.health() == ipam::Health::ReadOnly {
-            return Err(read_only());
+            return Err(self.read_only());
         }
         let owner = owner(OwnerKind::Cni, &request.cni_network);
         let gone = |lease: &&ipam::Lease| match &request.valid {
@@ -207,7 +207,7 @@ impl Control {
         }
         match self.ipam.health() {
             ipam::Health::Working => Ok(Answer::Done(Done {})),
-            ipam::Health::ReadOnly => Err(read_only()),
+            ipam::Health::ReadOnly => Err(self.read_only()),
             ipam::Health::RolledBack => Err(rolled_back()),
             ipam::Health::Revoked => Err(ApiError::new(ErrorKind::NotReady, "this router was revoked by the others")
                 .with_remedy("empty its data directory and run 'raddle join' again")),
@@ -282,11 +282,11 @@ impl Control {
             Some(Waiting::ReleasedWorkload(network, workload, reply)) => drop(reply.send(match outcome {
                 Release::Done => Reply::Ok(Answer::Done(Done {})),
                 Release::Unknown => Reply::Error(self.not_held_here(network, &workload)),
-                Release::ReadOnly => Reply::Error(read_only()),
+                Release::ReadOnly => Reply::Error(self.read_only()),
             })),
             // Whoever asked puts it into the spool; what is there stays there.
             Some(Waiting::Release(reply)) if outcome == Release::ReadOnly => {
-                drop(reply.send(Reply::Error(read_only())))
+                drop(reply.send(Reply::Error(self.read_only())))
             }
             Some(Waiting::Spool(_)) if outcome == Release::ReadOnly => {}
             // What was never there is gone.
@@ -388,7 +388,7 @@ impl Control {
             ClaimError::Frozen { .. } => (ErrorKind::TryAgain, Some("see 'raddle status' for the alarm".to_owned())),
             ClaimError::Exhausted { unreachable, .. } => (ErrorKind::Exhausted, Some(room(unreachable))),
             ClaimError::Withdrawn => (ErrorKind::TryAgain, None),
-            ClaimError::ReadOnly => return read_only(),
+            ClaimError::ReadOnly => return self.read_only(),
             ClaimError::RolledBackHere => return rolled_back(),
             ClaimError::RevokedHere => {
                 (ErrorKind::NotReady, Some("empty its data directory and run 'raddle join' again".to_owned()))
@@ -434,14 +434,6 @@ fn owner(kind: OwnerKind, cni_network: &str) -> String {
 fn unknown_network(name: &str) -> ApiError {
     ApiError::new(ErrorKind::Invalid, format!("there is no network {name:?} in this cluster"))
         .with_remedy(format!("the default one is {:?}", control_api::DEFAULT_NETWORK))
-}
-
-fn read_only() -> ApiError {
-    ApiError::new(ErrorKind::ReadOnly, "the store cannot be written, so no address is given")
-        .with_remedy(
-            "free space on the disk of the data directory, and it goes on by itself; if the disk failed otherwise, restart the \
-             router on one that works",
-        )
 }
 
 fn rolled_back() -> ApiError {

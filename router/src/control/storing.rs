@@ -1,8 +1,8 @@
 //! What is on its way to the disk, and what waits for it. The loop goes on meanwhile: a disk may take a second for what a peer
 //! or a runtime expects within milliseconds.
 //!
-//! Owns the thread that writes, what is gathered for it, and what follows. At any time one transaction is under way; whatever
-//! is decided meanwhile shares the next one. Knows nothing of what the bytes mean.
+//! Owns the thread that writes, what is gathered for it, what follows, and the way back after a write that failed. At any time
+//! one transaction is under way; whatever is decided meanwhile shares the next one. Knows nothing of what the bytes mean.
 //!
 //! ```text
 //!   add ──▶ gathering ──begin──▶ writing (one fsync) ──Stored──▶ finish: what waited for it
@@ -17,8 +17,9 @@ use control_api::{ApiError, ErrorKind, Reply};
 use tokio::sync::mpsc;
 
 use super::Control;
+use super::alarms::Part;
 use super::then::Then;
-use crate::storage::{Change, Storage, StorageError};
+use crate::storage::{Ailment, Change, Storage, StorageError};
 
 /// The way to the disk.
 pub(crate) struct Storing {
@@ -28,6 +29,8 @@ pub(crate) struct Storing {
     gathering: Vec<Change>,
     then: Vec<Then>,
     work: Work,
+    /// Why nothing can be stored, while that is so.
+    trouble: Option<ApiError>,
 }
 
 /// What the thread is at.
@@ -45,15 +48,9 @@ enum Job {
 /// What became of it.
 pub(crate) enum Stored {
     /// A transaction is on the disk, whole or not at all.
-    Committed(Result<(), CommitFailure>),
+    Committed(Result<(), StorageError>),
     /// The file was opened anew, and holds this.
     Reopened(Result<Vec<Change>, StorageError>),
-}
-
-/// Why a transaction is not on the disk, and whether that may pass by itself.
-pub(crate) struct CommitFailure {
-    error: StorageError,
-    is_full: bool,
 }
 
 impl Storing {
@@ -63,7 +60,7 @@ impl Storing {
         let thread =
             std::thread::Builder::new().name("store".to_owned()).spawn(move || work(storage, &queue, &done))?;
         let (gathering, then) = (Vec::new(), Vec::new());
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), gathering, then, work: Work::None })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), gathering, then, work: Work::None, trouble: None })
     }
 
     /// Adds to the next transaction.
@@ -127,10 +124,7 @@ impl Drop for Storing {
 fn work(mut storage: Storage, queue: &std_mpsc::Receiver<Job>, done: &mpsc::Sender<Stored>) {
     while let Ok(job) = queue.recv() {
         let stored = match job {
-            Job::Commit(changes) => {
-                let result = storage.commit(&changes);
-                Stored::Committed(result.map_err(|error| CommitFailure { error, is_full: storage.is_full() }))
-            }
+            Job::Commit(changes) => Stored::Committed(storage.commit(&changes)),
             Job::Reopen => Stored::Reopened(storage.reopen()),
         };
         if done.blocking_send(stored).is_err() {
@@ -159,42 +153,49 @@ impl Control {
                 for then in then {
                     self.go_on(then, result.as_ref(), now);
                 }
+                if let Err(error) = result {
+                    self.lose_store(&error, now);
+                }
             }
             Stored::Reopened(rows) => self.resume(rows, now),
         }
     }
 
-    fn go_on(&mut self, then: Then, result: Result<&(), &CommitFailure>, now: Instant) {
+    fn go_on(&mut self, then: Then, result: Result<&(), &StorageError>, now: Instant) {
         match (then, result) {
             (Then::Ledger, Ok(())) => self.ipam.handle_stored(now),
-            (Then::Ledger, Err(failure)) => self.lose_store(failure, now),
-            (Then::Member, Ok(())) => {}
-            (Then::Member, Err(CommitFailure { error, .. })) => {
+            // It hears of it as of any write that fails.
+            (Then::Ledger, Err(_)) | (Then::Member, Ok(())) => {}
+            (Then::Member, Err(error)) => {
                 tracing::error!(%error, "a member cannot be stored; it is learned again after a restart");
             }
             (Then::Answer { reply, answer }, Ok(())) => drop(reply.send(Reply::Ok(*answer))),
-            (Then::Answer { reply, .. }, Err(CommitFailure { error, .. })) => {
-                drop(reply.send(Reply::Error(unstored(error))));
-            }
+            (Then::Answer { reply, .. }, Err(error)) => drop(reply.send(Reply::Error(unstored(error)))),
             (Then::Renew(renewal), Ok(())) => self.renewal_stored(*renewal, now),
-            (Then::Renew(renewal), Err(CommitFailure { error, .. })) => renewal.refuse(error),
+            (Then::Renew(renewal), Err(error)) => renewal.refuse(error),
             (Then::Admit(admission), Ok(())) => self.admit_stored(*admission, now),
-            (Then::Admit(admission), Err(CommitFailure { error, .. })) => self.refuse_unstored(*admission, error, now),
+            (Then::Admit(admission), Err(error)) => self.refuse_unstored(*admission, error, now),
         }
     }
 
-    fn lose_store(&mut self, failure: &CommitFailure, now: Instant) {
-        let error = &failure.error;
-        self.ipam.handle_store_failed(now);
-        if failure.is_full {
-            tracing::error!(%error, "the disk is full: no address is given until there is space again");
-            self.deadlines.recover = Some(now + RECOVER);
-        } else {
-            tracing::error!(%error, "the store failed: no address is given until the router is restarted");
+    /// A write has failed: from here on nothing is decided that would have to be written, until the file was opened anew.
+    fn lose_store(&mut self, error: &StorageError, now: Instant) {
+        if self.parts.storing.trouble.is_none() {
+            self.ipam.handle_store_failed(now);
+            self.ail(error.to_string(), error.ailment(), now);
         }
     }
 
-    /// Looks whether a disk that was full has space again.
+    /// Says what is wrong with the store, and tries it again after a while.
+    fn ail(&mut self, what: String, ailment: Ailment, now: Instant) {
+        let message = format!("no address is given: {what}");
+        let remedy = remedy(ailment);
+        self.alarms.judge(Part::Store, Some(format!("{message}; {remedy}")));
+        self.parts.storing.trouble = Some(ApiError::new(ErrorKind::ReadOnly, message).with_remedy(remedy));
+        self.deadlines.recover = Some(now + RECOVER);
+    }
+
+    /// Looks whether the disk takes writes again.
     pub(super) fn recover_store(&mut self, now: Instant) {
         let begun = self.parts.storing.reopen();
         self.deadlines.recover = (!begun).then_some(now + RECOVER);
@@ -202,30 +203,42 @@ impl Control {
 
     /// Goes on from what the store holds, if it could be opened anew.
     fn resume(&mut self, rows: Result<Vec<Change>, StorageError>, now: Instant) {
-        let rows = rows.map(crate::memory::ledger_rows);
-        match rows.map(|rows| self.ipam.resume(&rows, now)) {
-            Ok(Ok(())) => {
-                tracing::info!("the disk has space again: addresses are given");
-                self.alarms.withdraw(&ipam::Alarm::ReadOnly);
-                let members = self.mesh.members();
-                self.parts.storing.add(members.iter().map(crate::memory::member_change), Then::Member);
-                self.replay_spool(now);
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the store is not what it was: no address is given until the router is restarted");
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the disk is still full");
-                self.deadlines.recover = Some(now + RECOVER);
-            }
+        let rows = match rows {
+            Ok(rows) => crate::memory::ledger_rows(rows),
+            Err(error) => return self.ail(error.to_string(), error.ailment(), now),
+        };
+        if let Err(error) = self.ipam.resume(&rows, now) {
+            return self.ail(format!("the store is not what it was: {error}"), Ailment::Damaged, now);
         }
+        self.parts.storing.trouble = None;
+        self.alarms.judge(Part::Store, None);
+        let members = self.mesh.members();
+        self.parts.storing.add(members.iter().map(crate::memory::member_change), Then::Member);
+        self.replay_spool(now);
+    }
+
+    /// What somebody is told whose request would have to be written.
+    pub(super) fn read_only(&self) -> ApiError {
+        let trouble = self.parts.storing.trouble.clone();
+        trouble
+            .unwrap_or_else(|| ApiError::new(ErrorKind::ReadOnly, "no address is given: the store cannot be written"))
     }
 }
 
 /// What was asked for is not on the disk.
 pub(super) fn unstored(error: &StorageError) -> ApiError {
-    ApiError::new(ErrorKind::ReadOnly, error.to_string()).with_remedy("free space on the disk of the data directory")
+    ApiError::new(ErrorKind::ReadOnly, error.to_string()).with_remedy(remedy(error.ailment()))
 }
 
-/// Space that was made is used within ten seconds.
+/// What the operator does, and what the router does by itself.
+fn remedy(ailment: Ailment) -> String {
+    match ailment {
+        Ailment::Full | Ailment::ReadOnly | Ailment::Missing | Ailment::Failing | Ailment::InUse => {
+            format!("{}: the router goes on by itself within seconds", ailment.remedy())
+        }
+        Ailment::Damaged => ailment.remedy().to_owned(),
+    }
+}
+
+/// What works again is used within ten seconds.
 const RECOVER: Duration = Duration::from_secs(3);

@@ -81,8 +81,8 @@ fn warnings(control: &Control, now: Instant) -> Vec<String> {
     let mut warnings: Vec<String> = control.alarms.shown(now).cloned().collect();
     warnings.extend(control.ipam.questions().iter().map(asked));
     match control.ipam.health() {
-        ipam::Health::Working => {}
-        ipam::Health::ReadOnly => warnings.push("the store cannot be written: no address is given".to_owned()),
+        // Why nothing can be written is among the troubles.
+        ipam::Health::Working | ipam::Health::ReadOnly => {}
         ipam::Health::RolledBack => warnings.push(format!(
             "this router's store was restored from a copy: no address is given; stop it, run 'raddle revoke {}' on another router, \
              empty its data directory and run 'raddle join' again",

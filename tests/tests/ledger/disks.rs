@@ -14,10 +14,11 @@ use tests::{Cluster, Container, Router, Stage, Underlay, peer, until};
 
 use crate::client::Asker;
 
-const DATA: &str = "/var/lib/raddle";
+/// Where a router keeps its store.
+pub(crate) const DATA: &str = "/var/lib/raddle";
 
 /// The addresses of containers that run on the asker's host.
-fn active(asker: &Asker, owner: &str) -> Result<BTreeMap<String, Ipv4Addr>> {
+pub(crate) fn active(asker: &Asker, owner: &str) -> Result<BTreeMap<String, Ipv4Addr>> {
     let leases = asker.leases()?.into_iter().filter(|lease| lease.state == LeaseState::Active && lease.owner == owner);
     Ok(leases.filter_map(|lease| Some((lease.container_id?, lease.address))).collect())
 }

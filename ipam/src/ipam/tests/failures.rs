@@ -98,8 +98,23 @@ fn a_router_that_cannot_write_still_follows_the_others() {
     }
     assert_eq!(stage.hosts[0].ipam.directory().count(), 14);
     assert_eq!(stage.hosts[0].ipam.poll_store(), None);
-    let alarms = stage.hosts[0].events.iter().filter(|event| matches!(event, Event::Alarm(_))).count();
-    assert_eq!(alarms, 1);
+}
+
+#[test]
+fn a_store_that_lost_what_it_had_is_not_gone_on_with() {
+    let mut stage = Stage::new(1, 24, 16);
+    let before = rows(&stage.hosts[0].disk);
+    stage.claim(0, claim("acknowledged", None)).unwrap();
+    let after = rows(&stage.hosts[0].disk);
+    stage.begin(0, claim("unlucky", None));
+    assert!(stage.hosts[0].ipam.poll_store().is_some());
+    stage.hosts[0].ipam.handle_store_failed(stage.now);
+    let now = stage.now;
+    let refused = stage.hosts[0].ipam.resume(&before, now);
+    assert!(matches!(refused, Err(RestoreError::WentBack { .. })), "{refused:?}");
+    assert_eq!(stage.hosts[0].ipam.health(), Health::ReadOnly);
+    stage.hosts[0].ipam.resume(&after, now).unwrap();
+    assert_eq!(stage.hosts[0].ipam.health(), Health::Working);
 }
 
 #[test]
