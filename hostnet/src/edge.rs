@@ -15,6 +15,7 @@ mod nftables;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
@@ -91,7 +92,7 @@ impl Edge {
     /// [`EdgeError`]; the kernel's tables are what they were.
     pub fn load(&mut self) -> Result<(), EdgeError> {
         self.loaded = None;
-        let former = Family::ALL.into_iter().filter(|family| self.may_have_table(*family));
+        let former = Family::OURS.into_iter().filter(|family| self.may_have_table(*family));
         run_nft(&rules::text(former, &self.bridge, self.underlay_port, self.ports.values()))?;
         // Without its elements a port would be open: the sets of the text have those with a lease only.
         let left = self.left.iter().map(|name| name_key(name).to_vec()).collect();
@@ -159,6 +160,35 @@ impl Edge {
             }
         }
         Ok(drops)
+    }
+
+    /// Whether the host drops what containers say to each other: bridged frames pass its rules for what is forwarded, these drop
+    /// what no rule accepts, and no rule knows the bridge, a port of it, or a container's address. Rules of `iptables-legacy` are
+    /// not seen.
+    ///
+    /// # Errors
+    /// [`EdgeError`].
+    pub fn is_cut_by_host(&self) -> Result<bool, EdgeError> {
+        // Absent where `br_netfilter` is not loaded.
+        if fs::read_to_string(BRIDGED_PASS_IPTABLES).is_ok_and(|value| value.trim() == "1") {
+            return self.is_dropped_by_policy().map_err(EdgeError::Kernel);
+        }
+        Ok(false)
+    }
+
+    fn is_dropped_by_policy(&self) -> io::Result<bool> {
+        let mut nftables = Nftables::open()?;
+        let addresses = self.ports.values().flat_map(|port| ipv4_of(&port.addresses)).map(|own| own.octets().to_vec());
+        let names = self.ports.keys().chain([&self.bridge]).map(|name| name.as_bytes().to_vec());
+        let known: Vec<_> = addresses.chain(names).collect();
+        for family in Family::WITH_IPV4 {
+            for table in nftables.tables_that_drop_forwarded(family)? {
+                if !nftables.has_rule_with(family, &table, &known)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// False only where the kernel says so.
@@ -298,6 +328,8 @@ impl Set {
 }
 
 const PORTS: &str = "ports";
+/// Whether bridged IPv4 passes the hooks of `iptables`, in the network namespace of the thread that asks.
+const BRIDGED_PASS_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 fn changes(verb: Verb, port: &GuardedPort) -> impl Iterator<Item = Change<'static>> {
     Set::ALL.into_iter().map(move |set| Change { verb, family: set.family(), set: set.name(), keys: keys(set, port) })

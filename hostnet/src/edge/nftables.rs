@@ -103,6 +103,31 @@ impl Nftables {
         Ok(count)
     }
 
+    /// Every chain that packets pass which are forwarded, and whose last word is to drop: its table.
+    pub(super) fn tables_that_drop_forwarded(&mut self, family: Family) -> io::Result<Vec<Vec<u8>>> {
+        let mut tables = Vec::new();
+        self.dump(GET_CHAIN, family, &[], |attributes| {
+            let hook = find(attributes, CHAIN_HOOK).and_then(|hook| find(hook, HOOK_NUMBER));
+            let drops = find(attributes, CHAIN_POLICY) == Some(&DROP.to_be_bytes());
+            if hook == Some(&HOOK_FORWARD.to_be_bytes()) && drops {
+                tables.extend(find(attributes, CHAIN_TABLE).map(<[u8]>::to_vec));
+            }
+        })?;
+        Ok(tables)
+    }
+
+    /// Whether a rule of a table holds any of these bytes: a name, an address.
+    pub(super) fn has_rule_with(&mut self, family: Family, table: &[u8], any: &[Vec<u8>]) -> io::Result<bool> {
+        let mut found = false;
+        self.dump(GET_RULE, family, &attribute(RULE_TABLE, table), |attributes| {
+            let of_it = find(attributes, RULE_TABLE) == Some(table);
+            let expressions = find(attributes, RULE_EXPRESSIONS).unwrap_or_default();
+            let holds = |bytes: &Vec<u8>| expressions.windows(bytes.len()).any(|window| window == bytes.as_slice());
+            found |= of_it && any.iter().any(holds);
+        })?;
+        Ok(found)
+    }
+
     /// Whether the family has such a table.
     pub(super) fn has_table(&mut self, family: Family, table: &str) -> io::Result<bool> {
         let wanted = text(table);
@@ -147,16 +172,21 @@ impl Nftables {
 pub(super) enum Family {
     Bridge,
     Inet,
+    Ipv4,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 2] = [Self::Bridge, Self::Inet];
+    /// Those with a table of ours.
+    pub(super) const OURS: [Self; 2] = [Self::Bridge, Self::Inet];
+    /// Those whose chains see IPv4.
+    pub(super) const WITH_IPV4: [Self; 2] = [Self::Inet, Self::Ipv4];
 
     /// Its name in the language of `nft`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Inet => "inet",
+            Self::Ipv4 => "ip",
         }
     }
 
@@ -164,6 +194,7 @@ impl Family {
         match self {
             Self::Bridge => BRIDGE,
             Self::Inet => INET,
+            Self::Ipv4 => IPV4,
         }
     }
 }
@@ -253,15 +284,24 @@ const NFTABLES: u16 = 10;
 // linux/netfilter.h
 const AF_UNSPEC: u8 = 0;
 const INET: u8 = 1;
+const IPV4: u8 = 2;
+const HOOK_FORWARD: u32 = 2;
+const DROP: u32 = 0;
 const BRIDGE: u8 = 7;
 // linux/netfilter/nf_tables.h
 const GET_TABLE: u16 = (NFTABLES << 8) | 1;
+const GET_CHAIN: u16 = (NFTABLES << 8) | 4;
 const GET_RULE: u16 = (NFTABLES << 8) | 7;
 const NEW_SET_ELEMENT: u16 = (NFTABLES << 8) | 12;
 const GET_SET_ELEMENT: u16 = (NFTABLES << 8) | 13;
 const DELETE_SET_ELEMENT: u16 = (NFTABLES << 8) | 14;
 const TABLE_NAME: u16 = 1;
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const HOOK_NUMBER: u16 = 1;
 const RULE_TABLE: u16 = 1;
+const RULE_EXPRESSIONS: u16 = 4;
 const ELEMENTS_TABLE: u16 = 1;
 const ELEMENTS_SET: u16 = 2;
 const ELEMENTS_LIST: u16 = 3;

@@ -20,6 +20,8 @@ pub(super) enum Part {
     Bridge,
     /// The rules for what containers may send.
     Edge,
+    /// The host's own rules for what is forwarded.
+    HostRules,
     /// This data thread.
     Data(u8),
     /// The store: without it no address is given.

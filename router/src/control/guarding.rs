@@ -88,6 +88,21 @@ impl Control {
         let whole = hostnet::bridge::ensure_whole(&self.about.bridge, &self.about.tap);
         let broken = whole.err().map(|error| format!("no container has traffic: {error}; restart the router"));
         self.alarms.judge(Part::Bridge, broken);
+        self.look_at_host_rules();
+    }
+
+    /// Whether the host's own rules stand between its containers. Where they cannot be read, the edge's own trouble says why.
+    fn look_at_host_rules(&mut self) {
+        let cut = self.parts.guarding.edge.is_cut_by_host().unwrap_or_default();
+        let bridge = &self.about.bridge;
+        let told = cut.then(|| {
+            format!(
+                "containers do not reach each other: this host's iptables see what the bridge passes on \
+                 (net.bridge.bridge-nf-call-iptables = 1) and drop it (the policy of FORWARD), and no rule there knows {bridge} or \
+                 its containers; this lets them: iptables -I FORWARD -i {bridge} -o {bridge} -j ACCEPT"
+            )
+        });
+        self.alarms.judge(Part::HostRules, told);
     }
 
     fn guarded_port(&self, lease: &ipam::Lease) -> Option<GuardedPort> {

@@ -170,6 +170,34 @@ fn only_documented_settings_of_the_host_change() -> Result<()> {
     Ok(())
 }
 
+/// As Docker and Kubernetes leave a host: rules for what is forwarded see what a bridge passes on.
+#[test]
+fn a_host_that_drops_what_its_bridges_pass_on_is_told_what_helps() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    let cluster = Cluster::form(&stage)?;
+    let (one, two) = (Sandbox::new(host, "c1")?, Sandbox::new(host, "c2")?);
+    one.add(&conf("1.0.0"))?;
+    let two = address(&two.add(&conf("1.0.0"))?)?;
+    let until_told = |wanted: bool| {
+        until("the operator is told", WAIT, || {
+            let told = cluster.router(1)?.status()?["warnings"].to_string();
+            let helps = "iptables -I FORWARD -i raddle0 -o raddle0 -j ACCEPT";
+            ensure!(told.contains(helps) == wanted && (wanted || told == "[]"), "{told}");
+            Ok(Some(()))
+        })
+    };
+    host.run(&["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"])?.ok()?;
+    until_told(false)?;
+    ensure!(one.reaches(&two)?, "one host, one bridge");
+    host.run(&["iptables", "-P", "FORWARD", "DROP"])?.ok()?;
+    ensure!(!one.reaches(&two)?, "nothing is dropped: the test proves nothing");
+    until_told(true)?;
+    host.run(&["iptables", "-I", "FORWARD", "-i", "raddle0", "-o", "raddle0", "-j", "ACCEPT"])?.ok()?;
+    ensure!(one.reaches(&two)?, "what the operator was told does not help");
+    until_told(false)
+}
+
 /// The two plugins that a host like this one needs follow ours: the container reaches the outside, and itself by a port of its host.
 fn behind_firewall_and_portmap(sandbox: &Sandbox, result: &Value) -> Result<()> {
     let mapping = json!({"portMappings": [{"hostPort": 8080, "containerPort": 7, "protocol": "tcp"}]});
