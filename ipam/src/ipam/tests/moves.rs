@@ -185,6 +185,35 @@ fn a_workload_that_comes_back_after_the_offer_stays() {
 }
 
 #[test]
+fn an_offer_for_a_claim_that_was_given_up_is_turned_down() {
+    for lost in [false, true] {
+        let mut stage = Stage::new(2, 24, 16);
+        let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+        stage.release(0, "c1");
+        let request = stage.begin(1, claim("c2", Some("web")));
+        hand(&mut stage, 1, 0);
+        // The offer is under way when the container is deleted; what is said of that arrives first, or never.
+        let (deleted, now) = (stage.request(), stage.now);
+        stage.hosts[1].ipam.release(deleted, &attachment("c2"), now);
+        if lost {
+            while stage.hosts[1].ipam.poll_transmit().is_some() {}
+            assert_eq!(stage.hosts[0].ipam.waiting.offers.len(), 1);
+        } else {
+            hand(&mut stage, 1, 0);
+            assert!(stage.hosts[0].ipam.waiting.offers.is_empty());
+        }
+        hand(&mut stage, 0, 1);
+        hand(&mut stage, 1, 0);
+        assert!(stage.hosts[0].ipam.waiting.offers.is_empty());
+        stage.settle();
+        assert_eq!(stage.answer(1, request), Some(Err(ClaimError::Withdrawn)));
+        assert_eq!([stage.owner(0, slot.0), stage.owner(1, slot.0)], [stage.id(0); 2]);
+        assert!(stage.hosts[1].ipam.leases().next().is_none());
+        assert_eq!(stage.claim(0, claim("c3", Some("web"))).unwrap().slot, slot);
+    }
+}
+
+#[test]
 fn the_messages_of_an_old_move_move_nothing_again() {
     let mut stage = Stage::new(2, 24, 16);
     let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
