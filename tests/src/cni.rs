@@ -175,16 +175,26 @@ impl Container {
     }
 
     fn try_start_with(host: &Host, plugin: Plugin, id: &str, arguments: String) -> Result<Result<Self, Answer>> {
+        Self::prepare_with(host, plugin, id, arguments)?.attach()
+    }
+
+    /// Makes a namespace for a workload's container, for [`Self::attach`].
+    pub fn prepare(host: &Host, id: &str, workload: &str) -> Result<Self> {
+        Self::prepare_with(host, Plugin::Raddle, id, format!("IgnoreUnknown=1;RADDLE_WORKLOAD={workload}"))
+    }
+
+    fn prepare_with(host: &Host, plugin: Plugin, id: &str, arguments: String) -> Result<Self> {
         host.run(&["ip", "netns", "add", id])?.ok()?;
         host.run(&["ip", "netns", "exec", id, "ip", "link", "set", "lo", "up"])?.ok()?;
-        let mut container = Self { host: host.clone(), plugin, id: id.to_owned(), arguments, result: Value::Null };
-        match container.verb("ADD", &json!({}))? {
-            Answer::Done(result) => {
-                container.result = result;
-                Ok(Ok(container))
-            }
+        Ok(Self { host: host.clone(), plugin, id: id.to_owned(), arguments, result: Value::Null })
+    }
+
+    /// ADD alone. After a refusal the namespace is gone again.
+    pub fn attach(self) -> Result<Result<Self, Answer>> {
+        match self.verb("ADD", &json!({}))? {
+            Answer::Done(result) => Ok(Ok(Self { result, ..self })),
             refusal @ Answer::Failed { .. } => {
-                host.run(&["ip", "netns", "delete", id])?.ok()?;
+                self.host.run(&["ip", "netns", "delete", &self.id])?.ok()?;
                 Ok(Err(refusal))
             }
         }

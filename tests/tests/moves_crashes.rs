@@ -1,14 +1,19 @@
 //! Routers that are killed while a workload moves, and hosts that are cut off: the address has one owner afterwards, a repeated
 //! ADD finds it, and nothing is left over.
 
-use std::{thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
-use tests::{Answer, Cluster, Container, Host, Plugin, Stage, Underlay, rounds, until};
+use tests::{Answer, Cluster, Container, Distribution, Host, Plugin, Stage, Underlay, rounds, size, until};
 
-/// A move takes some tens of milliseconds, the plugin's own work included; up to here is after its end, mostly.
-const LATEST_MS: u64 = 80;
+/// Moves before the first crash: they show how long an ADD takes here that brings an address along.
+const UNDISTURBED: usize = 2;
 /// A router's restart, its sessions and an ADD that waits for a peer.
 const RECOVERED: Duration = Duration::from_secs(40);
 
@@ -43,37 +48,123 @@ fn one_owner(cluster: &Cluster, workload: &str, owner: &str) -> Result<()> {
     Ok(())
 }
 
-fn moves_while_one_is_killed(victim: usize) -> Result<()> {
-    let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
-    let mut cluster = Cluster::form(&stage)?;
-    for round in 0..rounds(4, 100) {
-        // Spread evenly over the move, whatever the number of rounds (the golden section).
-        let delay = u64::try_from(round)? * 618 % 1000 * LATEST_MS / 1000;
+/// What one round was like.
+struct Round {
+    /// Whether the ADD during which somebody was killed has succeeded.
+    at_once: bool,
+    restart: Duration,
+    /// From the end of the restart until an ADD had succeeded.
+    given: Duration,
+    /// From there until everybody was connected, and knew whose the workload is.
+    known: Duration,
+}
+
+/// A cluster on a stage of its own, one of whose routers is killed in every round.
+struct Lane {
+    cluster: Cluster,
+    stage: Stage,
+    victim: usize,
+    /// How long the ADD of a move takes that nobody disturbs.
+    whole: Duration,
+}
+
+impl Lane {
+    fn form(victim: usize) -> Result<Self> {
+        let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
+        let cluster = Cluster::form(&stage)?;
+        let mut lane = Self { cluster, stage, victim, whole: Duration::ZERO };
+        for number in 0..UNDISTURBED {
+            let workload = format!("before-{number}");
+            Container::start(lane.stage.host(1)?, &format!("first-{workload}"), Some(&workload))?.stop()?;
+            let second = Container::prepare(lane.stage.host(2)?, &format!("second-{workload}"), &workload)?;
+            let begun = Instant::now();
+            let second = second.attach()?.map_err(refused_for_now)?;
+            lane.whole = begun.elapsed();
+            second.stop()?;
+        }
+        Ok(lane)
+    }
+
+    fn moves(mut self, rounds: impl Iterator<Item = usize>) -> Result<Vec<Round>> {
+        let done: Vec<Round> = rounds.map(|round| self.round(round)).collect::<Result<_>>()?;
+        nothing_leaked(&self.cluster, done.len() + UNDISTURBED)?;
+        Ok(done)
+    }
+
+    fn round(&mut self, round: usize) -> Result<Round> {
+        // Spread evenly over the move and some time after it, whatever the number of rounds (the golden section).
+        let delay = self.whole * u32::try_from(round * 618 % 1000)? / 800;
+        let (stage, victim) = (&self.stage, self.victim);
         let workload = format!("web-{round}");
         let first = Container::start(stage.host(1)?, &format!("first-{round}"), Some(&workload))?;
         let address = first.address()?;
         first.stop()?;
         let id = format!("second-{round}");
-        let (to, routers) = (stage.host(2)?, &mut cluster);
-        let added = thread::scope(|scope| -> Result<_> {
-            let add = scope.spawn(|| Container::try_start(to, Plugin::Raddle, &id, Some(&workload)));
-            tests::pass(Duration::from_millis(delay));
+        let (to, routers) = (stage.host(2)?, &mut self.cluster);
+        let second = Container::prepare(to, &id, &workload)?;
+        let (added, restart, up) = thread::scope(|scope| -> Result<_> {
+            let add = scope.spawn(|| second.attach());
+            tests::pass(delay);
+            let killed = Instant::now();
             routers.router_mut(victim)?.kill()?;
             routers.router_mut(victim)?.start_again()?;
-            add.join().map_err(|_| anyhow!("the ADD panicked"))?
+            let (restart, up) = (killed.elapsed(), Instant::now());
+            Ok((add.join().map_err(|_| anyhow!("the ADD panicked"))??, restart, up))
         })?;
+        let at_once = added.is_ok();
         let second = match added {
             Ok(container) => container,
-            Err(_) => add_until_given(stage.host(2)?, &id, &workload)?,
+            Err(_) => add_until_given(to, &id, &workload)?,
         };
-        ensure!(second.address()? == address, "after {delay} ms: it has {} and had {address}", second.address()?);
-        cluster.until_whole()?;
-        one_owner(&cluster, &workload, "host2").with_context(|| format!("killed after {delay} ms"))?;
+        let (given, was_given) = (up.elapsed(), Instant::now());
+        ensure!(second.address()? == address, "after {delay:?}: it has {} and had {address}", second.address()?);
+        self.cluster.until_whole()?;
+        one_owner(&self.cluster, &workload, "host2").with_context(|| format!("killed after {delay:?}"))?;
+        let known = was_given.elapsed();
         ensure!(stage.host(1)?.container_links()?.is_empty(), "the old host has a port left");
         ensure!(stage.host(2)?.container_links()?.len() == 1, "{:?}", stage.host(2)?.container_links()?);
         second.stop()?;
         ensure!(stage.host(2)?.container_links()?.is_empty(), "the new host has a port left");
+        Ok(Round { at_once, restart, given, known })
     }
+}
+
+/// Each workload has one address, held by its last host; no container has any.
+fn nothing_leaked(cluster: &Cluster, workloads: usize) -> Result<()> {
+    for router in cluster.routers() {
+        until(&format!("{} knows that all is held", router.host().name()), RECOVERED, || {
+            let leases = router.leases()?;
+            let held = |lease: &&Value| lease["owner"] == json!("host2") && lease["state"] == json!("held");
+            let addresses: BTreeSet<_> = leases.iter().filter_map(|lease| lease["address"].as_str()).collect();
+            ensure!(leases.iter().filter(held).count() == leases.len(), "{leases:?}");
+            ensure!(leases.len() == workloads && addresses.len() == workloads, "{} leases", leases.len());
+            Ok(router.containers()?.is_empty().then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// In a soak several clusters go through it side by side: most of a round is waiting.
+fn moves_while_one_is_killed(victim: usize) -> Result<()> {
+    let (rounds, lanes) = (rounds(4, 100), size(1, 4));
+    let done = thread::scope(|scope| {
+        let lane = |lane: usize| scope.spawn(move || Lane::form(victim)?.moves((lane..rounds).step_by(lanes)));
+        let running: Vec<_> = (0..lanes).map(lane).collect();
+        let ended = running.into_iter().map(|lane| lane.join().map_err(|_| anyhow!("a lane panicked"))?);
+        ended.collect::<Result<Vec<_>>>()
+    })?;
+    let done: Vec<_> = done.into_iter().flatten().collect();
+    let at_once = done.iter().filter(|round| round.at_once).count();
+    let each = |of: fn(&Round) -> Duration| Distribution::of(done.iter().map(of));
+    writeln!(
+        std::io::stdout(),
+        "host{victim} killed in {} moves, {lanes} side by side: {at_once} ADDs succeeded all the same\n\
+         its restart: {}\nthe address given after it: {}\neverybody connected and knows: {}",
+        done.len(),
+        each(|round| round.restart),
+        each(|round| round.given),
+        each(|round| round.known),
+    )?;
     Ok(())
 }
 
