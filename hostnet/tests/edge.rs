@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hostnet::announce::Announcer;
 use hostnet::bridge::{self, Bridge, EnsureBridgeError};
@@ -22,6 +22,8 @@ mod guard;
 
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const MTU: u32 = 1389;
+/// A packet on one machine, which may compile at the same time.
+const LEARNED: Duration = Duration::from_secs(10);
 
 /// A network namespace that goes when the test ends, however it ends.
 struct Space {
@@ -133,19 +135,25 @@ impl Container {
 
     /// Gives it outdated neighbours.
     fn knows(&self, addresses: &[&str]) {
+        // Else the kernel lets no entry change within a second of its last change.
+        self.space.ok(&["sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0"]);
         for address in addresses {
             let stale = ["lladdr", "02:de:ad:00:00:00", "nud", "stale", "dev", "eth0"];
             self.space.ok(&[&["ip", "neigh", "add", address], stale.as_slice()].concat());
         }
-        // The kernel does not let an entry change within a second of its last change (`locktime`).
-        std::thread::sleep(Duration::from_millis(1100));
     }
 
     /// Both neighbours have that MAC.
     fn learns(&self, mac: &str) {
-        std::thread::sleep(Duration::from_millis(100));
-        let entries = self.space.ok(&["ip", "neigh"]);
-        assert_eq!(entries.matches(mac).count(), 2, "{entries}");
+        let begin = Instant::now();
+        loop {
+            let entries = self.space.ok(&["ip", "neigh"]);
+            if entries.matches(mac).count() == 2 {
+                return;
+            }
+            assert!(begin.elapsed() < LEARNED, "{entries}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn owner(&self) -> String {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use tests::{Attachment, Cluster, Container, Host, Plugin, Process, Stage, Underlay, clock, rounds, until};
 
+/// Within seconds, all of it; the rest is for a machine that compiles beside it.
 const WAIT: Duration = Duration::from_secs(40);
 /// What the new container says meanwhile, a word every millisecond.
 const WORDS: usize = 300;

@@ -1,13 +1,10 @@
 //! Many real routers at once: how fast they find one another, and what an idle one costs. 50 under `scripts/soak`.
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use control_api::{Client, Status};
-use tests::{Host, PASSWORD, PORT, Process, Router, Stage, Underlay, password_file, peer, rounds, until};
+use tests::{Host, PASSWORD, PORT, Process, Router, Stage, Underlay, pass, password_file, peer, rounds, until};
 
 /// A machine with two cores that starts fifty routers, and whatever else it does.
 const WHOLE: Duration = Duration::from_secs(120);
@@ -192,15 +189,33 @@ fn cost(host: &Host, pid: u32) -> Result<Cost> {
     })
 }
 
+/// What the start has set going ends first: snapshots, streams that both sides opened, paths whose size is sought.
+fn until_settled(routers: &[Router]) -> Result<()> {
+    let begin = Instant::now();
+    until("what the start has set going ends", WHOLE, || {
+        let bytes = || routers.iter().map(|router| Ok(own(router.host())?.bytes)).collect::<Result<Vec<u64>>>();
+        let (at, before) = (Instant::now(), bytes()?);
+        pass(Duration::from_secs(3));
+        let after = bytes()?;
+        let seconds = at.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "counts of some seconds")]
+        let rates = before.iter().zip(&after).map(|(from, to)| (to - from) as f64 / seconds);
+        let most = rates.fold(0.0, f64::max);
+        ensure!(most <= IDLE_BYTES_A_SECOND, "one still exchanges {most:.0} bytes a second");
+        Ok(Some(()))
+    })?;
+    say(&format!("quiet {:.1?} after the last was connected", begin.elapsed()));
+    Ok(())
+}
+
 /// Nothing happens for a while; says what that costs each of them.
 fn is_quiet(routers: &[Router], time: Duration) -> Result<()> {
-    // What the start has set going ends first: snapshots, streams that both sides opened, neighbours that the kernel learns.
-    sleep(Duration::from_secs(u64::try_from(rounds(12, 40))?));
     routers.iter().try_for_each(|router| count_own(router.host()))?;
+    until_settled(routers)?;
     let costs =
         || -> Result<Vec<Cost>> { routers.iter().map(|router| cost(router.host(), router.process().pid())).collect() };
     let before = costs()?;
-    sleep(time);
+    pass(time);
     let after = costs()?;
     let pairs = || before.iter().zip(&after);
     let seconds = |(from, to): (&Cost, &Cost)| to.at.duration_since(from.at).as_secs_f64();
