@@ -27,8 +27,8 @@ use crate::control::{
 use crate::data::{self, DataConfig};
 use crate::datadir::{DataDir, SecretFile};
 use crate::found::{Keys, stretch};
-use crate::memory::{Memory, boots_change};
-use crate::storage::Storage;
+use crate::memory::{Memory, RecallError, boots_change};
+use crate::storage::{Storage, StorageError};
 use crate::streams::Streams;
 use crate::underlay::{self, Underlay};
 use crate::{join, random};
@@ -40,15 +40,17 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     if is_new {
         join::by_password(config, &data_dir)?;
     }
-    let storage = Storage::open(&data_dir.store_path());
-    let storage = storage.map_err(|error| anyhow!("{error}; {}", error.ailment().remedy()))?;
-    let memory = Memory::recall(&storage)?;
+    let storage = Storage::open(&data_dir.store_path()).map_err(|error| with_remedy(&error))?;
+    let memory = Memory::recall(&storage).map_err(|error| match error {
+        RecallError::Storage(error) => with_remedy(&error),
+        RecallError::Damaged { .. } | RecallError::Unfinished => error.into(),
+    })?;
     let keys = own_keys(&data_dir, &memory)?;
     let sockets = bind(config)?;
     let underlay = underlay::survey(config).context("the host's interfaces cannot be listed")?;
     let edge = Edge::make(config, &memory.genesis, &underlay)?;
     let boots = memory.boots.saturating_add(1);
-    storage.commit(&[boots_change(boots)])?;
+    storage.commit(&[boots_change(boots)]).map_err(|error| with_remedy(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let start = Start { config, data_dir: &data_dir, storage, memory, keys, boots };
@@ -59,6 +61,11 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         control.run(inputs).await;
         Ok(())
     })
+}
+
+/// What is wrong with the store, and what the operator does about it.
+fn with_remedy(error: &StorageError) -> anyhow::Error {
+    anyhow!("{error}; {}", error.ailment().remedy())
 }
 
 /// The keys, if they and the store still belong to each other and to this disk (invariant I3).

@@ -214,9 +214,13 @@ pub(crate) enum Ailment {
 
 impl Ailment {
     fn of(error: &redb::Error) -> Self {
-        let redb::Error::Io(error) = error else {
-            return if matches!(error, redb::Error::Corrupted(_)) { Self::Damaged } else { Self::Failing };
-        };
+        if let redb::Error::Io(error) = error {
+            return Self::of_io(error);
+        }
+        if matches!(error, redb::Error::Corrupted(_)) { Self::Damaged } else { Self::Failing }
+    }
+
+    pub(crate) fn of_io(error: &io::Error) -> Self {
         let kinds = [
             (ErrorKind::StorageFull, Self::Full),
             (ErrorKind::QuotaExceeded, Self::Full),

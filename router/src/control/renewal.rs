@@ -14,7 +14,7 @@ use super::storing::unstored;
 use super::then::{Renewal, Then};
 use crate::datadir::{DataDir, DataDirError};
 use crate::memory::{certificate_change, member_change};
-use crate::storage::StorageError;
+use crate::storage::{Ailment, StorageError};
 
 impl Renewal {
     /// The certificate is not on the disk: the key before stays.
@@ -65,5 +65,14 @@ impl Control {
 }
 
 fn unwritten(error: &DataDirError) -> ApiError {
-    ApiError::new(ErrorKind::ReadOnly, error.to_string())
+    let told = ApiError::new(ErrorKind::ReadOnly, error.to_string());
+    match error {
+        DataDirError::Write { source, .. } => told.with_remedy(Ailment::of_io(source).remedy()),
+        DataDirError::Create { .. }
+        | DataDirError::Missing { .. }
+        | DataDirError::NotADirectory { .. }
+        | DataDirError::OpenToOthers { .. }
+        | DataDirError::Unreadable { .. }
+        | DataDirError::NotAKey { .. } => told,
+    }
 }

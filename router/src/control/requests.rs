@@ -216,6 +216,9 @@ impl Control {
 
     /// The token is told when it is durable. Nobody can use it before.
     fn create_token(&mut self, ttl: Duration, uses: u32, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+        if self.ipam.health() == ipam::Health::ReadOnly {
+            return drop(reply.send(Reply::Error(self.read_only())));
+        }
         let cluster = self.about.cluster;
         let token = self.parts.tokens.create(ttl, uses);
         let (change, text, id) = (token.change(), token.text(cluster).to_string(), token.id.to_string());

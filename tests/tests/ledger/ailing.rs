@@ -116,6 +116,8 @@ fn falls_ill_and_recovers(host: &Host, illness: &Illness) -> Result<Given> {
         Err(ClientError::Refused(refusal)) if refusal.code == ErrorKind::ReadOnly => {}
         other => bail!("{other:?}"),
     }
+    let (_, said) = host.raddle(&["token", "create"])?.refused()?;
+    ensure!(illness.said.iter().all(|word| said.contains(word)), "{said}");
     shell(host, illness, illness.recovers)?;
     let recovered = Instant::now();
     let after = until("addresses are given again", RECOVERED, || Ok(Some(asker.allocate("after", None)?)))?;
@@ -146,7 +148,14 @@ fn a_disk_with_errors_is_named_and_gone_on_with_and_nothing_acknowledged_is_lost
     // What counts is what the disk has, not what the kernel remembers of it.
     for (number, (host, illness)) in (1..).zip(beds()) {
         cluster.router_mut(number)?.kill()?;
-        shell(host, illness, "umount $DATA && e2fsck -fn /run/ground/image && mount -o loop /run/ground/image $DATA")?;
+        shell(
+            host,
+            illness,
+            "umount $DATA && e2fsck -fn /run/ground/image && mount -o loop,ro /run/ground/image $DATA",
+        )?;
+        let (code, said) = host.raddle(&["router"])?.refused()?;
+        ensure!(code == 1 && said.contains("Read-only file system") && said.contains("mount it again"), "{said}");
+        shell(host, illness, "umount $DATA && mount -o loop /run/ground/image $DATA")?;
         cluster.router_mut(number)?.start_again()?;
     }
     cluster.until_whole()?;
