@@ -192,6 +192,7 @@ impl Control {
         let own = [
             self.deadlines.token,
             self.deadlines.recover,
+            self.parts.storing.poll_timeout(),
             Some(self.deadlines.resolve.min(self.deadlines.survey)),
             self.arrivals.poll_timeout(),
             announcements,
@@ -213,6 +214,9 @@ impl Control {
         self.parts.announcements.handle_timeout(now);
         if due(self.deadlines.token) {
             self.tokens_changed(now);
+        }
+        if due(self.parts.storing.poll_timeout()) {
+            self.tell_slow_disk();
         }
         if due(self.deadlines.recover) {
             self.recover_store(now);
@@ -236,7 +240,7 @@ impl Control {
     /// Drains the cores until nothing is left to be said, then publishes what the data threads follow.
     fn settle(&mut self, now: Instant) {
         while self.react_ledger(now) | self.react_mesh(now) {}
-        self.store();
+        self.store(now);
         // What is said rests on what the data threads follow: an address that goes is refused here before it is used there.
         self.publish(now);
         self.transmit(now);

@@ -29,6 +29,10 @@ pub(crate) struct Storing {
     gathering: Vec<Change>,
     then: Vec<Then>,
     work: Work,
+    /// Since when it is at that.
+    begun: Option<Instant>,
+    /// Whether it takes so long that the operator was told.
+    is_slow: bool,
     /// Why nothing can be stored, while that is so.
     trouble: Option<ApiError>,
 }
@@ -59,8 +63,16 @@ impl Storing {
         let (jobs, queue) = std_mpsc::channel();
         let thread =
             std::thread::Builder::new().name("store".to_owned()).spawn(move || work(storage, &queue, &done))?;
-        let (gathering, then) = (Vec::new(), Vec::new());
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), gathering, then, work: Work::None, trouble: None })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            gathering: Vec::new(),
+            then: Vec::new(),
+            work: Work::None,
+            begun: None,
+            is_slow: false,
+            trouble: None,
+        })
     }
 
     /// Adds to the next transaction.
@@ -74,6 +86,11 @@ impl Storing {
         matches!(self.work, Work::None)
     }
 
+    /// When somebody has to be told that the disk does not answer.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.begun.filter(|_| !self.is_slow).map(|begun| begun + SLOW)
+    }
+
     /// Whether another handshake key is on its way.
     pub(super) fn is_renewing(&self) -> bool {
         let under_way = if let Work::Commit(then) = &self.work { then.as_slice() } else { &[] };
@@ -81,8 +98,9 @@ impl Storing {
     }
 
     /// Begins the next transaction, if something has gathered and none is under way.
-    fn begin(&mut self) {
+    fn begin(&mut self, now: Instant) {
         if self.is_idle() && !self.then.is_empty() {
+            self.begun = Some(now);
             self.work = Work::Commit(std::mem::take(&mut self.then));
             let changes = std::mem::take(&mut self.gathering);
             self.post(Job::Commit(changes));
@@ -90,9 +108,10 @@ impl Storing {
     }
 
     /// Has the file opened anew, if nothing is under way. Returns whether it will be.
-    fn reopen(&mut self) -> bool {
+    fn reopen(&mut self, now: Instant) -> bool {
         let is_idle = self.is_idle();
         if is_idle {
+            self.begun = Some(now);
             self.work = Work::Reopen;
             self.post(Job::Reopen);
         }
@@ -101,6 +120,7 @@ impl Storing {
 
     /// The job is done: what waited for it.
     fn finish(&mut self) -> Vec<Then> {
+        self.begun = None;
         match std::mem::replace(&mut self.work, Work::None) {
             Work::Commit(then) => then,
             Work::Reopen | Work::None => Vec::new(),
@@ -135,19 +155,23 @@ fn work(mut storage: Storage, queue: &std_mpsc::Receiver<Job>, done: &mpsc::Send
 
 impl Control {
     /// Hands the disk what was decided, if it is free.
-    pub(super) fn store(&mut self) {
+    pub(super) fn store(&mut self, now: Instant) {
         if !self.parts.storing.is_idle() {
             return;
         }
         if let Some(batch) = self.ipam.poll_store() {
             self.parts.storing.add(batch.into_iter().map(crate::memory::ledger_change), Then::Ledger);
         }
-        self.parts.storing.begin();
+        self.parts.storing.begin(now);
     }
 
     /// The disk is done with something.
     pub(super) fn handle_stored(&mut self, stored: Stored, now: Instant) {
         let then = self.parts.storing.finish();
+        // Whatever is wrong besides is told below.
+        if std::mem::take(&mut self.parts.storing.is_slow) && self.parts.storing.trouble.is_none() {
+            self.alarms.judge(Part::Store, None);
+        }
         match stored {
             Stored::Committed(result) => {
                 for then in then {
@@ -178,6 +202,19 @@ impl Control {
         }
     }
 
+    /// The disk has neither taken nor refused what it was given.
+    pub(super) fn tell_slow_disk(&mut self) {
+        self.parts.storing.is_slow = true;
+        if self.parts.storing.trouble.is_none() {
+            let told = format!(
+                "the disk of the data directory has not answered for {} s: whatever has to be written (new containers, moves, \
+                 tokens) waits for it; see what the kernel says of it ('dmesg')",
+                SLOW.as_secs()
+            );
+            self.alarms.judge(Part::Store, Some(told));
+        }
+    }
+
     /// A write has failed: from here on nothing is decided that would have to be written, until the file was opened anew.
     fn lose_store(&mut self, error: &StorageError, now: Instant) {
         if self.parts.storing.trouble.is_none() {
@@ -197,7 +234,7 @@ impl Control {
 
     /// Looks whether the disk takes writes again.
     pub(super) fn recover_store(&mut self, now: Instant) {
-        let begun = self.parts.storing.reopen();
+        let begun = self.parts.storing.reopen(now);
         self.deadlines.recover = (!begun).then_some(now + RECOVER);
     }
 
@@ -239,6 +276,9 @@ fn remedy(ailment: Ailment) -> String {
         Ailment::Damaged => ailment.remedy().to_owned(),
     }
 }
+
+/// Longer than a plugin waits for an address.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// What works again is used within ten seconds.
 const RECOVER: Duration = Duration::from_secs(3);

@@ -166,5 +166,50 @@ fn a_disk_with_errors_is_named_and_gone_on_with_and_nothing_acknowledged_is_lost
     Ok(())
 }
 
+/// A frozen file system; whatever has to be written waits until this goes.
+struct Frozen<'a>(&'a Host);
+
+impl<'a> Frozen<'a> {
+    fn freeze(host: &'a Host) -> Result<Self> {
+        host.run(&["fsfreeze", "--freeze", DATA])?.ok()?;
+        Ok(Self(host))
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.run(&["fsfreeze", "--unfreeze", DATA]);
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_named_and_waited_for() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let (host, [bed, ..]) = (stage.host(1)?, &ILLNESSES);
+    shell(host, bed, LAY)?;
+    let _cluster = Cluster::form(&stage)?;
+    let asker = Asker::of(host);
+    let before = asker.allocate("before", None)?;
+    let waiting = thread::scope(|scope| -> Result<_> {
+        let frozen = Frozen::freeze(host)?;
+        let waiting = scope.spawn(|| asker.allocate("waiting", None));
+        until("the operator reads what is waited for", RECOVERED, || {
+            let status = asker.status()?;
+            let told = status.warnings.join(" ");
+            ensure!(status.health == Health::Degraded && told.contains("has not answered"), "{status:?}");
+            Ok(Some(()))
+        })?;
+        drop(frozen);
+        waiting.join().map_err(|_| anyhow!("the claim panicked"))
+    })??;
+    let after = until("all is well", RECOVERED, || {
+        let status = asker.status()?;
+        ensure!((status.health, status.store) == (Health::Ok, StoreState::Ok), "{status:?}");
+        Ok(Some(asker.allocate("after", None)?))
+    })?;
+    ensure!(before != waiting && waiting != after && after != before, "{before} {waiting} {after}");
+    Ok(())
+}
+
 /// A router looks at its disk every three seconds.
 const RECOVERED: Duration = Duration::from_secs(30);
