@@ -398,7 +398,8 @@ impl Explorer {
             | Message::Want(_)
             | Message::WantRange(_)
             | Message::Part(_)
-            | Message::LogHead(_) => {}
+            | Message::LogHead(_)
+            | Message::Room(_) => {}
             Message::SpaceRequest(_)
             | Message::SpaceDeny { .. }
             | Message::MovePrepare(_)

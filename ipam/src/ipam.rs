@@ -41,6 +41,7 @@ mod reserving;
 mod restore;
 mod revocations;
 mod rollback;
+mod room;
 mod transfers;
 mod waiting;
 
@@ -174,6 +175,7 @@ impl Ipam {
         self.members.connect(identity);
         self.send_summary(identity);
         self.send_log_head(identity);
+        self.send_room(identity);
         self.repeat_asks(identity);
         self.resume_claims(now);
     }
@@ -182,6 +184,7 @@ impl Ipam {
     pub fn handle_peer_down(&mut self, identity: Identity, now: Instant) {
         self.members.disconnect(&identity);
         self.parts.forget(&identity);
+        self.waiting.rooms.forget_peer(&identity);
         self.ask_others(identity, now);
         self.fail_claims_at(identity, now);
         self.quest_lost(identity, now);
@@ -454,6 +457,7 @@ impl Ipam {
             Message::RevokePromise { promise, records } => self.handle_promise(from, promise, records, now),
             Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, Voucher::Nobody, now),
             Message::LogHead(head) => self.handle_log_head(from, &head),
+            Message::Room(room) => self.handle_room(from, &room),
             Message::Part(part) => {
                 if let Some(whole) = self.parts.take(from, part) {
                     self.react(from, whole, now);

@@ -181,8 +181,27 @@ fn told(what: &str, routers: &[PeerLabel]) -> String {
     }
 }
 
+/// Who has how much of a pool, in a sentence.
+fn whose(shares: &[Share]) -> String {
+    let total: u64 = shares.iter().map(|share| share.slots).sum();
+    let named = shares.iter().take(NAMED).map(|share| format!("{} has {}", share.peer, share.slots));
+    let others: u64 = shares.iter().skip(NAMED).map(|share| share.slots).sum();
+    let more = shares.len().saturating_sub(NAMED);
+    let others = (more > 0).then(|| format!("{more} more have {others}"));
+    format!("of {total} addresses {}", named.chain(others).collect::<Vec<_>>().join(", "))
+}
+
 /// Routers that one sentence names.
 const NAMED: usize = 5;
+
+/// What a router has of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Who.
+    pub peer: PeerLabel,
+    /// How many slots, whatever they do.
+    pub slots: u64,
+}
 
 /// Why a claim got no address. Nothing has changed in any case, and the request may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -309,19 +328,30 @@ pub enum ClaimError {
         /// Which of the two.
         why: FrozenWhy,
     },
-    /// No slot is free, and nobody who could be asked has any to give.
+    /// No slot is free here at present, and there may be later: who may have some cannot be asked or is silent, or some rest.
     #[error(
-        "no address is left here{}{}",
-        told("; asked without success: ", asked),
-        told("; no answer from: ", unreachable)
+        "no address is free here at present{}{}{}",
+        told("; no answer from: ", silent),
+        if *resting > 0 { format!("; {resting} were freed a moment ago and rest") } else { String::new() },
+        told("; asked without success: ", asked)
     )]
-    Exhausted {
+    NoneYet {
         /// The network.
         network: NetworkId,
         /// Routers that were asked and have nothing to give.
         asked: Vec<PeerLabel>,
-        /// Routers that could not be asked or did not answer: there may be room with them.
-        unreachable: Vec<PeerLabel>,
+        /// Routers that have some of the pool, and could not be asked or did not answer.
+        silent: Vec<PeerLabel>,
+        /// Slots of this host's that rest.
+        resting: usize,
+    },
+    /// No slot is free here, and all who have any of the pool were asked and have no block to spare.
+    #[error("no address is left here, and no router has a block to spare: {}", whose(shares))]
+    Exhausted {
+        /// The network.
+        network: NetworkId,
+        /// Who has how much of its pool, the largest first.
+        shares: Vec<Share>,
     },
     /// The container was released, or asked for something else, while its claim waited.
     #[error("the claim was withdrawn while it waited")]

@@ -223,6 +223,13 @@ impl Ledger {
         blocks.find(|block| !self.chains.contains_key(block))
     }
 
+    /// How many blocks have never been carved out of the pool.
+    pub(crate) fn uncarved_blocks(&self, network: NetworkId) -> u32 {
+        let slots = self.pools.get(&network).copied().unwrap_or_default();
+        let carved = self.chains.keys().filter(|range| range.network == network && range.length == self.block_slots);
+        (slots / self.block_slots).saturating_sub(u32::try_from(carved.count()).unwrap_or(u32::MAX))
+    }
+
     /// Whether the range is a block: what is given as a whole.
     pub(crate) fn is_block(&self, range: &Range) -> bool {
         self.shape(range) == Some(Shape::Block) || self.is_pool_block(range)

@@ -29,7 +29,8 @@ pub use event::{Alarm, Event, Release, RequestId};
 pub use history::{MOVES_KEPT, Moved};
 pub use ipam::{Counts, Health, Ipam, Owned, RestoreError, SnapshotError, Wakeup, adopt_snapshot, found};
 pub use lease::{
-    Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Reservation, Stickiness,
+    Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Reservation, Share,
+    Stickiness,
 };
 pub use outbox::To;
 pub use revoke::{Answer, Question, RevokeError};

@@ -36,8 +36,8 @@ pub(crate) struct Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Admitted,
-    /// Its author may be admitted yet.
-    UnknownAuthor,
+    /// Its author, or whoever it gives to, may be admitted yet.
+    Stranger,
     /// It comes from or goes to somebody whose records are refused.
     Refused,
 }
@@ -118,7 +118,8 @@ impl Members {
         if parties.iter().any(is_refused) && !self.permitted.contains(hash) {
             return Verdict::Refused;
         }
-        if self.names.contains_key(&record.body.author) { Verdict::Admitted } else { Verdict::UnknownAuthor }
+        // A gift to somebody who is nobody would be out of reach: nobody could ask for it, and nobody be revoked over it.
+        if parties.iter().all(|party| self.names.contains_key(party)) { Verdict::Admitted } else { Verdict::Stranger }
     }
 
     /// Whether a revocation names the record of this hash.

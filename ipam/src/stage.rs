@@ -15,6 +15,9 @@ use crate::{
     adopt_snapshot, found,
 };
 
+/// The kind of a request for space, behind the version.
+const SPACE_REQUEST: u8 = 6;
+
 pub(crate) type Disk = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 pub(crate) struct Host {
@@ -24,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) events: Vec<Event>,
     pub(crate) batches: usize,
     pub(crate) sent_bytes: usize,
+    /// Requests for space it sent.
+    pub(crate) questions: usize,
 }
 
 pub(crate) struct Stage {
@@ -160,7 +165,7 @@ impl Stage {
             apply(&mut disk, &adopt_snapshot(&config, &snapshot.unwrap(), self.now).unwrap());
         }
         let ipam = Ipam::new(config.clone(), &rows(&disk), self.now).unwrap();
-        self.hosts.push(Host { config, ipam, disk, events: Vec::new(), batches: 0, sent_bytes: 0 });
+        self.hosts.push(Host { config, ipam, disk, events: Vec::new(), batches: 0, sent_bytes: 0, questions: 0 });
         let newest = self.hosts.len() - 1;
         self.introduce(newest, newest);
         for host in heard_by {
@@ -241,6 +246,7 @@ impl Stage {
             busy = true;
             assert!(bytes.len() <= wire::message::MESSAGE_BYTES_MAX);
             let from = self.id(host);
+            self.hosts[host].questions += usize::from(bytes.get(1) == Some(&SPACE_REQUEST));
             for other in 0..self.hosts.len() {
                 let meant = to == To::AllPeers || to == To::Peer(self.id(other));
                 if meant && self.links.contains(&(host, other)) {

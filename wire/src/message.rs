@@ -20,7 +20,7 @@ pub use came::{Came, Why};
 pub use log::{LogBody, LogHead};
 pub use name::{Invited, Name, NameVerdict};
 pub use part::Part;
-pub use space::{Need, SpaceRequest};
+pub use space::{Need, Room, SpaceRequest};
 
 /// The version of [`Message`] this crate writes.
 pub const MESSAGE_VERSION: u8 = 2;
@@ -184,6 +184,8 @@ pub enum Message {
     Part(Part),
     /// How far its author's log had come: its author's word, or the proof that it had come further.
     LogHead(LogHead),
+    /// What the sender could give of each pool; where it is none, nothing is said.
+    Room(Vec<Room>),
 }
 
 /// What one side holds in one bucket of its digest.
@@ -435,6 +437,7 @@ impl Message {
             | Self::SpaceGrant { .. }
             | Self::SpaceDeny { .. }
             | Self::LogHead(_)
+            | Self::Room(_)
             | Self::MoveReady { .. }
             | Self::MoveAbort { .. }
             | Self::RevokeAsk { .. }

@@ -11,6 +11,7 @@ use super::{Health, Ipam, Pending, Quest, Stage};
 use crate::event::Event;
 use crate::lease::ClaimError;
 use crate::outbox::To;
+use crate::space::Space;
 
 /// How long a router may take to answer before the next one is asked: several fit the patience of a claim.
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ impl Ipam {
     /// Gives a block to whoever asks, repeats the gift it has not heard of, or says who may have room.
     pub(super) fn handle_space_request(&mut self, from: Identity, request: &SpaceRequest, now: Instant) {
         let network = request.network;
+        self.waiting.rooms.forget(network, from);
         let owned = self.blocks_of(network, from);
         let records: Vec<Record> = if owned.len() > usize::try_from(request.have).unwrap_or(usize::MAX) {
             owned.iter().flat_map(|block| self.ledger.history(block)).collect()
@@ -85,6 +87,7 @@ impl Ipam {
         if let Some(quest) = self.waiting.quests.get_mut(&network) {
             quest.waiting.take_if(|(asked, _)| *asked == from);
         }
+        self.waiting.rooms.note_given(network, from);
         self.learn(records, Some(from), now);
         self.go_on_asking(network, now);
     }
@@ -102,6 +105,7 @@ impl Ipam {
         }
         quest.waiting = None;
         quest.hint = hint;
+        self.waiting.rooms.forget(network, from);
         self.go_on_asking(network, now);
     }
 
@@ -114,7 +118,7 @@ impl Ipam {
 
     /// Keeps a spare block ahead: carves one out of the pool, or asks for one.
     pub(super) fn keep_spare(&mut self, network: NetworkId, now: Instant) {
-        let low_water = u64::from(self.config.genesis.block_slots) * u64::from(self.config.low_water_percent) / 100;
+        let low_water = self.low_water();
         let free = u64::try_from(self.space_of(network).free()).unwrap_or(u64::MAX);
         let waits = self.waiting.spare_after.get(&network).is_some_and(|at| *at > now);
         if free >= low_water || waits || self.course.health != Health::Working || self.carve_own_block(network, now) {
@@ -159,10 +163,10 @@ impl Ipam {
         self.send(To::Peer(next), &Message::SpaceRequest(SpaceRequest { network, have, need }));
     }
 
-    /// The one that was hinted at, the pool's owner, then everybody else.
+    /// The one that was hinted at, the owner of what is left of the pool, those who say to have room, then everybody else.
     fn next_to_ask(&self, network: NetworkId, quest: &Quest) -> Option<Identity> {
-        let pool_owner = self.ledger.pool(network).and_then(|pool| self.ledger.head(&pool)).map(|head| head.owner);
-        let candidates = quest.hint.into_iter().chain(pool_owner).chain(self.members.connected());
+        let likely = quest.hint.into_iter().chain(self.pool_owner(network)).chain(self.waiting.rooms.by_size(network));
+        let candidates = likely.chain(self.members.connected());
         let may_answer = |peer: &Identity| {
             self.members.is_connected(peer) && !self.members.is_refused(peer) && !quest.asked.contains(peer)
         };
@@ -213,7 +217,10 @@ impl Ipam {
         let mut silent = Vec::new();
         for (network, quest) in &mut self.waiting.quests {
             if quest.waiting.is_some_and(|(asked, until)| which(asked, until)) {
-                quest.silent.extend(quest.waiting.take().map(|(asked, _)| asked));
+                if let Some((asked, _)) = quest.waiting.take() {
+                    quest.silent.push(asked);
+                    self.waiting.rooms.forget(*network, asked);
+                }
                 silent.push(*network);
             }
         }
@@ -223,47 +230,26 @@ impl Ipam {
     }
 
     pub(super) fn exhausted(&self, network: NetworkId) -> ClaimError {
+        let shares = self.shares(network);
+        let silent = self.unheard(network, &shares);
+        let resting = self.spaces.get(&network).map_or(0, Space::resting);
+        if silent.is_empty() && resting == 0 {
+            return ClaimError::Exhausted { network, shares };
+        }
         let quest = self.waiting.quests.get(&network).cloned().unwrap_or_default();
-        let others = self.members.current().filter(|member| *member != self.config.identity);
-        let apart = others.filter(|member| !self.members.is_connected(member) || quest.silent.contains(member));
-        let label = |member| self.members.label(member);
-        let unreachable: Vec<_> = apart.map(label).collect();
-        let answered = quest.asked.iter().filter(|asked| !quest.silent.contains(asked)).copied();
-        ClaimError::Exhausted { network, asked: answered.map(label).collect(), unreachable }
+        let answered = quest.asked.iter().filter(|asked| !silent.iter().any(|silent| silent.identity == **asked));
+        ClaimError::NoneYet {
+            network,
+            asked: answered.map(|asked| self.members.label(*asked)).collect(),
+            silent,
+            resting,
+        }
     }
 
     /// The blocks an identity owns, as this host knows.
     pub(super) fn blocks_of(&self, network: NetworkId, identity: Identity) -> Vec<Range> {
         let heads = self.ledger.heads().filter(|head| head.range.network == network && head.owner == identity);
         heads.map(|head| head.range).filter(|range| self.ledger.is_block(range)).collect()
-    }
-
-    /// A whole, unused block that this host can do without.
-    fn spare_block(&self, network: NetworkId, need: Need) -> Option<Range> {
-        let me = self.config.identity;
-        let pool = self.ledger.pool(network)?;
-        let pool_is_mine = self.ledger.head(&pool).is_some_and(|head| head.owner == me);
-        if pool_is_mine && let Some(block) = self.ledger.uncarved_block(network) {
-            return Some(block);
-        }
-        let unused: Vec<_> = self.blocks_of(network, me).into_iter().filter(|block| self.is_unused(block)).collect();
-        let space = self.spaces.get(&network)?;
-        let last = unused.last().copied()?;
-        let in_last = (last.start.0..last.end().0).filter(|slot| space.is_free(Slot(*slot))).count();
-        let left = u64::try_from(space.free().saturating_sub(in_last)).unwrap_or(0);
-        let low_water = u64::from(self.config.genesis.block_slots) * u64::from(self.config.low_water_percent) / 100;
-        let idle = self.leases.iter().all(|lease| lease.attachment.network != network);
-        let can_do_without = left > low_water || idle && need == Need::Waiting;
-        can_do_without.then_some(last)
-    }
-
-    /// Whether every assignable slot of a block is free, nothing was ever carved out of it, and nobody contests it.
-    fn is_unused(&self, block: &Range) -> bool {
-        let Some(network) = self.network(block.network) else { return false };
-        let Some(space) = self.spaces.get(&block.network) else { return false };
-        let mut slots = (block.start.0..block.end().0).map(Slot).filter(|slot| network.is_assignable(*slot));
-        let is_free = |slot: Slot| space.is_free(slot) && self.leases.of_slot(block.network, slot).is_none();
-        !self.ledger.is_quarantined(block) && self.ledger.carved(block).next().is_none() && slots.all(is_free)
     }
 
     /// The next block of the pool, if the pool is this host's, for its own use.
@@ -282,12 +268,5 @@ impl Ipam {
         if self.ledger.head(&block).is_none() {
             self.give(block, self.config.identity, now);
         }
-    }
-
-    /// Who may have room: the owner of what is left of the pool.
-    fn room_elsewhere(&self, network: NetworkId, asker: Identity) -> Option<Identity> {
-        self.ledger.uncarved_block(network)?;
-        let owner = self.ledger.head(&self.ledger.pool(network)?)?.owner;
-        (owner != asker && owner != self.config.identity).then_some(owner)
     }
 }

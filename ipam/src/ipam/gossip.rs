@@ -60,6 +60,7 @@ impl Ipam {
         let first = self.course.dice.below(peers.len());
         for peer in peers.iter().cycle().skip(first).take(PEERS_A_ROUND.min(peers.len())) {
             self.send_summary(*peer);
+            self.send_room(*peer);
         }
         peers.get(first).copied()
     }

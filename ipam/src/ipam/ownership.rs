@@ -77,7 +77,7 @@ impl Ipam {
         {
             return Taken::Nothing;
         }
-        if verdict == Verdict::UnknownAuthor {
+        if verdict == Verdict::Stranger {
             self.parking.park(record.clone());
             return Taken::Nothing;
         }

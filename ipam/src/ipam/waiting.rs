@@ -8,6 +8,7 @@ use std::time::Instant;
 use wire::message::{MoveKey, MovePrepare, MovedLease};
 use wire::{Identity, NetworkId};
 
+use super::room::Rooms;
 use crate::event::RequestId;
 use crate::lease::{Attachment, Claim, LeaseKey};
 use crate::names::Pledges;
@@ -25,6 +26,8 @@ pub(super) struct Waiting {
     pub(super) unanswered: BTreeMap<RequestId, LeaseKey>,
     /// Leases that were there when the router started: their claims may not have been answered either.
     pub(super) restored: BTreeSet<LeaseKey>,
+    /// Who says to have room.
+    pub(super) rooms: Rooms,
     /// When to look for a spare block again after nobody had one.
     pub(super) spare_after: BTreeMap<NetworkId, Instant>,
     /// Joiners whose snapshot waits for the store, and for which of its batches.

@@ -1,4 +1,4 @@
-//! Records that cannot be taken yet: what they extend, or who wrote them, is not known.
+//! Records that cannot be taken yet: what they extend, who wrote them, or whom they give to, is not known.
 //!
 //! Owns them until it is, within a bound. Decides nothing about them.
 

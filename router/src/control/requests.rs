@@ -251,7 +251,7 @@ impl Control {
     pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {
         match result {
             Ok(_) => self.exhausted = None,
-            Err(ClaimError::Exhausted { .. }) => self.exhausted = Some(now),
+            Err(ClaimError::Exhausted { .. } | ClaimError::NoneYet { .. }) => self.exhausted = Some(now),
             Err(_) => {}
         }
         let answer = match result {
@@ -389,7 +389,11 @@ impl Control {
                 (ErrorKind::Held, Some(format!("run 'raddle status' on {holder}: it says why, and what helps")))
             }
             ClaimError::Frozen { .. } => (ErrorKind::TryAgain, Some("see 'raddle status' for the alarm".to_owned())),
-            ClaimError::Exhausted { unreachable, .. } => (ErrorKind::Exhausted, Some(room(unreachable))),
+            // It ends by itself: with the silence, or when what was freed has rested.
+            ClaimError::NoneYet { silent, .. } => (ErrorKind::TryAgain, Some(later(silent))),
+            ClaimError::Exhausted { .. } => {
+                (ErrorKind::Exhausted, Some("remove containers; 'raddle leases' shows who has what".to_owned()))
+            }
             ClaimError::Withdrawn => (ErrorKind::TryAgain, None),
             ClaimError::ReadOnly => return self.read_only(),
             ClaimError::RolledBackHere => return rolled_back(),
@@ -446,13 +450,13 @@ fn rolled_back() -> ApiError {
         )
 }
 
-/// How a pool gets room again.
-fn room(unreachable: &[PeerLabel]) -> String {
-    match unreachable {
-        [] => "remove containers; 'raddle leases' shows who has what".to_owned(),
+/// What ends a want of addresses that is not for good.
+fn later(silent: &[PeerLabel]) -> String {
+    match silent {
+        [] => "try again when they have rested, or remove containers; 'raddle leases' shows who has what".to_owned(),
         [first, ..] => format!(
-            "remove containers, or bring back the routers that do not answer; those that are gone for good: raddle revoke \
-             {first}"
+            "try again when the routers that do not answer are back ('raddle peers' shows them); those that are gone for \
+             good: raddle revoke {first}"
         ),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tests::{Cluster, Finished, Host, Plugin, Stage, Storm, Underlay, rounds, until};
+use tests::{Cluster, Finished, Host, JoinBy, Plugin, Stage, Storm, Underlay, rounds, until};
 
 use super::driver::{PLUGIN, Sandbox, conf, fault, refuses, state, with};
 use super::{WAIT, address, alone};
@@ -356,4 +356,26 @@ fn gc_with_an_empty_list_takes_all_and_with_one_that_is_not_understood_nothing()
     ensure!(left.len() == 1 && left[0]["container_id"] == "other", "{left:?}");
     ensure!(host.container_links()?.len() == 1, "{:?}", host.container_links()?);
     Ok(())
+}
+
+/// Whoever has room may be back in a moment: only an orchestrator that is told so tries again.
+#[test]
+fn an_add_without_a_path_to_who_has_room_is_to_be_tried_again() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
+    let init = ["--pool", "10.50.0.0/24", "--block-size", "4"];
+    let mut cluster = Cluster::form_by(&stage, JoinBy::Token, &init)?;
+    cluster.router_mut(1)?.kill()?;
+    let mut attached = 0;
+    let sandbox = loop {
+        let sandbox = Sandbox::new(stage.host(2)?, &format!("c{attached}"))?;
+        let answer = sandbox.call("ADD", &[], &conf("1.1.0"))?;
+        if !answer.is_ok() {
+            refuses(&answer, 11, &["no address is free here at present", "host1"])?;
+            break sandbox;
+        }
+        attached += 1;
+        ensure!(attached < 64, "it has more than it was given");
+    };
+    cluster.router_mut(1)?.start_again()?;
+    until("the ADD succeeds", WAIT, || Ok(sandbox.call("ADD", &[], &conf("1.1.0"))?.is_ok().then_some(())))
 }

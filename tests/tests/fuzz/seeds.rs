@@ -11,7 +11,8 @@ use wire::{
     frame::Protocol,
     message::{
         Ask, Bucket, Came, Commit, Entry, EntryBody, EntryState, Handover, Invited, LogBody, LogHead, Message, MoveKey,
-        MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, SpaceRequest, Why, Wish,
+        MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, Room, SpaceRequest, Why,
+        Wish,
     },
 };
 
@@ -149,6 +150,7 @@ fn more_messages() -> Vec<(&'static str, Message)> {
         ("revoke-commit", Message::RevokeCommit { commit, records }),
         ("part", Message::Part(Part { message: 1, number: 2, last: true, bytes: vec![7; 9] })),
         ("log-head", Message::LogHead(head)),
+        ("room", Message::Room(vec![Room { network: NetworkId(1), blocks: 3 }])),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! How a router asks for room.
+//! How a router asks for room, and how one says that it has some.
 //!
 //! Owns the words. Knows nothing of who has any.
 
@@ -24,4 +24,13 @@ pub enum Need {
     Spare,
     /// A container waits for an address.
     Waiting,
+}
+
+/// What a router could give of one pool, by its own word: a hint whom to ask, and nothing rests on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Room {
+    /// The pool.
+    pub network: NetworkId,
+    /// So many blocks.
+    pub blocks: u32,
 }

@@ -166,6 +166,10 @@ fn about_the_rest() -> impl Strategy<Value = Message> {
         (identity(), any::<u64>(), signature()).prop_map(|(author, number, signature)| {
             Message::LogHead(LogHead { body: LogBody { author, number }, signature })
         }),
+        vec(any::<(u32, u32)>(), 0..4).prop_map(|rooms| {
+            let room = |(network, blocks)| Room { network: NetworkId(network), blocks };
+            Message::Room(rooms.into_iter().map(room).collect())
+        }),
         (any::<u64>(), any::<u32>(), any::<bool>(), vec(any::<u8>(), 0..9))
             .prop_map(|(message, number, last, bytes)| { Message::Part(Part { message, number, last, bytes }) }),
     ]

@@ -118,17 +118,40 @@ fn two_records_of_one_epoch_quarantine_the_range_everywhere_and_drop_nobody() {
 }
 
 #[test]
-fn the_records_of_a_stranger_wait_until_it_is_admitted() {
+fn what_goes_to_a_stranger_or_comes_from_one_waits_until_it_is_admitted() {
     let mut stage = Stage::new(2, 24, 16);
     let head =
         stage.hosts[0].ipam.ledger.head(&Range { network: NetworkId::DEFAULT, start: Slot(0), length: 16 }).unwrap();
     let given = record(1, 0, 16, 7, 2, head.hash);
     let previous = crate::ledger::hash_of_record(&given);
     hear(&mut stage, 0, 1, vec![given, record(7, 0, 16, 0, 3, previous)]);
-    assert_eq!(stage.owner(0, 2), identity(7));
+    assert_eq!(stage.owner(0, 2), identity(1));
     stage.hosts[0].ipam.admit(identity(7), None, stage.now);
     stage.settle();
     assert_eq!(stage.owner(0, 2), identity(0));
+}
+
+/// Nobody could ask it for what it has, and nobody could revoke it.
+#[test]
+fn what_is_given_to_nobody_stays_where_it_was_and_goes_with_its_giver() {
+    let mut stage = Stage::new(3, 24, 16);
+    let head =
+        stage.hosts[0].ipam.ledger.head(&Range { network: NetworkId::DEFAULT, start: Slot(0), length: 16 }).unwrap();
+    for host in [0, 2] {
+        hear(&mut stage, host, 1, vec![record(1, 0, 16, 9, 2, head.hash)]);
+        assert_eq!(stage.owner(host, 2), identity(1), "host {host}");
+    }
+    stage.restart(2);
+    stage.pass(Duration::from_secs(30));
+    stage.isolate(1);
+    let request = stage.request();
+    stage.hosts[0].ipam.revoke(request, &[identity(1)], stage.now);
+    stage.pass(Duration::from_secs(15));
+    for host in [0, 2] {
+        let owner = stage.owner(host, 2);
+        assert!([identity(0), identity(2)].contains(&owner), "host {host}: {owner}");
+        assert_eq!(owner, stage.owner(0, 2));
+    }
 }
 
 #[test]

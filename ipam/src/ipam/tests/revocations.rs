@@ -277,6 +277,11 @@ fn a_joiner_that_comes_during_a_revocation_keeps_its_sponsors_promise() {
     stage.cut(1, 4);
     stage.link(0, 3);
     stage.settle();
+    let (joiner, now) = (stage.id(4), stage.now);
+    for host in [2, 3] {
+        stage.hosts[host].ipam.admit(joiner, None, now);
+    }
+    stage.pass(Duration::from_secs(15));
     assert_equal_tables(&stage, &[0, 2, 3, 4]);
     assert!(stage.hosts[4].ipam.members().any(|(_, _, revoked)| revoked));
 }
