@@ -11,6 +11,7 @@
 //! Reach    9 │ whom, 32 │ round trip in µs, 4 │ largest datagram, 2 │ where, 1 + 16 + 2, may be missing │ more
 //!          12, the same: by a relay of its own
 //! Sounding 10│ number, 4 │ bytes, 2 │ padding             Sounded  11│ number, 4 │ bytes, 2 │ more
+//! Far      13│ whom, 32 │ more
 //! ```
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -57,6 +58,8 @@ pub(crate) enum Control<'a> {
     Seek { whom: Identity },
     /// I do.
     Reach { whom: Identity, reach: Reach },
+    /// I do, by two relays: nothing is passed on a third time.
+    Far { whom: Identity },
     /// Does a datagram of so many bytes come through? With 0 bytes: does a small one?
     Sounding { number: u32, bytes: u16 },
     /// It does.
@@ -108,6 +111,7 @@ impl<'a> Control<'a> {
                 message
             }
             Self::Sounded { number, bytes } => sounding(11, *number, *bytes),
+            Self::Far { whom } => [&[13][..], &whom.0].concat(),
         }
     }
 
@@ -133,6 +137,7 @@ impl<'a> Control<'a> {
                 Some(Self::Relay { leg: Leg::of(leg)?, far: Identity(far), message })
             }
             8 => rest.first_chunk().map(|&whom| Self::Seek { whom: Identity(whom) }),
+            13 => rest.first_chunk().map(|&whom| Self::Far { whom: Identity(whom) }),
             9 | 12 => {
                 let (&whom, rest) = rest.split_first_chunk()?;
                 let course = if kind == 9 { Course::Direct } else { Course::Relayed };

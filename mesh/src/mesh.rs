@@ -371,6 +371,7 @@ impl Mesh {
             mtu_bytes: self.datagram_bytes(peer).saturating_add(headers),
             since,
             dropped_messages: peer.channel.dropped(),
+            far_by: peer.ways.far_by(now).filter(|_| !peer.is_up() && !peer.is_revoked()),
         })
     }
 

@@ -35,6 +35,8 @@ pub struct PeerView {
     pub since: Duration,
     /// Messages for it that were dropped because too many waited.
     pub dropped_messages: u64,
+    /// The neighbour that reaches it by two relays, where that is why there is no way: nothing is passed on a third time.
+    pub far_by: Option<Identity>,
 }
 
 /// Whether a peer can be talked to.

@@ -38,6 +38,8 @@ pub(crate) struct Ways {
     /// Who asked for a way to this peer when there was none.
     seekers: Vec<Identity>,
     silence: Silence,
+    /// The neighbour that reaches the peer by two relays, and when it said so.
+    far: Option<(Identity, Instant)>,
 }
 
 /// What it says about the direct way that it is not answered on.
@@ -88,12 +90,14 @@ impl Ways {
             number: 0,
             seekers: Vec::new(),
             silence: Silence::Peer,
+            far: None,
         }
     }
 
     /// A handshake went through on this way, which is therefore used. Returns whether that is another than before.
     pub(crate) fn prove(&mut self, way: Way, now: Instant) -> bool {
         let calm = self.calm(way, now);
+        self.far = None;
         self.add(way, u16::MAX, Claim::Proven, now);
         if way != Way::Direct {
             self.direct.fail(now);
@@ -136,6 +140,23 @@ impl Ways {
             known.course = reach.course;
         }
         is_new
+    }
+
+    /// A neighbour says that it needs two relays to reach the peer, so that it is none.
+    pub(crate) fn handle_far(&mut self, neighbour: Identity, now: Instant) {
+        self.far = Some((neighbour, now));
+    }
+
+    /// The neighbour that has lately said so.
+    pub(crate) fn far_by(&self, now: Instant) -> Option<Identity> {
+        let said = self.far.filter(|(_, at)| now.saturating_duration_since(*at) < FAR);
+        said.map(|(neighbour, _)| neighbour)
+    }
+
+    /// The relay that is used, if it needs one itself.
+    pub(crate) fn far_relay(&self) -> Option<Identity> {
+        let Some(Way::Relay(identity)) = self.used else { return None };
+        self.relay(identity).filter(|relay| relay.is_far()).map(|_| identity)
     }
 
     /// Something authentic came this way. By a relay: there is that way, and the peer may not have a direct one.
@@ -229,6 +250,7 @@ impl Ways {
     /// Nobody hears the peer, so nobody is asked for it until somebody does.
     pub(crate) fn rest(&mut self, now: Instant) {
         self.seek = Seek { next: now + SEEK_ABSENT, pause: SEEK_ABSENT };
+        self.far = None;
     }
 
     /// Somebody hears the peer: asking may help again.
@@ -450,6 +472,8 @@ pub(crate) const SEEK_FIRST: Duration = Duration::from_secs(1);
 const SEEK_MOST: Duration = Duration::from_secs(30);
 /// The same for a peer that nobody has said to be there: who comes to reach it, or hears that it has started, says so.
 const SEEK_ABSENT: Duration = Duration::from_secs(300);
+/// Two rounds of asking.
+const FAR: Duration = Duration::from_secs(600);
 /// All of a small cluster, and then twice as many each time.
 const ASKED_FIRST: usize = 8;
 const ASKED_MOST: usize = 64;

@@ -220,11 +220,12 @@ fn peers() {
                 tx_bytes: 10,
                 rx_bytes: 20,
                 since_s: 5,
+                why: None,
             }],
         },
         concat!(
             r#"{"peers":[{"name":"host2","identity":"cc","address":"192.0.2.2:6783","state":"connected","path":"direct","#,
-            r#""via":null,"rtt_ms":0.25,"cipher":"aes-256-gcm","mtu_bytes":1472,"tx_bytes":10,"rx_bytes":20,"since_s":5}]}"#
+            r#""via":null,"rtt_ms":0.25,"cipher":"aes-256-gcm","mtu_bytes":1472,"tx_bytes":10,"rx_bytes":20,"since_s":5,"why":null}]}"#
         ),
     );
 }

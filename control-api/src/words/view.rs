@@ -125,6 +125,9 @@ pub struct Peer {
     pub rx_bytes: u64,
     /// For how many seconds it has been in this state.
     pub since_s: u64,
+    /// Why there is no path, where that is known: a sentence.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// How it is with a peer.

@@ -139,6 +139,7 @@ fn membership() -> Vec<Example> {
         ("relay-here", Control::Relay { leg: Leg::Here, far: Identity([4; 32]), message: &[5; 60] }),
         ("relay-on", Control::Relay { leg: Leg::On, far: Identity([4; 32]), message: &[5; 60] }),
         ("seek", Control::Seek { whom: Identity([4; 32]) }),
+        ("far", Control::Far { whom: Identity([4; 32]) }),
         ("reach", Control::Reach { whom: Identity([4; 32]), reach: reach(Some(seen_at)) }),
         ("reach-hidden", Control::Reach { whom: Identity([4; 32]), reach: reach(None) }),
         ("reach-by-relay", Control::Reach { whom: Identity([4; 32]), reach: by_relay }),

@@ -21,6 +21,7 @@ proptest! {
             Control::Relay { leg: Leg::Here, far: Identity([topic; 32]), message: &payload },
             Control::Relay { leg: Leg::On, far: Identity([topic; 32]), message: &payload },
             Control::Seek { whom: Identity([topic; 32]) },
+            Control::Far { whom: Identity([topic; 32]) },
             Control::Reach { whom: Identity([topic; 32]), reach: Reach { address: None, ..reach } },
             Control::Reach { whom: Identity([topic; 32]), reach },
             Control::Reach { whom: Identity([topic; 32]), reach: Reach { course: Course::Relayed, ..reach } },

@@ -187,6 +187,7 @@ impl Mesh {
             Some(Control::Relay { leg, far, message }) => self.handle_relay(identity, via, leg, far, message, now),
             Some(Control::Seek { whom }) => self.handle_seek(identity, whom),
             Some(Control::Reach { whom, reach }) => self.handle_reach(identity, whom, &reach, now),
+            Some(Control::Far { whom }) => self.handle_far(identity, whom, now),
             None => {
                 tracing::debug!(peer = %identity, ?via, "control message of a kind this router does not know");
                 self.out.counters.malformed += 1;

@@ -141,9 +141,20 @@ impl Mesh {
     /// A neighbour looks for a way to a member.
     pub(super) fn handle_seek(&mut self, from: Identity, whom: Identity) {
         if let Some(course) = self.course(from, whom) {
-            self.tell_reach(from, whom, course);
-        } else if let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != from) {
-            peer.ways.note_seeker(from);
+            return self.tell_reach(from, whom, course);
+        }
+        let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != from) else { return };
+        peer.ways.note_seeker(from);
+        if peer.is_up() && peer.ways.far_relay().is_some_and(|relay| relay != from) {
+            self.send_datagram(from, &Control::Far { whom }.emit());
+        }
+    }
+
+    /// A neighbour needs two relays itself: an operator is to know why there is no way.
+    pub(super) fn handle_far(&mut self, from: Identity, whom: Identity, now: Instant) {
+        let is_relay = self.peers.get(&from).is_some_and(Peer::is_relay);
+        if let Some(peer) = self.peers.get_mut(&whom).filter(|peer| is_relay && !peer.is_up() && whom != from) {
+            peer.ways.handle_far(from, now);
         }
     }
 

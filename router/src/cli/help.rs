@@ -120,7 +120,7 @@ Examples:
   raddle peers --output json | jq -r '.peers[] | select(.state != \"connected\") | .name'
 
 JSON: peers[]{name, identity, address, state, path, via, rtt_ms, cipher, mtu_bytes,
-      tx_bytes, rx_bytes, since_s}
+      tx_bytes, rx_bytes, since_s, why}
 States: connected, connecting, suspect (silent), down, revoked
 Paths:  direct, relay (through `via`)";
 

@@ -3,7 +3,7 @@
 use control_api::{PathKind, Peer, PeerState, Peers};
 
 use super::duration::readable;
-use super::print::{Lean, bytes, or_dash, table};
+use super::print::{Lean, bytes, or_dash, plain, table};
 
 pub(super) fn text(answer: &Peers) -> String {
     let columns = [
@@ -18,7 +18,9 @@ pub(super) fn text(answer: &Peers) -> String {
         ("SINCE", Lean::Right),
         ("CIPHER", Lean::Left),
     ];
-    table(columns, answer.peers.iter().map(row))
+    let why = |peer: &Peer| Some(format!("no path to {}: {}\n", plain(&peer.name), plain(peer.why.as_ref()?)));
+    let whys: String = answer.peers.iter().filter_map(why).collect();
+    format!("{}{whys}", table(columns, answer.peers.iter().map(row)))
 }
 
 fn row(peer: &Peer) -> [String; 10] {

@@ -80,6 +80,14 @@ pub(super) fn free_slots(control: &Control) -> u64 {
 fn warnings(control: &Control, now: Instant) -> Vec<String> {
     let mut warnings: Vec<String> = control.alarms.shown(now).cloned().collect();
     warnings.extend(control.ipam.questions().iter().map(asked));
+    let beyond = |peer: mesh::PeerView| {
+        Some(format!(
+            "no path to {}: {}",
+            control.ipam.label(peer.identity),
+            too_far(&control.ipam.label(peer.far_by?))
+        ))
+    };
+    warnings.extend(control.mesh.peers(now).into_iter().filter_map(beyond));
     match control.ipam.health() {
         // Why nothing can be written is among the troubles.
         ipam::Health::Working | ipam::Health::ReadOnly => {}
@@ -146,7 +154,16 @@ fn peer_view(control: &Control, peer: mesh::PeerView) -> Peer {
         tx_bytes: traffic.sent_bytes,
         rx_bytes: traffic.received_bytes,
         since_s: peer.since.as_secs(),
+        why: peer.far_by.map(|neighbour| too_far(&control.ipam.label(neighbour))),
     }
+}
+
+/// Why there is no path to a peer that a neighbour reaches.
+fn too_far(neighbour: &ipam::PeerLabel) -> String {
+    format!(
+        "it is reached from {neighbour} by two relays, and none passes on what two have passed on; containers here and there \
+         meet when a router nearer to it is reached from here directly (UDP and TCP)"
+    )
 }
 
 pub(super) fn containers(control: &Control) -> Containers {

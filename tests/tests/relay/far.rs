@@ -1,18 +1,20 @@
-//! Four hosts in a line, of which each reaches its neighbours alone: the ends are two relays apart.
+//! Hosts in a line, of which each reaches its neighbours alone: the ends of four are two relays apart, those of five too far.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tests::{Capture, Cluster, Container, Router, Stage, Underlay, peer, until};
 
 use super::{PLAINTEXT, WAIT, path, speak};
 
 /// The hosts, and their routers: each has joined by the one before it.
-fn line_of_four() -> Result<(Stage, Vec<Router>)> {
-    let stage = Stage::build(Underlay { hosts: 4, mtu_bytes: 1500 })?;
-    for (one, other) in [(1, 3), (1, 4), (2, 4)] {
-        stage.cut(stage.host(one)?, stage.host(other)?)?;
+fn line_of(hosts: usize) -> Result<(Stage, Vec<Router>)> {
+    let stage = Stage::build(Underlay { hosts: u8::try_from(hosts)?, mtu_bytes: 1500 })?;
+    for one in 1..=hosts {
+        for other in one + 2..=hosts {
+            stage.cut(stage.host(one)?, stage.host(other)?)?;
+        }
     }
     let mut routers = Cluster::form_alone(&stage)?.into_routers();
-    for number in 2..=4 {
+    for number in 2..=hosts {
         let (host, before) = (stage.host(number)?, stage.host(number - 1)?);
         let token = before.raddle(&["token", "create"])?.ok()?;
         host.raddle(&["join", &token, &peer(before)])?.ok()?;
@@ -30,7 +32,7 @@ fn until_path(router: &Router, to: &str, wanted: &(&str, Option<&str>)) -> Resul
 
 #[test]
 fn the_ends_of_a_line_of_four_talk_and_the_two_between_them_read_nothing() -> Result<()> {
-    let (stage, routers) = line_of_four()?;
+    let (stage, routers) = line_of(4)?;
     let [one, two, three, four] = routers.as_slice() else { bail!("no four routers") };
     let begun = std::time::Instant::now();
     for (from, to, via) in [
@@ -63,5 +65,26 @@ fn the_ends_of_a_line_of_four_talk_and_the_two_between_them_read_nothing() -> Re
     let moved = Container::start(one.host(), "four-again", Some("four"))?;
     ensure!(moved.address()? == address, "{} was {address}", moved.address()?);
     println!("a line of four: everybody reached everybody after {met:.1?}");
+    Ok(())
+}
+
+#[test]
+fn the_ends_of_a_line_of_five_say_why_they_do_not_talk() -> Result<()> {
+    let (_stage, routers) = line_of(5)?;
+    let (Some(first), Some(last)) = (routers.first(), routers.last()) else { bail!("no routers") };
+    for (from, to, neighbour) in [(first, "host5", "host2"), (last, "host1", "host4")] {
+        let said = until(&format!("{} says why", from.host().name()), WAIT, || {
+            let peers: serde_json::Value = from.host().raddle(&["peers", "--output", "json"])?.json()?;
+            let peers = peers["peers"].as_array().context("no peers")?;
+            let peer = peers.iter().find(|peer| peer["name"] == to).context("no such peer")?;
+            Ok(peer["why"].as_str().map(str::to_owned))
+        })?;
+        ensure!(said.contains(neighbour) && said.contains("two relays"), "{said}");
+        let line = format!("no path to {to}: {said}");
+        for verb in ["peers", "status"] {
+            let text = from.host().raddle(&[verb])?.ok()?;
+            ensure!(text.contains(&line), "{verb}: {text}");
+        }
+    }
     Ok(())
 }

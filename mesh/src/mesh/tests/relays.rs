@@ -272,6 +272,18 @@ fn nothing_is_passed_on_by_a_third_relay() {
     sim.run(120 * SECOND);
     assert_eq!([sim.route(0, 4), sim.route(4, 0)], [Route::None; 2]);
     assert!((0..5).all(|at| sim.downs(at).is_empty()), "{:?}", sim.downs(0));
+    // Both ends know why, and nobody else has anything to know.
+    assert_eq!([far_by(&sim, 0, 4), far_by(&sim, 4, 0)], [1, 3].map(|at| Some(sim.identity(at))));
+    assert_eq!([far_by(&sim, 1, 4), far_by(&sim, 0, 3)], [None; 2]);
+    sim.cuts.remove(&(2, 4));
+    assert!(sim.run_while(320 * SECOND, |sim| !sim.all_up()).is_some(), "a line of four is whole");
+    assert_eq!([far_by(&sim, 0, 4), far_by(&sim, 4, 0)], [None; 2]);
+}
+
+/// Who has said that it needs two relays to a peer that there is no way to.
+fn far_by(sim: &Sim, at: usize, with: usize) -> Option<Identity> {
+    let views = sim.nodes[at].mesh.as_ref().unwrap().peers(sim.now);
+    views.iter().find(|peer| peer.identity == sim.identity(with)).unwrap().far_by
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn peer(name: &str, state: PeerState) -> Peer {
         tx_bytes: 0,
         rx_bytes: 0,
         since_s: 5,
+        why: None,
     }
 }
 
@@ -133,13 +134,16 @@ fn peers_as_text() {
         ..peer("host2", PeerState::Connected)
     };
     let far = Peer { path: Some(PathKind::Relay), via: Some("host2".into()), ..peer("host3", PeerState::Suspect) };
-    let peers = Peers { peers: vec![peer("host4", PeerState::Down), near, far] };
+    let beyond = Peer { why: Some("it is too far".into()), ..peer("host5", PeerState::Down) };
+    let peers = Peers { peers: vec![peer("host4", PeerState::Down), beyond, near, far] };
     let (_, said) = ask("raddle peers", Reply::Ok(Answer::Peers(peers)));
     let expected = "\
 NAME   ADDRESS         STATE      PATH                 RTT   MTU     SENT  RECEIVED  SINCE  CIPHER
 host2  192.0.2.2:6783  connected  direct           0.25 ms  1472  4.6 GiB      20 B     5s  aes-256-gcm
 host3  -               suspect    relay via host2        -     -      0 B       0 B     5s  -
 host4  -               down       -                      -     -      0 B       0 B     5s  -
+host5  -               down       -                      -     -      0 B       0 B     5s  -
+no path to host5: it is too far
 ";
     assert_eq!(said.unwrap(), expected);
 }
