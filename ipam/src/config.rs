@@ -28,6 +28,8 @@ pub struct Config {
     pub answer: Duration,
     /// Between two comparisons with the others.
     pub gossip: Duration,
+    /// How many of its lines in the directory must be over for this router to have them forgotten.
+    pub census_after: usize,
     /// Spreads periodic work, so that routers started together do not work together.
     pub seed: u64,
     /// The rules of revocation; anything but the default exists to show that the default is needed.
@@ -50,6 +52,7 @@ impl Config {
             low_water_percent: LOW_WATER_PERCENT,
             answer: ANSWER,
             gossip: GOSSIP,
+            census_after: CENSUS_AFTER,
             seed: 0,
             rules: Rules::default(),
             verify,
@@ -138,3 +141,5 @@ pub const LOW_WATER_PERCENT: u8 = 25;
 pub const ANSWER: Duration = Duration::from_secs(4);
 /// With 2 KiB a digest this is 0.2 KB/s for each peer, and a heal is noticed within 15 s.
 pub const GOSSIP: Duration = Duration::from_secs(10);
+/// Each time costs a message to everybody: few enough to keep nothing long, many enough to be rare.
+pub const CENSUS_AFTER: usize = 64;

@@ -8,28 +8,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use wire::message::{Came, ENTRY_VERSION, Entry, EntryBody, EntryState};
+use wire::message::{Came, Census, ENTRY_VERSION, Entry, EntryBody, EntryState, LINES_MAX};
 use wire::{Epoch, Hash, Identity, Slot, Verify};
 
 use crate::lease::LeaseKey;
 use crate::ledger::{Holding, Ledger};
 use crate::seal::{hash_of, is_signed_by};
 
-/// Every line heard of, one for each workload and author.
+mod censuses;
+
+pub(crate) use censuses::{Count, is_census_authentic};
+
+/// Every line heard of, one for each workload and author, but for those that are over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Directory {
     by_key: BTreeMap<LeaseKey, BTreeMap<Identity, Entry>>,
     hashes: BTreeMap<Hash, (LeaseKey, Identity)>,
     /// When a line came, of those that came since the router's start.
     heard: BTreeMap<Hash, Instant>,
-    authored: BTreeMap<Identity, usize>,
+    /// Each author's lines, from the oldest to the newest.
+    authored: BTreeMap<Identity, BTreeSet<(u64, LeaseKey)>>,
+    /// The highest number of each author's: that of a line, or of one that is over.
+    newest: BTreeMap<Identity, u64>,
+    censuses: BTreeMap<Identity, Census>,
+    /// The authors of the censuses of these hashes.
+    counted: BTreeMap<Hash, Identity>,
     /// The lines that name a MAC.
     with_mac: BTreeSet<(LeaseKey, Identity)>,
     macs_changed: bool,
 }
-
-/// Lines kept of one author: more sticky workloads than a host runs, few enough that no host fills the others' disks.
-pub(crate) const ENTRIES_OF_AUTHOR_MAX: usize = 65_536;
 
 /// How far a line may be ahead of all that is known here of its workload: more starts than any has, and so few that nobody
 /// climbs to the last version by lines.
@@ -57,33 +64,46 @@ impl Directory {
     pub(crate) fn merge(&mut self, entry: &Entry) -> bool {
         let author = entry.body.author;
         let key = key_of(&entry.body);
-        let old = self.by_key.get(&key).and_then(|lines| lines.get(&author));
-        let rank = |entry: &Entry| (entry.body.version, hash_of_entry(entry));
-        if old.is_some_and(|old| rank(old) >= rank(entry)) {
+        let rank = |entry: &Entry| (entry.body.number, hash_of_entry(entry));
+        let is_old = self.entry_of(&key, author).is_some_and(|old| rank(old) >= rank(entry));
+        if is_old || self.is_over(&entry.body) {
             return false;
         }
-        match old {
-            Some(old) => {
-                let hash = hash_of_entry(old);
-                self.hashes.remove(&hash);
-                self.heard.remove(&hash);
-            }
-            None => {
-                let authored = self.authored.entry(author).or_default();
-                if *authored >= ENTRIES_OF_AUTHOR_MAX {
-                    return false;
-                }
-                *authored += 1;
-            }
+        if self.take_out(&key, author).is_none() && self.authored.get(&author).map_or(0, BTreeSet::len) >= LINES_MAX {
+            return false;
         }
-        let had_mac = self.with_mac.remove(&(key.clone(), author));
         if entry.body.mac.is_some() && entry.body.state != EntryState::Ended {
             self.with_mac.insert((key.clone(), author));
         }
-        self.macs_changed |= had_mac || entry.body.mac.is_some();
+        self.macs_changed |= entry.body.mac.is_some();
+        self.authored.entry(author).or_default().insert((entry.body.number, key.clone()));
+        let newest = self.newest.entry(author).or_default();
+        *newest = entry.body.number.max(*newest);
         self.hashes.insert(hash_of_entry(entry), (key.clone(), author));
         self.by_key.entry(key).or_default().insert(author, entry.clone());
         true
+    }
+
+    /// Takes a line out.
+    fn take_out(&mut self, key: &LeaseKey, author: Identity) -> Option<Entry> {
+        let lines = self.by_key.get_mut(key)?;
+        let old = lines.remove(&author)?;
+        if lines.is_empty() {
+            self.by_key.remove(key);
+        }
+        let hash = hash_of_entry(&old);
+        self.hashes.remove(&hash);
+        self.heard.remove(&hash);
+        if let Some(lines) = self.authored.get_mut(&author) {
+            lines.remove(&(old.body.number, key.clone()));
+        }
+        self.macs_changed |= self.with_mac.remove(&(key.clone(), author));
+        Some(old)
+    }
+
+    /// The number of an author's next line.
+    pub(crate) fn next_number(&self, author: Identity) -> u64 {
+        self.newest.get(&author).map_or(1, |newest| newest.saturating_add(1))
     }
 
     pub(crate) fn note_heard(&mut self, entry: &Entry, now: Instant) {
@@ -191,9 +211,9 @@ impl Directory {
         self.by_key.get(key)?.get(author)
     }
 
-    /// The names of all lines.
+    /// The names of all lines and censuses.
     pub(crate) fn hashes(&self) -> impl Iterator<Item = Hash> {
-        self.hashes.keys().copied()
+        self.hashes.keys().chain(self.counted.keys()).copied()
     }
 }
 

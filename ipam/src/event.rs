@@ -202,9 +202,9 @@ pub enum Alarm {
     },
     /// Others keep no further line of this router's.
     #[error(
-        "this router has told the others of {} workloads, and they remember no more: what starts under a new name here is not \
-         found when it moves; to begin anew, revoke this router and join again with an empty --data-dir",
-        crate::directory::ENTRIES_OF_AUTHOR_MAX
+        "this router keeps the names of {} workloads, and the others remember no more: what starts under a new name here is \
+         not found when it moves; 'raddle release' those that are held for ever and not to come back",
+        wire::message::LINES_MAX
     )]
     DirectoryFull,
 }

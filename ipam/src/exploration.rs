@@ -390,7 +390,7 @@ impl Explorer {
                 }
                 parcels.push(Parcel { from, to: whom, bytes });
             }
-            Message::RevokeCommit { .. } | Message::Entries(_) => {
+            Message::RevokeCommit { .. } | Message::Entries(_) | Message::Census(_) => {
                 parcels.push(Parcel { from: courier(), to: None, bytes })
             }
             Message::Digest(_)

@@ -3,7 +3,7 @@
 //! Owns the ledger, the leases and whatever waits, and drains them in one order: what is decided is written, and what rests
 //! on it is seen only then. Knows nothing of how bytes travel or where the store is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::revoke::{Revocations, Voucher};
 use crate::space::Space;
 use crate::store::Write;
 
+mod census;
 mod claims;
 mod commits;
 mod forgetting;
@@ -70,6 +71,8 @@ pub struct Ipam {
     /// How far the others' logs had come, by their own word.
     heads: BTreeMap<Identity, LogHead>,
     forgetting: Forgetting,
+    /// Numbers of this router's lines that others' had overtaken a round ago.
+    overtaken: BTreeSet<u64>,
     course: Course,
 }
 
@@ -441,8 +444,8 @@ impl Ipam {
                 self.waiting.offers.remove(&(key, from));
             }
             Message::MoveRefused { key, reason } => self.handle_refused(from, key, reason, now),
-            Message::NameAsk { name, attempt, version } => {
-                self.handle_name_ask(name, Question { claimant: from, attempt, version }, now);
+            Message::NameAsk { name, attempt, number } => {
+                self.handle_name_ask(name, Question { claimant: from, attempt, number }, now);
             }
             Message::NameAnswer { name, attempt, verdict } => {
                 self.handle_name_answer(from, &name, attempt, verdict, now);
@@ -458,6 +461,7 @@ impl Ipam {
             Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, Voucher::Nobody, now),
             Message::LogHead(head) => self.handle_log_head(from, &head),
             Message::Room(room) => self.handle_room(from, &room),
+            Message::Census(census) => self.learn_census(&census),
             Message::Part(part) => {
                 if let Some(whole) = self.parts.take(from, part) {
                     self.react(from, whole, now);

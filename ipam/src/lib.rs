@@ -23,7 +23,9 @@ mod seal;
 mod space;
 mod store;
 
-pub use config::{ANSWER, Config, Counted, GOSSIP, HOLD, Hold, LOW_WATER_PERCENT, PromiseRule, Quorum, REST, Rules};
+pub use config::{
+    ANSWER, CENSUS_AFTER, Config, Counted, GOSSIP, HOLD, Hold, LOW_WATER_PERCENT, PromiseRule, Quorum, REST, Rules,
+};
 pub use directory::key_of;
 pub use event::{Alarm, Event, Release, RequestId};
 pub use history::{MOVES_KEPT, Moved};

@@ -34,8 +34,8 @@ pub(crate) struct Question {
     pub(crate) claimant: Identity,
     /// Tells it from the claimant's earlier ones.
     pub(crate) attempt: u64,
-    /// The version of the line that the claimant publishes if it may.
-    pub(crate) version: u64,
+    /// The number of the claimant's next line: the one it publishes if it may has this or a higher one.
+    pub(crate) number: u64,
 }
 
 /// Longer than a claim may take altogether (4 s) and its line to arrive; a claimant that died keeps a name for no longer.
@@ -54,12 +54,12 @@ impl Pledges {
     /// Gives a name to whoever asks first.
     pub(crate) fn give(&mut self, key: &LeaseKey, question: Question, now: Instant) -> NameVerdict {
         let earlier = self.by_key.get(key).filter(|pledge| pledge.until > now).map(|pledge| pledge.question);
-        let Question { claimant, attempt, version } = question;
+        let Question { claimant, attempt, number } = question;
         let question = match earlier {
             Some(earlier) if earlier.claimant != claimant => return NameVerdict::Claimed { by: earlier.claimant },
             // An old question that comes again must not bring the claimant's old withdrawal, or old line, back to life.
             Some(earlier) => {
-                Question { claimant, attempt: attempt.max(earlier.attempt), version: version.max(earlier.version) }
+                Question { claimant, attempt: attempt.max(earlier.attempt), number: number.max(earlier.number) }
             }
             None => question,
         };
@@ -81,8 +81,8 @@ impl Pledges {
     }
 
     /// The claimant's own line has come and says more. What it said before it asked may come as late.
-    pub(crate) fn fulfil(&mut self, key: &LeaseKey, author: Identity, version: u64) {
-        let is_it = |question: Question| question.claimant == author && question.version <= version;
+    pub(crate) fn fulfil(&mut self, key: &LeaseKey, author: Identity, number: u64) {
+        let is_it = |question: Question| question.claimant == author && question.number <= number;
         if self.by_key.get(key).is_some_and(|pledge| is_it(pledge.question)) {
             self.by_key.remove(key);
         }

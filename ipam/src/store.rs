@@ -18,10 +18,11 @@
 //! | resting | network, slot | the order in which it was freed |
 //! | directory | network, workload, ifname, author | a signed line of the directory |
 //! | history | a number that rises | a move of the past |
+//! | census | author | its newest word on which of its lines are not over |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wire::message::{Ask, Commit, Entry, Promise};
+use wire::message::{Ask, Census, Commit, Entry, EntryBody, Promise};
 use wire::{Epoch, Hash, Identity, Mac, NetworkId, PeerName, Record, Slot, decode, encode};
 
 use crate::config::Hold;
@@ -57,11 +58,13 @@ pub enum Table {
     Annals = 10,
     /// Moves of the past.
     History = 11,
+    /// Which lines of each author's are not over.
+    Census = 12,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Members,
         Self::Records,
@@ -74,6 +77,7 @@ impl Table {
         Self::Directory,
         Self::Annals,
         Self::History,
+        Self::Census,
     ];
 
     /// Its name in the store.
@@ -92,6 +96,7 @@ impl Table {
             Self::Directory => "ipam-directory",
             Self::Annals => "ipam-annals",
             Self::History => "ipam-history",
+            Self::Census => "ipam-census",
         }
     }
 }
@@ -214,9 +219,15 @@ impl Write {
     }
 
     pub(crate) fn entry(entry: &Entry) -> Self {
-        let body = &entry.body;
-        let key = encode(STORE_VERSION, &(body.network, &body.workload, &body.ifname, body.author));
-        Self::put(Table::Directory, key, entry)
+        Self::put(Table::Directory, entry_key(&entry.body), entry)
+    }
+
+    pub(crate) fn entry_gone(body: &EntryBody) -> Self {
+        Self::delete(Table::Directory, entry_key(body))
+    }
+
+    pub(crate) fn census(census: &Census) -> Self {
+        Self::put(Table::Census, census.body.author.0.to_vec(), census)
     }
 }
 
@@ -233,6 +244,10 @@ fn record_key(record: &Record) -> Vec<u8> {
     key.extend(record.body.epoch.0.to_be_bytes());
     key.extend(crate::ledger::hash_of_record(record).0);
     key
+}
+
+fn entry_key(body: &EntryBody) -> Vec<u8> {
+    encode(STORE_VERSION, &(body.network, &body.workload, &body.ifname, body.author))
 }
 
 fn lease_key(key: &LeaseKey) -> Vec<u8> {
@@ -337,6 +352,7 @@ pub(crate) struct Contents {
     pub(crate) resting: Vec<(NetworkId, Slot, u64)>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) moves: Vec<(u64, Moved)>,
+    pub(crate) censuses: Vec<Census>,
 }
 
 impl Contents {
@@ -372,6 +388,7 @@ impl Contents {
             Table::Resting => self.resting.push(value_of(value)?),
             Table::Directory => self.entries.push(value_of(value)?),
             Table::History => self.moves.push(value_of(value)?),
+            Table::Census => self.censuses.push(value_of(value)?),
         }
         Some(())
     }

@@ -72,6 +72,7 @@ fn without_faults_every_workload_keeps_its_address() -> Result<()> {
         ensure!(world.told().given > 100, "seed {seed}: nothing happened: {:?}", world.told());
         ensure!(world.told().strayed == 0, "seed {seed}: {:?}", world.told());
         ensure!(world.told().cut_off > 0 && world.told().said > 0, "seed {seed}: {:?}", world.told());
+        ensure!(world.told().forgotten > 0, "seed {seed}: {:?}", world.told());
     }
     Ok(())
 }

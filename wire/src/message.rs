@@ -11,23 +11,29 @@ use crate::id::{Epoch, Hash, Identity, Mac, NetworkId, Slot};
 use crate::record::{DecodeError, Range, Record, Signature, decode, encode};
 
 mod came;
+mod census;
+mod entry;
 mod log;
 mod name;
 mod part;
 mod space;
 
 pub use came::{Came, Why};
+pub use census::{Census, CensusBody};
+pub use entry::{Entry, EntryBody, EntryState};
 pub use log::{LogBody, LogHead};
 pub use name::{Invited, Name, NameVerdict};
 pub use part::Part;
 pub use space::{Need, Room, SpaceRequest};
 
 /// The version of [`Message`] this crate writes.
-pub const MESSAGE_VERSION: u8 = 2;
+pub const MESSAGE_VERSION: u8 = 3;
 /// The version of [`EntryBody`] this crate writes.
-pub const ENTRY_VERSION: u8 = 3;
+pub const ENTRY_VERSION: u8 = 4;
 /// The version of [`LogBody`] this crate writes.
 pub const LOG_VERSION: u8 = 1;
+/// The version of [`CensusBody`] this crate writes.
+pub const CENSUS_VERSION: u8 = 1;
 /// The version of [`Ask`], [`PromiseBody`] and [`Commit`] this crate writes.
 pub const REVOCATION_VERSION: u8 = 1;
 /// The largest message that travels in one piece: the 1 MiB that an envelope on a stream may have holds it.
@@ -38,6 +44,9 @@ pub const ASSEMBLED_BYTES_MAX: usize = 4 << 20;
 pub const PART_BYTES: usize = 256 << 10;
 /// The longest workload key, container id or path: Kubernetes' namespace (63) and pod name (253) fit with the slash.
 pub const TEXT_BYTES_MAX: usize = 320;
+/// Lines of the directory that one author may have at a time: more sticky workloads than a host runs, few enough that no host
+/// fills the others' disks.
+pub const LINES_MAX: usize = 65_536;
 /// Buckets of a digest: 2 KiB a message, and a difference costs 1/256 of the ledger to find.
 pub const DIGEST_BUCKETS: usize = 256;
 
@@ -136,8 +145,8 @@ pub enum Message {
         name: Name,
         /// Tells this question from the claimant's earlier ones.
         attempt: u64,
-        /// The version of the claimant's line for it, if it may: what the claimant said before has a lower one.
-        version: u64,
+        /// The number of the claimant's next line: what the claimant said before has a lower one.
+        number: u64,
     },
     /// Answers a [`Message::NameAsk`].
     NameAnswer {
@@ -184,8 +193,10 @@ pub enum Message {
     Part(Part),
     /// How far its author's log had come: its author's word, or the proof that it had come further.
     LogHead(LogHead),
-    /// What the sender could give of each pool; where it is none, nothing is said.
+    /// What the sender could give of each pool, as far as it could give any.
     Room(Vec<Room>),
+    /// Which of its author's lines are not over.
+    Census(Census),
 }
 
 /// What one side holds in one bucket of its digest.
@@ -286,55 +297,6 @@ pub enum MoveRefusal {
     Unable,
 }
 
-/// A signed line of the directory: the author says what it holds for a workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// What is signed.
-    pub body: EntryBody,
-    /// The author's Ed25519 signature over the encoded `body`.
-    pub signature: Signature,
-}
-
-/// The signed part of an [`Entry`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EntryBody {
-    /// The network.
-    pub network: NetworkId,
-    /// The workload key.
-    pub workload: String,
-    /// The interface.
-    pub ifname: String,
-    /// The slot it has.
-    pub slot: Slot,
-    /// The slot's epoch by which the author owns it: void as soon as the slot has moved on.
-    pub epoch: Epoch,
-    /// Higher than that of any entry for this workload the author had seen.
-    pub version: u64,
-    /// Who says so.
-    pub author: Identity,
-    /// What became of it.
-    pub state: EntryState,
-    /// The container that has, or last had it.
-    pub container_id: String,
-    /// A MAC that is not the slot's own.
-    pub mac: Option<Mac>,
-    /// How long the address is held after a release: none = for ever.
-    pub hold_s: Option<u64>,
-    /// How the author got the slot, if by a move.
-    pub came: Option<Came>,
-}
-
-/// What became of a workload's lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum EntryState {
-    /// A container has it.
-    Active,
-    /// It waits for its workload to come back.
-    Held,
-    /// It is over.
-    Ended,
-}
-
 /// The question of a revocation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -418,6 +380,7 @@ impl Message {
             Self::Compare(buckets) => buckets.len() <= DIGEST_BUCKETS,
             Self::Part(part) => part.bytes.len() <= PART_BYTES,
             Self::Entries(entries) => entries.iter().all(Entry::is_within_limits),
+            Self::Census(census) => census.is_within_limits(),
             Self::MovePrepare(prepare) => is_text(&prepare.workload) && is_text(&prepare.ifname),
             Self::MoveOffer { lease, .. } | Self::MoveCommit { lease, .. } => {
                 lease.as_ref().is_none_or(MovedLease::is_within_limits)
@@ -444,12 +407,6 @@ impl Message {
             | Self::RevokePromise { .. }
             | Self::RevokeCommit { .. } => true,
         }
-    }
-}
-
-impl Entry {
-    fn is_within_limits(&self) -> bool {
-        is_text(&self.body.workload) && is_text(&self.body.ifname) && is_text(&self.body.container_id)
     }
 }
 

@@ -14,6 +14,7 @@ fn line(author: u8, slot: u32, epoch: u64, version: u64, state: EntryState) -> E
         slot: Slot(slot),
         epoch: Epoch(epoch),
         version,
+        number: version,
         author: identity(author),
         state,
         container_id: format!("c{version}"),

@@ -45,6 +45,7 @@ impl Ipam {
         self.revocations.told.clear();
         self.merge_homes(MOVES_WINDOW, now);
         self.forget_what_all_are_past();
+        self.count_lines();
         self.settle_names(now);
         self.meet_all_expected(now);
         self.ask_again();
@@ -162,6 +163,11 @@ impl Ipam {
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
         }
+        // After the lines that its author had then: what was replaced must not be missed before what replaced it is there.
+        let censuses: Vec<_> = hashes.iter().filter_map(|hash| self.directory.census(hash)).cloned().collect();
+        for census in censuses {
+            self.send(To::Peer(to), &Message::Census(census));
+        }
         if hashes.len() >= ITEMS_A_TURN || !is_whole || has_more {
             self.take_another_turn(to);
         }
@@ -220,7 +226,7 @@ impl Ipam {
                 // A line whose record is still on its way counts for nobody: until it does, the pledge stands for it.
                 let current = self.directory.current(&key, &self.ledger).map(|current| current.author);
                 if current == Some(author) || entry.body.state == EntryState::Ended {
-                    self.waiting.pledges.fulfil(&key, author, entry.body.version);
+                    self.waiting.pledges.fulfil(&key, author, entry.body.number);
                 }
                 self.settle_name(&key, now);
                 self.settle_mac(&key);

@@ -52,16 +52,16 @@ impl Ipam {
     pub(super) fn ask_name(&mut self, mut pending: Pending, now: Instant) {
         let key = pending.claim.key();
         let (registrar, attempt) = (self.registrar(&key), self.next_attempt());
-        let version = self.directory.next_version(&key);
+        let number = self.directory.next_number(self.config.identity);
         if registrar == self.config.identity {
-            let verdict = self.judge_name(&key, Question { claimant: registrar, attempt, version }, now);
+            let verdict = self.judge_name(&key, Question { claimant: registrar, attempt, number }, now);
             return self.follow_verdict(pending, registrar, attempt, verdict, now);
         }
         // Whatever it waited for before has come; now it waits for the registrar alone.
         pending.stage = if pending.stage == Stage::AnySlot { Stage::AnySlot } else { Stage::Fresh };
         let until = pending.deadline.min(now + REGISTRAR);
         pending.naming = Naming::Asked { registrar, attempt, until };
-        self.send(To::Peer(registrar), &Message::NameAsk { name: key.into(), attempt, version });
+        self.send(To::Peer(registrar), &Message::NameAsk { name: key.into(), attempt, number });
         self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
     }
 
@@ -100,7 +100,13 @@ impl Ipam {
 
     /// Tells a router what somebody said last of a workload, and whose the slot is that this was about.
     pub(super) fn send_line(&mut self, to: Identity, key: &LeaseKey, author: Identity) {
-        let Some(entry) = self.directory.entry_of(key, author).cloned() else { return };
+        let Some(entry) = self.directory.entry_of(key, author).cloned() else {
+            // What it said of it is over, and so is whatever the other still has of that.
+            if let Some(census) = self.directory.census_of(author).cloned() {
+                self.send(To::Peer(to), &Message::Census(census));
+            }
+            return;
+        };
         let range = wire::Range { network: key.network, start: entry.body.slot, length: 1 };
         self.send_history(to, &range);
         self.send(To::Peer(to), &Message::Entries(vec![entry]));

@@ -168,6 +168,7 @@ impl Ipam {
                 true => self.directory.next_version_of(&key, me),
                 false => self.directory.next_version(&key),
             },
+            number: self.directory.next_number(me),
             author: me,
             state,
             container_id: lease.attachment.container_id.clone(),
@@ -179,7 +180,7 @@ impl Ipam {
         };
         let signature = sign(&self.config.signing_key, ENTRY_VERSION, &body);
         let entry = Entry { body, signature };
-        self.waiting.pledges.fulfil(&lease.key(), me, entry.body.version);
+        self.waiting.pledges.fulfil(&lease.key(), me, entry.body.number);
         if self.merge_line(&entry, lease.since) {
             self.outbox.write(Write::entry(&entry));
             self.send(To::AllPeers, &Message::Entries(vec![entry]));

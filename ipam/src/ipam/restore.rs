@@ -16,7 +16,7 @@ use super::reserving::refused;
 use super::{Course, Health, Ipam, Waiting};
 use crate::config::Config;
 use crate::dice::Dice;
-use crate::directory::Directory;
+use crate::directory::{Directory, is_census_authentic};
 use crate::event::Event;
 use crate::history::History;
 use crate::lease::{LeaseState, Leases};
@@ -118,8 +118,16 @@ struct Snapshot {
 }
 
 /// Tables that say what the cluster knows, rather than what one host does.
-const OF_THE_CLUSTER: [Table; 7] =
-    [Table::Members, Table::Records, Table::Evidence, Table::Annals, Table::Commits, Table::Refused, Table::Directory];
+const OF_THE_CLUSTER: [Table; 8] = [
+    Table::Members,
+    Table::Records,
+    Table::Evidence,
+    Table::Annals,
+    Table::Commits,
+    Table::Refused,
+    Table::Directory,
+    Table::Census,
+];
 
 /// The store of the router that founds a cluster: to be written once, before the first [`Ipam::new`].
 #[must_use]
@@ -150,6 +158,9 @@ pub fn adopt_snapshot(config: &Config, bytes: &[u8], now: Instant) -> Result<Vec
     }
     if contents.entries.iter().any(|entry| !crate::directory::is_authentic(config.verify, entry)) {
         return Err(SnapshotError::NotAuthentic { table: Table::Directory });
+    }
+    if contents.censuses.iter().any(|census| !is_census_authentic(config.verify, census)) {
+        return Err(SnapshotError::NotAuthentic { table: Table::Census });
     }
     if contents.commits.iter().any(|(_, commit, _)| prove(commit, config.rules).is_none()) {
         return Err(SnapshotError::NotAuthentic { table: Table::Commits });
@@ -199,6 +210,7 @@ impl Ipam {
             parts: Parts::default(),
             heads: BTreeMap::new(),
             forgetting: Forgetting::default(),
+            overtaken: BTreeSet::new(),
             course: Course {
                 health: Health::Working,
                 started: now,
@@ -232,6 +244,9 @@ impl Ipam {
         }
         permitted.retain(|hash| self.ledger.holds(hash));
         self.members.revoke(&BTreeSet::new(), &permitted);
+        for census in contents.censuses {
+            let _ = self.directory.take_census(census);
+        }
         for entry in &contents.entries {
             let _ = self.directory.merge(entry);
         }

@@ -59,10 +59,11 @@ impl Ipam {
         }
     }
 
-    /// Whether a line is this router's own and newer than what it remembers to have said.
+    /// Whether a line is this router's own and newer than what it remembers to have said. What it has declared over is not.
     pub(super) fn is_unremembered(&self, entry: &Entry) -> bool {
         let key = crate::directory::key_of(&entry.body);
-        entry.body.version > self.directory.version_of(&key, self.config.identity)
+        let remembered = self.directory.entry_of(&key, self.config.identity).map_or(0, |entry| entry.body.number);
+        entry.body.number > remembered && !self.directory.is_over(&entry.body)
     }
 
     /// What this router promised since its store was copied is not known here: it gives nothing any more.

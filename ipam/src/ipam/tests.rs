@@ -1,5 +1,6 @@
 //! Claims, releases, gifts, moves and revocations among several routers.
 
+mod census;
 mod crashes;
 mod failures;
 mod forgetting;

@@ -10,9 +10,9 @@ use wire::{
     envelope::{Course, Frames, Header, Kind},
     frame::Protocol,
     message::{
-        Ask, Bucket, Came, Commit, Entry, EntryBody, EntryState, Handover, Invited, LogBody, LogHead, Message, MoveKey,
-        MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, Room, SpaceRequest, Why,
-        Wish,
+        Ask, Bucket, Came, Census, CensusBody, Commit, Entry, EntryBody, EntryState, Handover, Invited, LogBody,
+        LogHead, Message, MoveKey, MovePrepare, MoveRefusal, MovedLease, Name, Need, Part, Promise, PromiseBody, Room,
+        SpaceRequest, Why, Wish,
     },
 };
 
@@ -150,6 +150,13 @@ fn more_messages() -> Vec<(&'static str, Message)> {
         ("revoke-commit", Message::RevokeCommit { commit, records }),
         ("part", Message::Part(Part { message: 1, number: 2, last: true, bytes: vec![7; 9] })),
         ("log-head", Message::LogHead(head)),
+        (
+            "census",
+            Message::Census(Census {
+                body: CensusBody { author: id(2), upto: 40, living: vec![3, 12, 40] },
+                signature: Signature([6; 64]),
+            }),
+        ),
         ("room", Message::Room(vec![Room { network: NetworkId(1), blocks: 3 }])),
     ]
 }
@@ -162,6 +169,7 @@ fn entry(state: EntryState) -> Entry {
         slot: Slot(77),
         epoch: Epoch(3),
         version: 12,
+        number: 34,
         author: id(2),
         state,
         container_id: String::from("c0ffee"),

@@ -29,6 +29,8 @@ pub(crate) struct Told {
     pub(crate) blocked: Option<(usize, ipam::RevokeError)>,
     pub(crate) lost: usize,
     pub(crate) restored: usize,
+    /// Lines of the directory that were over and went.
+    pub(crate) forgotten: usize,
 }
 
 impl World {

@@ -10,7 +10,7 @@ use wire::{Epoch, Hash, Identity, NetworkId, RECORD_VERSION, Range, Record, Reco
 
 use crate::{
     host::{Host, genesis, signing_key},
-    world::World,
+    world::{CENSUS_AFTER, World},
 };
 
 impl World {
@@ -197,6 +197,7 @@ impl World {
             self.keys += 1;
             config = Config::new(signing_key(self.keys), genesis());
             config.seed = self.keys as u64;
+            config.census_after = CENSUS_AFTER;
         }
         let (identity, now) = (config.identity, self.now);
         let ipam = self.hosts.get_mut(sponsor).and_then(|host| host.ipam.as_mut()).context("dead")?;

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipam::{Alarm, Claim, Config, Event, RequestId, adopt_snapshot, found};
+use ipam::{Alarm, Claim, Config, Event, RequestId, Table, Write, adopt_snapshot, found};
 use wire::Identity;
-use wire::message::Handover;
+use wire::message::{EntryBody, Handover};
 
 use crate::{
     dice::Dice,
@@ -98,6 +98,7 @@ impl World {
     fn join(&mut self, number: usize, seed: u64) -> Result<()> {
         let mut config = Config::new(signing_key(number), genesis());
         config.seed = seed.wrapping_mul(31).wrapping_add(number as u64);
+        config.census_after = CENSUS_AFTER;
         let stored = if number == 0 {
             found(&config)
         } else {
@@ -303,6 +304,7 @@ impl World {
                 return Ok(true);
             }
             self.batches += 1;
+            self.told.forgotten += batch.iter().filter(|write| is_forgotten(write)).count();
             // Dead before the sync, or after it and before anybody heard: both must be harmless.
             let mut before = dies && self.dice.chance(50);
             if let Some((_, unwritten)) = self.fatal.take_if(|(number, _)| *number == self.batches) {
@@ -384,6 +386,8 @@ impl World {
             let only_here: Vec<_> = own.iter().filter(|row| !first.contains(row)).collect();
             let only_there: Vec<_> = first.iter().filter(|row| !own.contains(row)).collect();
             ensure!(own == first, "host {number} knows {only_here:?}, where host 0 knows {only_there:?}");
+            let (ours, theirs) = (names(host), self.hosts.first().map(names).unwrap_or_default());
+            ensure!(ours == theirs, "host {number} knows {ours:?}, where host 0 knows {theirs:?}");
         }
         Ok(())
     }
@@ -393,5 +397,17 @@ impl World {
     }
 }
 
+/// Who has which workload, as a host knows.
+fn names(host: &Host) -> Vec<EntryBody> {
+    host.ipam.iter().flat_map(ipam::Ipam::directory).cloned().collect()
+}
+
+/// Whether a line of the directory goes.
+fn is_forgotten(write: &Write) -> bool {
+    write.table == Table::Directory && write.value.is_none()
+}
+
+/// Nothing that is over is kept for longer than a round.
+pub(crate) const CENSUS_AFTER: usize = 1;
 /// Few enough for every one of them to be wanted on two hosts at once, again and again.
 pub(crate) const WORKLOADS: usize = 8;

@@ -75,12 +75,12 @@ fn entry() -> impl Strategy<Value = Entry> {
     let state = prop_oneof![Just(EntryState::Active), Just(EntryState::Held), Just(EntryState::Ended)];
     let came = proptest::option::of((identity(), why()).prop_map(|(from, why)| Came { from, why }));
     let terms = (proptest::option::of(any::<[u8; 6]>().prop_map(Mac)), any::<Option<u64>>(), came);
-    (text(), text(), text(), any::<(u32, u32, u64, u64)>(), identity(), state, terms, signature()).prop_map(
+    (text(), text(), text(), any::<(u32, u32, u64, u64, u64)>(), identity(), state, terms, signature()).prop_map(
         |(
             workload,
             ifname,
             container_id,
-            (network, slot, epoch, version),
+            (network, slot, epoch, version, number),
             author,
             state,
             (mac, hold_s, came),
@@ -94,6 +94,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 slot,
                 epoch,
                 version,
+                number,
                 author,
                 state,
                 container_id,
@@ -166,6 +167,13 @@ fn about_the_rest() -> impl Strategy<Value = Message> {
         (identity(), any::<u64>(), signature()).prop_map(|(author, number, signature)| {
             Message::LogHead(LogHead { body: LogBody { author, number }, signature })
         }),
+        (identity(), vec(0u64..1000, 0..9), any::<u32>(), signature()).prop_map(
+            |(author, mut living, beyond, signature)| {
+                living.sort_unstable();
+                let upto = living.last().copied().unwrap_or_default() + u64::from(beyond);
+                Message::Census(Census { body: CensusBody { author, upto, living }, signature })
+            }
+        ),
         vec(any::<(u32, u32)>(), 0..4).prop_map(|rooms| {
             let room = |(network, blocks)| Room { network: NetworkId(network), blocks };
             Message::Room(rooms.into_iter().map(room).collect())
@@ -177,10 +185,10 @@ fn about_the_rest() -> impl Strategy<Value = Message> {
 
 fn about_names() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (name(), any::<u64>(), any::<u64>()).prop_map(|(name, attempt, version)| Message::NameAsk {
+        (name(), any::<u64>(), any::<u64>()).prop_map(|(name, attempt, number)| Message::NameAsk {
             name,
             attempt,
-            version
+            number
         }),
         (name(), any::<u64>(), verdict()).prop_map(|(name, attempt, verdict)| Message::NameAnswer {
             name,
@@ -297,6 +305,14 @@ fn texts_and_lists_have_limits() {
     assert_eq!(Message::parse(&prepare(TEXT_BYTES_MAX + 1).emit()), Err(ParseMessageError::Limits));
     assert_eq!(Message::parse(&Message::Digest(vec![0; DIGEST_BUCKETS + 1]).emit()), Err(ParseMessageError::Limits));
     assert_eq!(Message::parse(&Message::Digest(Vec::new()).emit()), Err(ParseMessageError::Limits));
+    let census = |upto, living| {
+        let body = CensusBody { author: Identity([1; 32]), upto, living };
+        Message::parse(&Message::Census(Census { body, signature: Signature([0; 64]) }).emit()).map(|_| ())
+    };
+    assert_eq!(census(9, vec![1, 9]), Ok(()));
+    for living in [vec![1, 10], vec![2, 1], vec![0; LINES_MAX + 1]] {
+        assert_eq!(census(9, living), Err(ParseMessageError::Limits));
+    }
 }
 
 #[test]

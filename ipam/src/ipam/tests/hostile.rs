@@ -159,6 +159,7 @@ fn line(stage: &Stage, version: u64) -> Entry {
         slot: Slot(9),
         epoch: Epoch(1),
         version,
+        number: version,
         author: stage.id(ROGUE),
         state: EntryState::Ended,
         container_id: "c".to_owned(),

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use wire::NetworkId;
-use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState, Message, Name, NameVerdict};
+use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState, LINES_MAX, Message, Name, NameVerdict};
 
-use crate::directory::ENTRIES_OF_AUTHOR_MAX;
 use crate::seal::sign;
 use crate::stage::{Stage, attachment, claim, signing_key};
 use crate::{Alarm, Claim, ClaimError, Event, Lease, LeaseKey, LeaseState};
@@ -36,7 +35,7 @@ fn a_host_that_can_tell_of_no_further_workload_says_so() {
     let key = LeaseKey { network: NetworkId::DEFAULT, workload: "web".to_owned(), ifname: "eth0".to_owned() };
     let ipam = &mut stage.hosts[0].ipam;
     let mut line = ipam.directory.current_entry(&key, &ipam.ledger).unwrap().clone();
-    for number in 1..ENTRIES_OF_AUTHOR_MAX {
+    for number in 1..LINES_MAX {
         line.body.workload = number.to_string();
         assert!(ipam.directory.merge(&line));
     }
@@ -278,6 +277,7 @@ fn a_name_stays_pledged_until_a_line_of_it_counts() {
         slot: lease.slot,
         epoch: lease.epoch,
         version: 1,
+        number: 1,
         author: winner,
         state: EntryState::Active,
         container_id: "c0".to_owned(),
@@ -287,7 +287,7 @@ fn a_name_stays_pledged_until_a_line_of_it_counts() {
     };
     let line = Entry { signature: sign(&signing_key(0), ENTRY_VERSION, &body), body };
     let name = Name { network, workload, ifname };
-    let ask = |attempt| Message::NameAsk { name: name.clone(), attempt, version: 1 }.emit();
+    let ask = |attempt| Message::NameAsk { name: name.clone(), attempt, number: 1 }.emit();
     let registrar = &mut stage.hosts[2].ipam;
     registrar.handle_message(winner, &ask(1), now);
     registrar.handle_message(winner, &Message::Entries(vec![line]).emit(), now);
