@@ -170,17 +170,19 @@ impl Container {
 
     /// As [`Self::try_start`], with more of `CNI_ARGS`.
     pub fn try_start_asking(host: &Host, id: &str, workload: &str, wishes: &str) -> Result<Result<Self, Answer>> {
-        let arguments = format!("IgnoreUnknown=1;RADDLE_WORKLOAD={workload};{wishes}");
-        Self::try_start_with(host, Plugin::Raddle, id, arguments)
+        Self::prepare(host, id, workload, wishes)?.attach()
     }
 
     fn try_start_with(host: &Host, plugin: Plugin, id: &str, arguments: String) -> Result<Result<Self, Answer>> {
         Self::prepare_with(host, plugin, id, arguments)?.attach()
     }
 
-    /// Makes a namespace for a workload's container, for [`Self::attach`].
-    pub fn prepare(host: &Host, id: &str, workload: &str) -> Result<Self> {
-        Self::prepare_with(host, Plugin::Raddle, id, format!("IgnoreUnknown=1;RADDLE_WORKLOAD={workload}"))
+    /// Makes a namespace for a workload's container, with more of `CNI_ARGS`, for [`Self::attach`].
+    pub fn prepare(host: &Host, id: &str, workload: &str, wishes: &str) -> Result<Self> {
+        let workload = format!("RADDLE_WORKLOAD={workload}");
+        let words = ["IgnoreUnknown=1", &workload, wishes].into_iter().filter(|word| !word.is_empty());
+        let arguments = words.collect::<Vec<_>>().join(";");
+        Self::prepare_with(host, Plugin::Raddle, id, arguments)
     }
 
     fn prepare_with(host: &Host, plugin: Plugin, id: &str, arguments: String) -> Result<Self> {

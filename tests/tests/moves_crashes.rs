@@ -18,9 +18,9 @@ const UNDISTURBED: usize = 2;
 const RECOVERED: Duration = Duration::from_secs(40);
 
 /// Repeats an ADD as a runtime does, until it succeeds; every refusal must be "try again later".
-fn add_until_given(host: &Host, id: &str, workload: &str) -> Result<Container> {
+fn add_until_given(host: &Host, id: &str, workload: &str, wishes: &str) -> Result<Container> {
     until(&format!("{workload} starts on {}", host.name()), RECOVERED, || {
-        match Container::try_start(host, Plugin::Raddle, id, Some(workload))? {
+        match Container::try_start_asking(host, id, workload, wishes)? {
             Ok(container) => Ok(Some(container)),
             Err(answer) => Err(refused_for_now(answer)),
         }
@@ -46,6 +46,33 @@ fn one_owner(cluster: &Cluster, workload: &str, owner: &str) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// How a workload goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handover {
+    /// Its container has been stopped.
+    WhenStopped,
+    /// Its container runs on, and is fenced.
+    TakenOver,
+}
+
+impl Handover {
+    /// What the new container asks for.
+    fn wish(self) -> &'static str {
+        match self {
+            Self::WhenStopped => "",
+            Self::TakenOver => "RADDLE_TAKE_OVER=1",
+        }
+    }
+}
+
+/// Waits until the one port of a host is down.
+fn until_fenced(host: &Host) -> Result<()> {
+    until("the old place is fenced", RECOVERED, || {
+        let port = host.container_links()?.pop().context("no port")?;
+        Ok(host.run(&["ip", "link", "show", &port])?.ok()?.contains("state DOWN").then_some(()))
+    })
 }
 
 /// What one round was like.
@@ -76,7 +103,7 @@ impl Lane {
         for number in 0..UNDISTURBED {
             let workload = format!("before-{number}");
             Container::start(lane.stage.host(1)?, &format!("first-{workload}"), Some(&workload))?.stop()?;
-            let second = Container::prepare(lane.stage.host(2)?, &format!("second-{workload}"), &workload)?;
+            let second = Container::prepare(lane.stage.host(2)?, &format!("second-{workload}"), &workload, "")?;
             let begun = Instant::now();
             let second = second.attach()?.map_err(refused_for_now)?;
             lane.whole = begun.elapsed();
@@ -95,13 +122,16 @@ impl Lane {
         // Spread evenly over the move and some time after it, whatever the number of rounds (the golden section).
         let delay = self.whole * u32::try_from(round * 618 % 1000)? / 800;
         let (stage, victim) = (&self.stage, self.victim);
+        let handover = if round.is_multiple_of(2) { Handover::WhenStopped } else { Handover::TakenOver };
         let workload = format!("web-{round}");
         let first = Container::start(stage.host(1)?, &format!("first-{round}"), Some(&workload))?;
         let address = first.address()?;
-        first.stop()?;
+        if handover == Handover::WhenStopped {
+            first.stop()?;
+        }
         let id = format!("second-{round}");
         let (to, routers) = (stage.host(2)?, &mut self.cluster);
-        let second = Container::prepare(to, &id, &workload)?;
+        let second = Container::prepare(to, &id, &workload, handover.wish())?;
         let (added, restart, up) = thread::scope(|scope| -> Result<_> {
             let add = scope.spawn(|| second.attach());
             tests::pass(delay);
@@ -114,10 +144,14 @@ impl Lane {
         let at_once = added.is_ok();
         let second = match added {
             Ok(container) => container,
-            Err(_) => add_until_given(to, &id, &workload)?,
+            Err(_) => add_until_given(to, &id, &workload, handover.wish())?,
         };
         let (given, was_given) = (up.elapsed(), Instant::now());
         ensure!(second.address()? == address, "after {delay:?}: it has {} and had {address}", second.address()?);
+        if handover == Handover::TakenOver {
+            until_fenced(stage.host(1)?)?;
+            first.stop()?;
+        }
         self.cluster.until_whole()?;
         one_owner(&self.cluster, &workload, "host2").with_context(|| format!("killed after {delay:?}"))?;
         let known = was_given.elapsed();
@@ -194,7 +228,7 @@ fn a_workload_that_stops_while_it_is_started_elsewhere_follows() -> Result<()> {
         let address = old.address()?;
         let to = stage.host(2)?;
         let new = thread::scope(|scope| -> Result<_> {
-            let add = scope.spawn(|| add_until_given(to, &format!("new-{round}"), &workload));
+            let add = scope.spawn(|| add_until_given(to, &format!("new-{round}"), &workload, ""));
             tests::pass(Duration::from_millis(round * 7 % 100));
             old.stop()?;
             add.join().map_err(|_| anyhow!("the ADD panicked"))?
@@ -223,7 +257,7 @@ fn what_a_host_holds_that_is_cut_off_is_refused_with_the_way_out_until_it_is_bac
     }
     ensure!(stage.host(2)?.container_links()?.is_empty(), "a refused ADD left something");
     stage.mend()?;
-    let new = add_until_given(stage.host(2)?, "back", "web")?;
+    let new = add_until_given(stage.host(2)?, "back", "web", "")?;
     ensure!(new.address()? == address, "it has {} and had {address}", new.address()?);
     one_owner(&cluster, "web", "host2")
 }
