@@ -60,4 +60,13 @@ pub enum RefuseReason {
     /// The sponsor's store was restored from a copy, so it gives nothing away.
     #[error("the router that was asked gives no address: its store was restored from a copy; ask another one")]
     SponsorRolledBack,
+    /// The sponsor has admitted many routers a moment ago.
+    #[error(
+        "the router that was asked has admitted as many as it does in four minutes; try again in {wait_s} s, or ask another \
+         one"
+    )]
+    TooMany {
+        /// When it admits again.
+        wait_s: u32,
+    },
 }

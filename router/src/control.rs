@@ -17,6 +17,7 @@ mod forwarding;
 mod guarding;
 mod inner_mtu;
 mod inputs;
+mod intake;
 mod keeping;
 mod password;
 mod react;

@@ -193,7 +193,8 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
 
 /// Whether the same question may be answered otherwise later.
 fn is_passing(error: &JoinError) -> bool {
-    matches!(error, JoinError::Closed | JoinError::Refused { reason: RefuseReason::Busy })
+    let is_passing = |reason: &RefuseReason| matches!(reason, RefuseReason::Busy | RefuseReason::TooMany { .. });
+    matches!(error, JoinError::Closed) || matches!(error, JoinError::Refused { reason } if is_passing(reason))
 }
 
 fn stretch(password: &Zeroizing<String>, cluster: wire::ClusterId) -> anyhow::Result<mesh::Secret> {

@@ -91,6 +91,7 @@ fn contact() -> Vec<Example> {
         ("name-taken", RefuseReason::NameTaken { name: name(1) }),
         ("sponsor-revoked", RefuseReason::SponsorRevoked),
         ("sponsor-rolled-back", RefuseReason::SponsorRolledBack),
+        ("too-many", RefuseReason::TooMany { wait_s: 30 }),
     ];
     let Certificate { title, consent, .. } = certificate(1);
     let proof = Proof { title, consent, addresses: addresses(1) };

@@ -14,6 +14,7 @@ use wire::{ClusterId, Identity};
 
 use super::Control;
 use super::inputs::Occasion;
+use super::intake::Intake;
 use super::password::read_beside;
 use super::then::{Admission, Then};
 use crate::clock::BootTime;
@@ -28,6 +29,7 @@ pub(crate) struct Tokens {
     /// What the password before was stretched to, and until when it is still good.
     old_psk: Option<(Secret, Instant)>,
     reading: Reading,
+    intake: Intake,
 }
 
 /// Whether the password file is being read: once at a time, or an older word could come last.
@@ -232,7 +234,15 @@ impl Control {
         if self.admitting.get(&name).is_some_and(|other| *other != identity) {
             return Err(RefuseReason::NameTaken { name });
         }
+        if application.standing == Standing::Newcomer
+            && let Some(wait) = self.parts.tokens.intake.wait(now)
+        {
+            return Err(RefuseReason::TooMany { wait_s: u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX) });
+        }
         let member = self.mesh.certify_join(application.join)?;
+        if application.standing == Standing::Newcomer {
+            self.parts.tokens.intake.note(now);
+        }
         let changes = token.iter().map(IssuedToken::change).chain([crate::memory::member_change(&member)]);
         let changes: Vec<_> = changes.collect();
         // Used up from now on, lest it be used again while it is being stored.
