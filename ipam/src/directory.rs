@@ -36,11 +36,14 @@ pub(crate) struct Directory {
     /// The lines that name a MAC.
     with_mac: BTreeSet<(LeaseKey, Identity)>,
     macs_changed: bool,
+    changes: u64,
 }
 
-/// How far a line may be ahead of all that is known here of its workload: more starts than any has, and so few that nobody
-/// climbs to the last version by lines.
-const LEAP_MAX: u64 = 1 << 32;
+/// The highest version there is: more starts than any workload has. The same for everybody, whatever was heard before.
+const VERSION_MAX: u64 = 1 << 48;
+/// What is higher than this was not counted up to. Nobody outbids it, or the versions would be used up: who says such a thing
+/// has the name until it is revoked.
+const CONTESTED_MAX: u64 = 1 << 47;
 
 /// The name of a line.
 pub(crate) fn hash_of_entry(entry: &Entry) -> Hash {
@@ -56,6 +59,11 @@ pub(crate) fn is_authentic(verify: Verify, entry: &Entry) -> bool {
 #[must_use]
 pub fn key_of(body: &EntryBody) -> LeaseKey {
     LeaseKey { network: body.network, workload: body.workload.clone(), ifname: body.ifname.clone() }
+}
+
+/// Whether a line's version can have come about: versions rise by one.
+pub(crate) fn is_plausible(body: &EntryBody) -> bool {
+    body.version <= VERSION_MAX
 }
 
 impl Directory {
@@ -79,6 +87,7 @@ impl Directory {
         self.authored.entry(author).or_default().insert((entry.body.number, key.clone()));
         let newest = self.newest.entry(author).or_default();
         *newest = entry.body.number.max(*newest);
+        self.changes += 1;
         self.hashes.insert(hash_of_entry(entry), (key.clone(), author));
         self.by_key.entry(key).or_default().insert(author, entry.clone());
         true
@@ -91,6 +100,7 @@ impl Directory {
         if lines.is_empty() {
             self.by_key.remove(key);
         }
+        self.changes += 1;
         let hash = hash_of_entry(&old);
         self.hashes.remove(&hash);
         self.heard.remove(&hash);
@@ -133,10 +143,14 @@ impl Directory {
         Some((body.slot, ledger.owner(body.network, body.slot)?))
     }
 
-    /// The version of the next line for a workload: higher than that of any heard of.
-    pub(crate) fn next_version(&self, key: &LeaseKey) -> u64 {
-        let newest = self.by_key.get(key).and_then(|lines| lines.values().map(|entry| entry.body.version).max());
-        newest.unwrap_or(0).saturating_add(1)
+    /// The version of an author's next line for a workload: higher than that of any heard of, but for those whose word does not
+    /// count any more.
+    pub(crate) fn next_version(&self, key: &LeaseKey, author: Identity, is_out: impl Fn(&Identity) -> bool) -> u64 {
+        let lines = self.by_key.get(key).into_iter().flatten().filter(|(author, _)| !is_out(author));
+        match lines.map(|(_, entry)| entry.body.version).max().unwrap_or(0) {
+            newest @ ..CONTESTED_MAX => newest + 1,
+            _ => self.next_version_of(key, author),
+        }
     }
 
     /// The version of the next line of an author who has lost the name: no claim on it, merely news.
@@ -148,11 +162,6 @@ impl Directory {
     pub(crate) fn version_of(&self, key: &LeaseKey, author: Identity) -> u64 {
         let own = self.by_key.get(key).and_then(|lines| lines.get(&author));
         own.map_or(0, |entry| entry.body.version)
-    }
-
-    /// Whether a line's version can have come about: versions rise by one, and the last there is would leave none for others.
-    pub(crate) fn is_plausible(&self, body: &EntryBody) -> bool {
-        body.version <= self.next_version(&key_of(body)).saturating_add(LEAP_MAX)
     }
 
     /// The signed line that counts for a workload, if one does.
@@ -209,6 +218,11 @@ impl Directory {
     pub(crate) fn entry(&self, hash: &Hash) -> Option<&Entry> {
         let (key, author) = self.hashes.get(hash)?;
         self.by_key.get(key)?.get(author)
+    }
+
+    /// A number that rises with every change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The names of all lines and censuses.

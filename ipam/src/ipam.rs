@@ -12,6 +12,7 @@ use wire::{Identity, Network, NetworkId, PeerName, Range, Slot};
 
 use crate::config::Config;
 use crate::dice::Dice;
+use crate::digest::Digest;
 use crate::directory::Directory;
 use crate::event::{Event, Release, RequestId};
 use crate::history::{History, Moved};
@@ -22,13 +23,14 @@ use crate::moving::Moves;
 use crate::names::Question;
 use crate::outbox::{Outbox, To};
 use crate::parts::{Parts, split};
-use crate::revoke::{Revocations, Voucher};
+use crate::revoke::Revocations;
 use crate::space::Space;
 use crate::store::Write;
 
 mod census;
 mod claims;
 mod commits;
+mod counting;
 mod forgetting;
 mod gifts;
 mod gossip;
@@ -84,7 +86,11 @@ struct Course {
     gossip_at: Instant,
     /// Turns of the comparison since the last round.
     turns: u32,
+    /// Whether a lie was told of since then.
+    lies_told: bool,
     dice: Dice,
+    /// What was compared last.
+    digest: Digest,
     /// Numbers messages that travel in parts.
     parted: u64,
     /// Numbers freed slots, so that their order survives a restart.
@@ -160,12 +166,12 @@ impl Ipam {
     /// Notes an identity that the mesh admitted, now or ever, and its name. May be repeated.
     pub fn admit(&mut self, identity: Identity, name: Option<PeerName>, now: Instant) {
         if self.members.admit(identity, name) && self.course.health != Health::ReadOnly {
-            let name = self.members.label(identity).name;
-            self.outbox.write(Write::member(identity, name.as_ref()));
+            let (name, number) = (self.members.label(identity).name, self.members.number(&identity).unwrap_or(0));
+            self.outbox.write(Write::member(identity, number, name.as_ref()));
         }
         let parked = self.parking.take_all();
         self.learn(parked, None, now);
-        self.retry_commits(now);
+        self.go_on_with_revocations(None, now);
     }
 
     /// A peer is connected: differences are looked for at once.
@@ -457,8 +463,8 @@ impl Ipam {
             Message::MoveCancel { name } => drop(self.waiting.expected.remove(&name.into())),
             Message::MoveInvited { attempt, outcome, .. } => self.end_invitation(from, attempt, outcome),
             Message::RevokeAsk { ask, records, commits } => self.handle_ask(from, ask, records, commits, now),
-            Message::RevokePromise { promise, records } => self.handle_promise(from, promise, records, now),
-            Message::RevokeCommit { commit, records } => self.handle_commit(commit, &records, Voucher::Nobody, now),
+            Message::RevokePromise { promise, records } => self.handle_promise(from, promise, &records, now),
+            Message::RevokeCommit { commit, records } => self.hear_commit(from, commit, &records, now),
             Message::LogHead(head) => self.handle_log_head(from, &head),
             Message::Room(room) => self.handle_room(from, &room),
             Message::Census(census) => self.learn_census(&census),

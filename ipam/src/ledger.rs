@@ -82,6 +82,8 @@ pub(crate) struct Ledger {
     chains: BTreeMap<Range, Vec<Link>>,
     hashes: BTreeMap<Hash, Range>,
     evidence: BTreeMap<Hash, Record>,
+    /// How many of these each author wrote.
+    lies: BTreeMap<Identity, usize>,
     /// Forgotten but for what revocations name of it.
     annals: BTreeMap<Hash, Record>,
     /// What every pool begins with.
@@ -89,6 +91,7 @@ pub(crate) struct Ledger {
     quarantine: BTreeSet<Range>,
     /// Links of slots that ended: they came home to their block.
     home: BTreeSet<Hash>,
+    changes: u64,
 }
 
 /// The kinds of range there are.
@@ -110,8 +113,9 @@ pub(crate) fn order_of(record: &Record) -> (Epoch, bool, Hash) {
     (record.body.epoch, record.body.home.is_some(), hash_of_record(record))
 }
 
-/// Contradictions kept: enough to prove any number of culprits, too few to fill a disk.
-const EVIDENCE_MAX: usize = 1024;
+/// Contradictions of one author that are kept. Whoever has written more is beyond mistakes: nothing that it gave last is given
+/// on, whether a contradiction is known of it or not.
+const LIES_MAX: usize = 1024;
 
 impl Ledger {
     pub(crate) fn new(genesis: &Genesis) -> Self {
@@ -122,10 +126,12 @@ impl Ledger {
             chains: BTreeMap::new(),
             hashes: BTreeMap::new(),
             evidence: BTreeMap::new(),
+            lies: BTreeMap::new(),
             annals: BTreeMap::new(),
             root,
             quarantine: BTreeSet::new(),
             home: BTreeSet::new(),
+            changes: 0,
         };
         for (network, slots) in ledger.pools.clone() {
             let range = Range { network, start: Slot(0), length: slots };
@@ -170,9 +176,19 @@ impl Ledger {
         }
     }
 
+    /// Takes a record that a revocation names: what contradicts it is settled then, so every contradiction is kept until then.
+    pub(crate) fn apply_named(&mut self, record: &Record) -> Outcome {
+        let outcome = self.apply(record);
+        if let Outcome::Equivocation(_) = outcome {
+            self.keep_evidence(hash_of_record(record), record);
+        }
+        outcome
+    }
+
     /// Restores a contradiction that was found before.
     pub(crate) fn restore_evidence(&mut self, record: &Record) {
-        self.convict(record.body.range, hash_of_record(record), record);
+        self.quarantine.insert(record.body.range);
+        self.keep_evidence(hash_of_record(record), record);
     }
 
     /// Who owns a slot.
@@ -237,7 +253,18 @@ impl Ledger {
 
     /// Whether nothing is given out of it any more because somebody gave some of it away twice.
     pub(crate) fn is_quarantined(&self, range: &Range) -> bool {
-        self.quarantine.iter().any(|bad| bad.covers(range))
+        self.quarantine.iter().any(|bad| bad.covers(range)) || self.was_given_by_a_liar(range)
+    }
+
+    /// Whether who gave it last has contradicted itself so often that not every contradiction is kept.
+    fn was_given_by_a_liar(&self, range: &Range) -> bool {
+        if !self.lies.values().any(|lies| *lies >= LIES_MAX) {
+            return false;
+        }
+        let block = self.block_of(range.network, range.start);
+        let newest = [range, &block].into_iter().filter(|range| self.head(range).is_some());
+        let giver = newest.filter_map(|range| self.chains.get(range)?.last()).next().and_then(Link::author);
+        giver.is_some_and(|giver| self.lies.get(&giver).is_some_and(|lies| *lies >= LIES_MAX))
     }
 
     /// A range's records, after those of what it is carved out of.
@@ -268,6 +295,11 @@ impl Ledger {
     /// Whether the record of this hash is in no chain any more, and kept because a revocation names it.
     pub(crate) fn is_in_annals(&self, hash: &Hash) -> bool {
         self.annals.contains_key(hash)
+    }
+
+    /// A number that rises with every change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What two routers compare: what ownership rests on, evidence, and what revocations name.
@@ -346,13 +378,30 @@ impl Ledger {
     }
 
     fn convict(&mut self, range: Range, hash: Hash, record: &Record) {
+        self.changes += 1;
         self.quarantine.insert(range);
-        if self.evidence.len() < EVIDENCE_MAX {
-            self.evidence.insert(hash, record.clone());
+        if self.lies.get(&record.body.author).is_none_or(|lies| *lies < LIES_MAX) {
+            self.keep_evidence(hash, record);
+        }
+    }
+
+    fn keep_evidence(&mut self, hash: Hash, record: &Record) {
+        self.changes += 1;
+        if self.evidence.insert(hash, record.clone()).is_none() {
+            *self.lies.entry(record.body.author).or_default() += 1;
+        }
+    }
+
+    fn drop_evidence(&mut self, hash: &Hash) {
+        self.changes += 1;
+        let Some(record) = self.evidence.remove(hash) else { return };
+        if let Some(lies) = self.lies.get_mut(&record.body.author) {
+            *lies -= 1;
         }
     }
 
     fn append(&mut self, range: Range, link: Link) {
+        self.changes += 1;
         self.hashes.insert(link.hash, range);
         self.chains.entry(range).or_default().push(link);
     }

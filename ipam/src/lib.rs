@@ -7,8 +7,10 @@
 
 mod config;
 mod dice;
+mod digest;
 mod directory;
 mod event;
+mod gathering;
 mod history;
 mod ipam;
 mod lease;

@@ -13,6 +13,9 @@ use crate::lease::PeerLabel;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
     names: BTreeMap<Identity, Option<PeerName>>,
+    /// In which order they were admitted here.
+    numbers: BTreeMap<Identity, u64>,
+    admitted: u64,
     /// Who is or was called so: more than one after a partition, or when a lost router's name was given again.
     called: BTreeMap<PeerName, BTreeSet<Identity>>,
     connected: BTreeSet<Identity>,
@@ -26,8 +29,8 @@ pub(crate) struct Members {
 /// A promise to refuse somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The members known when it was first given.
-    pub(crate) members: Vec<Identity>,
+    /// How many had been admitted when it was first given: a number, where a list for each victim could fill a memory.
+    pub(crate) known: u64,
     /// Who asked for it.
     pub(crate) askers: BTreeSet<Identity>,
 }
@@ -57,9 +60,18 @@ impl Members {
             }
             None => {
                 self.names.insert(identity, name);
+                self.numbers.insert(identity, self.admitted);
+                self.admitted += 1;
                 true
             }
         }
+    }
+
+    /// Takes a member over from the store.
+    pub(crate) fn restore(&mut self, identity: Identity, number: u64, name: Option<PeerName>) {
+        let _ = self.admit(identity, name);
+        self.numbers.insert(identity, number);
+        self.admitted = self.admitted.max(number.saturating_add(1));
     }
 
     /// Takes over who was admitted and who is connected; returns what is new of it.
@@ -77,30 +89,30 @@ impl Members {
         self.connected.remove(identity);
     }
 
-    /// Refuses what comes from or goes to a victim from now on. Returns the refusal if anything about it is new.
-    pub(crate) fn refuse(&mut self, victim: Identity, asker: Identity, members: &[Identity]) -> Option<&Refusal> {
-        let fresh = || Refusal { members: members.to_vec(), askers: BTreeSet::new() };
+    /// Refuses what comes from or goes to a victim from now on. Returns how many members were known when that began, if this
+    /// asker is a new one.
+    pub(crate) fn refuse(&mut self, victim: Identity, asker: Identity) -> Option<u64> {
+        let fresh = || Refusal { known: self.admitted, askers: BTreeSet::new() };
         let refusal = self.refused.entry(victim).or_insert_with(fresh);
-        refusal.askers.insert(asker).then_some(&*refusal)
+        refusal.askers.insert(asker).then_some(refusal.known)
     }
 
     /// Takes a refusal over from the store.
-    pub(crate) fn restore_refusal(&mut self, victim: Identity, refusal: Refusal) {
-        self.refused.insert(victim, refusal);
+    pub(crate) fn restore_refusal(&mut self, victim: Identity, asker: Identity, known: u64) {
+        let refusal = self.refused.entry(victim).or_insert_with(|| Refusal { known, askers: BTreeSet::new() });
+        refusal.known = refusal.known.min(known);
+        refusal.askers.insert(asker);
     }
 
-    /// Ends what was refused for these askers alone, but for the revoked. Returns what is left of each refusal that changed.
-    pub(crate) fn forget_askers(&mut self, askers: &BTreeSet<Identity>) -> Vec<(Identity, Option<Refusal>)> {
-        let mut changed = Vec::new();
-        for (victim, refusal) in &mut self.refused {
-            let before = refusal.askers.len();
-            refusal.askers.retain(|asker| !askers.contains(asker));
-            if refusal.askers.len() < before && !self.revoked.contains(victim) {
-                changed.push((*victim, (!refusal.askers.is_empty()).then(|| refusal.clone())));
-            }
+    /// Ends what was refused for these askers alone, but for the revoked. Returns whom it is not refused for any more, by whom.
+    pub(crate) fn forget_askers(&mut self, askers: &BTreeSet<Identity>) -> Vec<(Identity, Identity)> {
+        let mut ended = Vec::new();
+        let open = self.refused.iter_mut().filter(|(victim, _)| !self.revoked.contains(victim));
+        for (victim, refusal) in open {
+            ended.extend(refusal.askers.extract_if(.., |asker| askers.contains(asker)).map(|asker| (*victim, asker)));
         }
         self.refused.retain(|victim, refusal| !refusal.askers.is_empty() || self.revoked.contains(victim));
-        changed
+        ended
     }
 
     /// A revocation is committed: only these records by or to its victims ever count.
@@ -127,6 +139,11 @@ impl Members {
         self.permitted.contains(hash)
     }
 
+    /// How many records revocations name.
+    pub(crate) fn named(&self) -> usize {
+        self.permitted.len()
+    }
+
     pub(crate) fn is_admitted(&self, identity: &Identity) -> bool {
         self.names.contains_key(identity)
     }
@@ -148,6 +165,22 @@ impl Members {
     /// Everything promised.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (&Identity, &Refusal)> {
         self.refused.iter()
+    }
+
+    /// Whether a victim was refused for this asker.
+    pub(crate) fn is_refused_for(&self, victim: &Identity, asker: &Identity) -> bool {
+        self.refused.get(victim).is_some_and(|refusal| refusal.askers.contains(asker))
+    }
+
+    /// In which order a member was admitted here.
+    pub(crate) fn number(&self, identity: &Identity) -> Option<u64> {
+        self.numbers.get(identity).copied()
+    }
+
+    /// Everybody not revoked who was among the first so many that were admitted.
+    pub(crate) fn first(&self, known: u64) -> impl Iterator<Item = Identity> {
+        let among = self.numbers.iter().filter(move |(_, number)| **number < known).map(|(identity, _)| *identity);
+        among.filter(|identity| !self.revoked.contains(identity))
     }
 
     pub(crate) fn is_connected(&self, identity: &Identity) -> bool {

@@ -10,9 +10,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wire::Identity;
+use wire::message::LOG_VERSION;
 
 use crate::event::Event;
-use crate::store::{Table, Write, log_number};
+use crate::seal::hash_of;
+use crate::store::{Life, Table, Write, log_lives, log_number};
 
 /// Whom bytes are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,17 +46,25 @@ pub(crate) struct Outbox {
     log: u64,
     /// The highest of these numbers that anybody can have been told: now, or before a restart.
     told: u64,
+    /// Which start wrote which of them, this one too once it has written anything.
+    lives: Vec<Life>,
+    /// This start's own number.
+    life: u64,
     /// The store has failed: nothing is written any more, and nothing decided that would have to be.
     closed: bool,
 }
 
 impl Outbox {
     /// Begins with what the store holds.
-    pub(crate) fn new(stored: &[Write]) -> Self {
+    pub(crate) fn new(stored: &[Write], seed: u64) -> Self {
         let mut outbox = Self::default();
         outbox.remember(stored);
         outbox.log = stored.iter().find_map(log_number).unwrap_or(0);
         outbox.told = outbox.log;
+        outbox.lives = stored.iter().find_map(log_lives).unwrap_or_default();
+        // Unlike that of any start before, also of one that began where this one does and is forgotten here.
+        let own = hash_of(LOG_VERSION, &("raddle life", seed, outbox.log));
+        outbox.life = own.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         outbox
     }
 
@@ -84,6 +94,11 @@ impl Outbox {
         }
         let mut batch = std::mem::take(&mut self.gathering);
         batch.push(Write::log(self.log + 1));
+        if self.lives.last().is_none_or(|(_, life)| *life != self.life) {
+            self.lives.push((self.log + 1, self.life));
+            self.lives.drain(..self.lives.len().saturating_sub(LIVES_MAX));
+            batch.push(Write::lives(&self.lives));
+        }
         self.writing = Some((batch.clone(), std::mem::take(&mut self.waiting)));
         Some(batch)
     }
@@ -145,6 +160,11 @@ impl Outbox {
         self.log
     }
 
+    /// Which start wrote the batch of this number; none if that is no longer known.
+    pub(crate) fn life_of(&self, number: u64) -> Option<u64> {
+        self.lives.iter().rev().find(|(first, _)| *first <= number).map(|(_, life)| *life)
+    }
+
     /// The highest of these numbers that anybody else can know of.
     pub(crate) fn told(&self) -> u64 {
         self.told
@@ -170,6 +190,9 @@ impl Outbox {
         }
     }
 }
+
+/// Starts remembered: more than there are between two times that a router hears of a peer's log.
+const LIVES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

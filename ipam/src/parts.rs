@@ -20,12 +20,14 @@ struct Assembly {
     bytes: Vec<u8>,
 }
 
-/// A message as it travels: whole, or in parts. One that is too long even for that goes nowhere; its receiver would refuse it.
+/// A message as it travels: whole, or in parts. One that is too long even for that goes nowhere, for its receiver would refuse it:
+/// whoever makes a message that may grow without end bounds it, and this is said aloud.
 pub(crate) fn split(bytes: Vec<u8>, number: &mut u64) -> Vec<Vec<u8>> {
     if bytes.len() <= MESSAGE_BYTES_MAX {
         return vec![bytes];
     }
     if bytes.len() > ASSEMBLED_BYTES_MAX {
+        tracing::error!(bytes = bytes.len(), "a message is too long to be sent");
         return Vec::new();
     }
     *number += 1;

@@ -11,11 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use wire::message::{Ask, Commit, Promise, REVOCATION_VERSION};
-use wire::{Hash, Identity, Record};
+use wire::message::{ASSEMBLED_BYTES_MAX, Ask, Commit, Promise, REVOCATION_VERSION};
+use wire::{Hash, Identity};
 
 use crate::config::{Quorum, Rules};
 use crate::event::RequestId;
+use crate::gathering::Gathering;
 use crate::lease::PeerLabel;
 use crate::seal::{hash_of, is_signed_by, verify};
 
@@ -33,8 +34,8 @@ pub enum RevokeError {
     Itself,
     /// The revocation completes when these have promised, or are revoked in the same step.
     #[error(
-        "{} did not answer; the revocation completes when each has, or revoke them too: raddle revoke {} {}{}",
-        join(missing),
+        "{}; the revocation completes when each has, or revoke them too: raddle revoke {} {}{}",
+        why_missing(missing, unproven),
         join(victims),
         join(missing),
         second_word(victims, alive)
@@ -44,6 +45,8 @@ pub enum RevokeError {
         victims: Vec<PeerLabel>,
         /// Who has not promised.
         missing: Vec<PeerLabel>,
+        /// Which of them answered, and named records or routers that it does not show.
+        unproven: Vec<PeerLabel>,
         /// Which of the victims is connected: whoever else sees it waits for a second router to ask.
         alive: Vec<PeerLabel>,
     },
@@ -59,6 +62,21 @@ pub enum RevokeError {
         /// Who asks.
         asker: PeerLabel,
     },
+    /// What it would have to name is more than a message holds.
+    #[error(
+        "too much to name: a revocation of {} names {records} records, and one among {routers} routers holds {most}",
+        join(victims)
+    )]
+    TooMuch {
+        /// Who is to be revoked.
+        victims: Vec<PeerLabel>,
+        /// Records by or to them.
+        records: usize,
+        /// Who is asked.
+        routers: usize,
+        /// How many could be named.
+        most: usize,
+    },
     /// The store cannot be written.
     #[error("the store cannot be written")]
     ReadOnly,
@@ -72,6 +90,14 @@ pub enum RevokeError {
 
 fn join(labels: &[PeerLabel]) -> String {
     labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn why_missing(missing: &[PeerLabel], unproven: &[PeerLabel]) -> String {
+    let silent: Vec<_> = missing.iter().filter(|label| !unproven.contains(label)).cloned().collect();
+    let silent = (!silent.is_empty()).then(|| format!("{} did not answer", join(&silent)));
+    let unproven = (!unproven.is_empty())
+        .then(|| format!("{} answered with records or routers that it has not shown", join(unproven)));
+    silent.into_iter().chain(unproven).collect::<Vec<_>>().join("; ")
 }
 
 fn second_word(victims: &[PeerLabel], alive: &[PeerLabel]) -> String {
@@ -90,16 +116,15 @@ fn second_word(victims: &[PeerLabel], alive: &[PeerLabel]) -> String {
 pub(crate) struct Revocations {
     /// Committed, in the order in which this router heard of them.
     pub(crate) commits: BTreeMap<Hash, Commit>,
-    /// Given by this router, the newest to each asker.
-    pub(crate) promises: BTreeMap<Identity, (Ask, Promise)>,
-    /// The newest question of each asker that this router does not answer, for it sees a victim alive.
+    /// The newest question of each asker that this router does not answer yet, for it sees a victim alive, or has not heard of
+    /// every revocation that was before.
     pub(crate) unanswered: BTreeMap<Identity, Ask>,
     /// Asked by this router.
     pub(crate) asking: BTreeMap<Hash, Asking>,
     /// Who waits for an answer.
     pub(crate) requests: Vec<Request>,
     /// Proven, but some record, member or earlier revocation they name is not here yet.
-    pub(crate) incomplete: BTreeMap<Hash, (Commit, Voucher)>,
+    pub(crate) incomplete: BTreeMap<Hash, Incomplete>,
     /// Revoked, and told so since the last round.
     pub(crate) told: BTreeSet<Identity>,
     /// Not believed, and said so.
@@ -114,11 +139,26 @@ pub(crate) enum Voucher {
 }
 
 impl Revocations {
-    /// Whether a later revocation names this one as earlier.
+    /// Whether a later revocation, or a question, names this one as earlier.
     pub(crate) fn is_named(&self, hash: &Hash) -> bool {
-        let waiting = self.incomplete.values().map(|(commit, _)| commit);
-        self.commits.values().chain(waiting).any(|commit| commit.ask.earlier.contains(hash))
+        let waiting = self.incomplete.values().map(|incomplete| &incomplete.commit);
+        let asks = self.commits.values().chain(waiting).map(|commit| &commit.ask);
+        asks.chain(self.unanswered.values()).any(|ask| ask.earlier.contains(hash))
     }
+
+    /// Whether this router knows what was decided, whatever it thinks of it.
+    pub(crate) fn has_heard_of(&self, hash: &Hash) -> bool {
+        self.commits.contains_key(hash) || self.incomplete.contains_key(hash) || self.doubted.contains(hash)
+    }
+}
+
+/// A revocation that is decided and cannot be carried out yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Incomplete {
+    pub(crate) commit: Commit,
+    pub(crate) decision: Decision,
+    pub(crate) voucher: Voucher,
+    pub(crate) gathering: Gathering,
 }
 
 /// Somebody waits for some identities to be revoked, by whichever question.
@@ -154,9 +194,47 @@ pub enum Answer {
 pub(crate) struct Asking {
     pub(crate) ask: Ask,
     pub(crate) promises: BTreeMap<Identity, Promise>,
+    /// Those that name what is not here yet: they do not count before.
+    pub(crate) unproven: BTreeMap<Identity, Promise>,
     /// What the promises name: nobody takes these any more until the commit does.
-    pub(crate) records: BTreeMap<Hash, Record>,
+    pub(crate) gathering: Gathering,
 }
+
+impl Asking {
+    pub(crate) fn new(ask: Ask, own: Promise) -> Self {
+        let promises = BTreeMap::from([(own.body.promiser, own)]);
+        Self { ask, promises, unproven: BTreeMap::new(), gathering: Gathering::default() }
+    }
+
+    /// Whether somebody's promise names the record of this hash.
+    pub(crate) fn is_named(&self, hash: &Hash) -> bool {
+        let mut promises = self.promises.values().chain(self.unproven.values());
+        promises.any(|promise| promise.body.beyond.binary_search(hash).is_ok())
+    }
+}
+
+/// Bytes that a commit's names take, of records, earlier revocations and routers: each router once among the members, and
+/// with its promise. What promisers add of their own comes on top.
+pub(crate) fn bytes_of_names(ask: &Ask) -> usize {
+    let names = ask.victims.len() + ask.earlier.len() + ask.known.len();
+    names * HASH_BYTES + ask.members.len() * (HASH_BYTES + PROMISE_BYTES)
+}
+
+/// How many records a question could name.
+pub(crate) fn records_at_most(ask: &Ask) -> usize {
+    let others = bytes_of_names(ask) - ask.known.len() * HASH_BYTES;
+    COMMIT_BYTES_MAX.saturating_sub(others) / HASH_BYTES
+}
+
+/// A hash, or an identity.
+const HASH_BYTES: usize = 32;
+/// A promise that adds nothing: question, promiser, two lengths and the signature.
+const PROMISE_BYTES: usize = 32 + 32 + 2 + 64;
+/// What is sent along with a question, a promise or a decision, of records or of earlier revocations: a convenience for the
+/// usual case, in which these are few. Who lacks more asks for it.
+pub(crate) const ALONG_BYTES: usize = 256 << 10;
+/// The longest commit, so that it can be sent with that.
+pub(crate) const COMMIT_BYTES_MAX: usize = ASSEMBLED_BYTES_MAX - 2 * ALONG_BYTES;
 
 /// Revocations whose records are still on the way: more at once is nobody's honest work.
 pub(crate) const INCOMPLETE_MAX: usize = 16;

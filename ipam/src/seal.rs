@@ -16,6 +16,13 @@ pub(crate) fn hash_bytes(bytes: &[u8]) -> Hash {
     Hash(Blake2s256::digest(bytes).into())
 }
 
+/// The hash of bytes that follow one another.
+pub(crate) fn hash_parts<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Hash {
+    let mut hasher = Blake2s256::new();
+    parts.for_each(|part| hasher.update(part));
+    Hash(hasher.finalize().into())
+}
+
 /// Signs a value's encoding.
 pub(crate) fn sign<T: Serialize>(key: &SigningKey, version: u8, value: &T) -> Signature {
     Signature(key.sign(&encode(version, value)).to_bytes())

@@ -6,14 +6,14 @@
 //! |---|---|---|
 //! | meta | `identity` | the identity the store belongs to |
 //! | meta | `log` | how many batches were written |
+//! | meta | `lives` | which of its starts wrote which of them |
 //! | meta | `rolled-back` | that others know of later ones |
-//! | members | identity | its name, if known |
+//! | members | identity | in which order it was admitted, and its name, if known |
 //! | records | network, start, length, epoch, hash | a record in force |
 //! | evidence | hash | a record that contradicts one in force |
 //! | annals | hash | a record that was forgotten, and a later revocation names |
 //! | commits | hash | a committed revocation, and the links that heirs have by it |
-//! | promises | who asked | the newest question and this router's promise |
-//! | refused | identity | the members known when it was first promised to refuse it, and who asked |
+//! | refused | whom, who asked | how many members were known when it was first promised to refuse it |
 //! | leases | network, workload, ifname | a lease |
 //! | resting | network, slot | the order in which it was freed |
 //! | directory | network, workload, ifname, author | a signed line of the directory |
@@ -22,13 +22,12 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wire::message::{Ask, Census, Commit, Entry, EntryBody, Promise};
+use wire::message::{Census, Commit, Entry, EntryBody};
 use wire::{Epoch, Hash, Identity, Mac, NetworkId, PeerName, Record, Slot, decode, encode};
 
 use crate::config::Hold;
 use crate::history::Moved;
 use crate::lease::{Attachment, Lease, LeaseKey, LeaseState, Place, Stickiness};
-use crate::members::Refusal;
 
 /// A table of the store. The numbers and names are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,8 +43,6 @@ pub enum Table {
     Evidence = 3,
     /// Committed revocations.
     Commits = 4,
-    /// Promises this router has given.
-    Promises = 5,
     /// Whose records it has promised to refuse.
     Refused = 6,
     /// Leases.
@@ -64,13 +61,12 @@ pub enum Table {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Members,
         Self::Records,
         Self::Evidence,
         Self::Commits,
-        Self::Promises,
         Self::Refused,
         Self::Leases,
         Self::Resting,
@@ -89,7 +85,6 @@ impl Table {
             Self::Records => "ipam-records",
             Self::Evidence => "ipam-evidence",
             Self::Commits => "ipam-commits",
-            Self::Promises => "ipam-promises",
             Self::Refused => "ipam-refused",
             Self::Leases => "ipam-leases",
             Self::Resting => "ipam-resting",
@@ -113,12 +108,14 @@ pub struct Write {
 }
 
 /// The version of every value this module writes.
-const STORE_VERSION: u8 = 1;
+const STORE_VERSION: u8 = 2;
 
 /// The row of [`Table::Meta`] that says whose store it is.
 const IDENTITY_KEY: &[u8] = b"identity";
 /// How many batches were written.
 const LOG_KEY: &[u8] = b"log";
+/// Which start wrote which of them.
+const LIVES_KEY: &[u8] = b"lives";
 /// That this store was found to be older than what others have of its router.
 const ROLLED_BACK_KEY: &[u8] = b"rolled-back";
 
@@ -139,6 +136,10 @@ impl Write {
         Self::put(Table::Meta, LOG_KEY.to_vec(), &number)
     }
 
+    pub(crate) fn lives(lives: &[Life]) -> Self {
+        Self::put(Table::Meta, LIVES_KEY.to_vec(), &lives)
+    }
+
     pub(crate) fn rolled_back() -> Self {
         Self::put(Table::Meta, ROLLED_BACK_KEY.to_vec(), &())
     }
@@ -146,11 +147,11 @@ impl Write {
     /// Whether the row only counts: two stores that differ in nothing else hold the same.
     #[cfg(test)]
     pub(crate) fn is_counter(table: Table, key: &[u8]) -> bool {
-        table == Table::Meta && key == LOG_KEY
+        table == Table::Meta && (key == LOG_KEY || key == LIVES_KEY)
     }
 
-    pub(crate) fn member(identity: Identity, name: Option<&PeerName>) -> Self {
-        Self::put(Table::Members, identity.0.to_vec(), &(identity, name))
+    pub(crate) fn member(identity: Identity, number: u64, name: Option<&PeerName>) -> Self {
+        Self::put(Table::Members, identity.0.to_vec(), &(identity, number, name))
     }
 
     pub(crate) fn record(record: &Record) -> Self {
@@ -178,20 +179,12 @@ impl Write {
         Self::put(Table::Commits, hash.0.to_vec(), &(order, commit, inherited))
     }
 
-    pub(crate) fn promise(ask: &Ask, promise: &Promise) -> Self {
-        Self::put(Table::Promises, ask.asker.0.to_vec(), &(ask, promise))
+    pub(crate) fn refused(victim: Identity, asker: Identity, known: u64) -> Self {
+        Self::put(Table::Refused, refusal_key(victim, asker), &(victim, asker, known))
     }
 
-    pub(crate) fn promise_gone(asker: Identity) -> Self {
-        Self::delete(Table::Promises, asker.0.to_vec())
-    }
-
-    pub(crate) fn refused(victim: Identity, refusal: &Refusal) -> Self {
-        Self::put(Table::Refused, victim.0.to_vec(), &(victim, &refusal.members, &refusal.askers))
-    }
-
-    pub(crate) fn refused_gone(victim: Identity) -> Self {
-        Self::delete(Table::Refused, victim.0.to_vec())
+    pub(crate) fn refused_gone(victim: Identity, asker: Identity) -> Self {
+        Self::delete(Table::Refused, refusal_key(victim, asker))
     }
 
     pub(crate) fn lease(lease: &Lease) -> Self {
@@ -229,6 +222,10 @@ impl Write {
     pub(crate) fn census(census: &Census) -> Self {
         Self::put(Table::Census, census.body.author.0.to_vec(), census)
     }
+}
+
+fn refusal_key(victim: Identity, asker: Identity) -> Vec<u8> {
+    [victim.0, asker.0].concat()
 }
 
 fn history_key(number: u64) -> Vec<u8> {
@@ -336,18 +333,20 @@ impl StoredLease {
     }
 }
 
+/// A start that wrote something: the number of its first batch, and a number of its own.
+pub(crate) type Life = (u64, u64);
+
 /// Everything a store holds, read.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) identity: Option<Identity>,
     pub(crate) rolled_back: bool,
-    pub(crate) members: Vec<(Identity, Option<PeerName>)>,
+    pub(crate) members: Vec<(Identity, u64, Option<PeerName>)>,
     pub(crate) records: Vec<Record>,
     pub(crate) evidence: Vec<Record>,
     pub(crate) annals: Vec<Record>,
     pub(crate) commits: Vec<(u64, Commit, Vec<Hash>)>,
-    pub(crate) promises: Vec<(Ask, Promise)>,
-    pub(crate) refused: Vec<(Identity, Refusal)>,
+    pub(crate) refused: Vec<(Identity, Identity, u64)>,
     pub(crate) leases: Vec<Lease>,
     pub(crate) resting: Vec<(NetworkId, Slot, u64)>,
     pub(crate) entries: Vec<Entry>,
@@ -372,18 +371,14 @@ impl Contents {
         match row.table {
             Table::Meta if row.key == IDENTITY_KEY => self.identity = Some(value_of(value)?),
             Table::Meta if row.key == ROLLED_BACK_KEY => self.rolled_back = true,
-            // Rows that a newer router may have added, and the log's number, which is the outbox's.
+            // Rows that a newer router may have added, and the log's numbers, which are the outbox's.
             Table::Meta => {}
             Table::Members => self.members.push(value_of(value)?),
             Table::Records => self.records.push(value_of(value)?),
             Table::Evidence => self.evidence.push(value_of(value)?),
             Table::Annals => self.annals.push(value_of(value)?),
             Table::Commits => self.commits.push(value_of(value)?),
-            Table::Promises => self.promises.push(value_of(value)?),
-            Table::Refused => {
-                let (victim, members, askers) = value_of(value)?;
-                self.refused.push((victim, Refusal { members, askers }));
-            }
+            Table::Refused => self.refused.push(value_of(value)?),
             Table::Leases => self.leases.push(value_of::<StoredLease>(value)?.restore(now)),
             Table::Resting => self.resting.push(value_of(value)?),
             Table::Directory => self.entries.push(value_of(value)?),
@@ -392,6 +387,11 @@ impl Contents {
         }
         Some(())
     }
+}
+
+/// Which start wrote which batches, if this is that row.
+pub(crate) fn log_lives(row: &Write) -> Option<Vec<Life>> {
+    (row.table == Table::Meta && row.key == LIVES_KEY).then(|| value_of(row.value.as_deref()?)).flatten()
 }
 
 /// The log's number, if this is its row.

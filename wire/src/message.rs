@@ -31,14 +31,15 @@ pub const MESSAGE_VERSION: u8 = 3;
 /// The version of [`EntryBody`] this crate writes.
 pub const ENTRY_VERSION: u8 = 4;
 /// The version of [`LogBody`] this crate writes.
-pub const LOG_VERSION: u8 = 1;
+pub const LOG_VERSION: u8 = 2;
 /// The version of [`CensusBody`] this crate writes.
 pub const CENSUS_VERSION: u8 = 1;
 /// The version of [`Ask`], [`PromiseBody`] and [`Commit`] this crate writes.
 pub const REVOCATION_VERSION: u8 = 1;
 /// The largest message that travels in one piece: the 1 MiB that an envelope on a stream may have holds it.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
-/// The largest message at all, in as many [`Part`]s as it takes: some 20 000 records. A bound on what a peer can make us hold.
+/// The largest message at all, in as many [`Part`]s as it takes: a revocation that names 100 000 records among a thousand
+/// routers. A bound on what a peer can make us hold, and half of what may wait for a stream.
 pub const ASSEMBLED_BYTES_MAX: usize = 4 << 20;
 /// The bytes of a message in one of its parts: with their framing they stay below [`MESSAGE_BYTES_MAX`].
 pub const PART_BYTES: usize = 256 << 10;
@@ -47,8 +48,13 @@ pub const TEXT_BYTES_MAX: usize = 320;
 /// Lines of the directory that one author may have at a time: more sticky workloads than a host runs, few enough that no host
 /// fills the others' disks.
 pub const LINES_MAX: usize = 65_536;
-/// Buckets of a digest: 2 KiB a message, and a difference costs 1/256 of the ledger to find.
+/// Buckets of a digest: 4 KiB a message, and a difference costs 1/256 of the ledger to find.
 pub const DIGEST_BUCKETS: usize = 256;
+/// The bytes of a [`Sum`]: two lists with one sum take 2^64 attempts to find.
+pub const SUM_BYTES: usize = 16;
+
+/// What two routers compare of a bucket: the beginning of a hash of all that is in it.
+pub type Sum = [u8; SUM_BYTES];
 
 /// One message between two ledgers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +63,8 @@ pub enum Message {
     Records(Vec<Record>),
     /// Who holds which workload.
     Entries(Vec<Entry>),
-    /// One number for each bucket of everything the sender holds.
-    Digest(Vec<u64>),
+    /// One sum for each bucket of everything the sender holds, or one for all.
+    Digest(Vec<Sum>),
     /// What the sender holds in the buckets where the digests differ.
     Compare(Vec<Bucket>),
     /// Asks for the items of these hashes.
@@ -120,23 +126,23 @@ pub enum Message {
     RevokeAsk {
         /// The question.
         ask: Ask,
-        /// What the asker holds of the victims' records.
+        /// What the asker holds of the victims' records, as far as it is not much.
         records: Vec<Record>,
-        /// The revocations that it names as earlier.
+        /// The revocations that it names as earlier, as far as these are not much.
         commits: Vec<Commit>,
     },
     /// Promises it.
     RevokePromise {
         /// The promise.
         promise: Promise,
-        /// The records it names beyond those of the question.
+        /// The records it names beyond those of the question, as far as they are not many: the asker wants the others.
         records: Vec<Record>,
     },
     /// Everybody has promised.
     RevokeCommit {
         /// The proof.
         commit: Commit,
-        /// Every record it names.
+        /// The records it names, as far as they are not many: who lacks others wants them.
         records: Vec<Record>,
     },
     /// Asks a name's registrar whether its workload may be started here.

@@ -65,6 +65,7 @@ impl Directory {
         if let Some(before) = self.censuses.get(&author) {
             self.counted.remove(&hash_of_census(before));
         }
+        self.changes += 1;
         self.counted.insert(hash_of_census(&census), author);
         self.censuses.insert(author, census);
         Some(over.iter().filter_map(|key| self.take_out(key, author)).collect())

@@ -49,7 +49,24 @@ fn only_a_newer_line_of_an_author_is_taken() {
     assert!(!directory.merge(&line(0, 4, 0, 1, EntryState::Held)));
     assert!(directory.merge(&line(0, 4, 0, 3, EntryState::Held)));
     assert_eq!(directory.hashes().count(), 1);
-    assert_eq!(directory.next_version(&key()), 4);
+    assert_eq!(directory.next_version(&key(), identity(0), |_| false), 4);
+}
+
+/// Who says such a thing is not outbid, and forgotten once its word does not count any more.
+#[test]
+fn an_absurd_version_uses_up_no_others() {
+    for absurd in [CONTESTED_MAX, VERSION_MAX, u64::MAX] {
+        let mut directory = Directory::default();
+        let _ = directory.merge(&line(0, 4, 0, 2, EntryState::Active));
+        let _ = directory.merge(&line(1, 5, 0, absurd, EntryState::Active));
+        assert_eq!(directory.next_version(&key(), identity(0), |_| false), 3);
+        assert_eq!(directory.next_version(&key(), identity(2), |_| false), 1);
+        assert_eq!(directory.next_version(&key(), identity(2), |author| *author == identity(1)), 3);
+    }
+    let outbid = line(1, 5, 0, CONTESTED_MAX - 1, EntryState::Active);
+    let mut directory = Directory::default();
+    let _ = directory.merge(&outbid);
+    assert_eq!(directory.next_version(&key(), identity(0), |_| false), CONTESTED_MAX);
 }
 
 #[test]

@@ -10,38 +10,59 @@ use wire::{Hash, Identity, Record};
 
 use super::Ipam;
 use super::ownership::Gain;
-use super::revocations::is_authentic;
+use super::revocations::along;
 use crate::event::{Alarm, Event};
-use crate::ledger::{Outcome, hash_of_record, order_of};
+use crate::gathering::Gathering;
+use crate::ledger::hash_of_record;
 use crate::outbox::To;
-use crate::revoke::{DOUBTED_MAX, Decision, INCOMPLETE_MAX, Voucher, hash_of_commit, prove};
+use crate::revoke::{
+    ALONG_BYTES, DOUBTED_MAX, Decision, INCOMPLETE_MAX, Incomplete, Revocations, Voucher, hash_of_commit, prove,
+};
 use crate::store::Write;
 
 impl Ipam {
+    /// Everybody: hears of a revocation, with some of the records that it names.
+    pub(super) fn hear_commit(&mut self, from: Identity, commit: Commit, records: &[Record], now: Instant) {
+        self.handle_commit(commit, Gathering::default(), Voucher::Nobody, now);
+        if self.gather(records) {
+            self.retry_commits(now);
+        }
+        self.want_what_is_decided(from);
+        self.answer_late(now);
+    }
+
     /// Everybody: carries out a revocation that is proven.
-    pub(super) fn handle_commit(&mut self, commit: Commit, records: &[Record], voucher: Voucher, now: Instant) {
+    pub(super) fn handle_commit(&mut self, commit: Commit, gathering: Gathering, voucher: Voucher, now: Instant) {
         let hash = hash_of_commit(&commit);
-        if self.revocations.commits.contains_key(&hash) {
+        if self.revocations.commits.contains_key(&hash) || self.revocations.incomplete.contains_key(&hash) {
             return;
         }
         let Some(decision) = prove(&commit, self.config.rules) else { return };
-        if !self.is_heard(&hash, &commit, &decision, voucher) {
+        self.judge_commit(hash, Incomplete { commit, decision, voucher, gathering }, now);
+    }
+
+    fn judge_commit(&mut self, hash: Hash, heard: Incomplete, now: Instant) {
+        let Incomplete { commit, decision, voucher, .. } = &heard;
+        if !self.is_heard(&hash, commit, decision, *voucher) {
             return;
         }
         let lacks_earlier = commit.ask.earlier.iter().any(|earlier| !self.revocations.commits.contains_key(earlier));
-        if !self.is_believed(&decision) {
+        if !self.is_believed(decision) {
             // Who seems to be missing may have been revoked before: then it is believed when it is heard again.
             if !lacks_earlier {
-                self.doubt(hash, &commit);
+                self.doubt(hash, commit);
             }
             return;
         }
         // An heir that this router will never know would have what nobody can ask for.
         let lacks_members = decision.members.iter().any(|member| !self.members.is_admitted(member));
-        if lacks_earlier || lacks_members {
-            return self.wait_for_what_is_missing(hash, commit, voucher);
+        let lacks_records = || heard.gathering.lacking(decision.records.iter(), &self.ledger).next().is_some();
+        // Whoever is put out itself has nothing to inherit, and need not know what others do: nobody tells it any more.
+        let is_out = decision.victims.contains(&self.config.identity);
+        if !is_out && (lacks_earlier || lacks_members || lacks_records()) {
+            return self.wait_for_what_is_missing(hash, heard);
         }
-        self.carry_out(hash, commit, &decision, records, voucher, now);
+        self.carry_out(hash, heard, now);
     }
 
     /// Whether what its asker decides can count. Who is revoked here decided nothing that is not known here: everybody else had
@@ -81,34 +102,23 @@ impl Ipam {
         self.alarm(Alarm::RevocationDoubted { asker, victims });
     }
 
-    fn carry_out(
-        &mut self,
-        hash: Hash,
-        commit: Commit,
-        decision: &Decision,
-        records: &[Record],
-        voucher: Voucher,
-        now: Instant,
-    ) {
-        let named: Vec<_> = records
-            .iter()
-            .filter(|record| decision.records.contains(&hash_of_record(record)) && is_authentic(record))
-            .collect();
+    fn carry_out(&mut self, hash: Hash, heard: Incomplete, now: Instant) {
+        let decision = &heard.decision;
         let mut ledger = self.ledger.clone();
         let gone =
             ledger.retain(|hash, record| !is_about(record, &decision.victims) || decision.records.contains(hash));
-        let mut todo = named;
-        todo.sort_by_cached_key(|record| order_of(record));
-        for record in todo {
-            if ledger.apply(record) == Outcome::Past {
-                ledger.note_in_annals(record);
-            }
+        heard.gathering.apply_to(&mut ledger);
+        let is_out = decision.victims.contains(&self.config.identity);
+        if !is_out && !decision.records.iter().all(|hash| ledger.holds(hash)) {
+            return self.wait_for_what_is_missing(hash, heard);
         }
-        if !decision.records.iter().all(|hash| ledger.holds(hash)) {
-            return self.wait_for_what_is_missing(hash, commit, voucher);
-        }
-        self.revocations.incomplete.remove(&hash);
+        let Incomplete { commit, decision, .. } = heard;
+        let decision = &decision;
         let settled = ledger.settle(&decision.victims);
+        // What lost is kept all the same: whoever hears of the revocation later must hold it too, to choose alike.
+        for record in settled.iter().filter(|record| decision.records.contains(&hash_of_record(record))) {
+            ledger.note_in_annals(record);
+        }
         let gone: Vec<_> = gone.into_iter().chain(settled).collect();
         let inherited = ledger.inherit(&decision.victims, &decision.members);
         self.ledger = ledger;
@@ -162,19 +172,69 @@ impl Ipam {
         self.follow_up(now);
     }
 
-    fn wait_for_what_is_missing(&mut self, hash: Hash, commit: Commit, voucher: Voucher) {
+    fn wait_for_what_is_missing(&mut self, hash: Hash, heard: Incomplete) {
         if self.revocations.incomplete.len() < INCOMPLETE_MAX {
-            self.revocations.incomplete.insert(hash, (commit, voucher));
+            self.revocations.incomplete.insert(hash, heard);
         }
     }
 
-    /// Tries revocations again for which a record was missing.
+    /// Tries revocations again for which something was missing.
     pub(super) fn retry_commits(&mut self, now: Instant) {
-        for (hash, (commit, voucher)) in self.revocations.incomplete.clone() {
+        let waiting: Vec<Hash> = self.revocations.incomplete.keys().copied().collect();
+        for hash in waiting {
             // What is still missing puts it back.
-            self.revocations.incomplete.remove(&hash);
-            self.handle_commit(commit, &[], voucher, now);
+            if let Some(heard) = self.revocations.incomplete.remove(&hash) {
+                self.judge_commit(hash, heard, now);
+            }
         }
+    }
+
+    /// Keeps what revocations wait for, decided or not, of records that nobody takes otherwise. Returns whether any was new.
+    pub(super) fn gather(&mut self, records: &[Record]) -> bool {
+        let Revocations { incomplete, asking, .. } = &mut self.revocations;
+        let (verify, mut is_news) = (self.config.verify, false);
+        for record in records.iter().filter(|record| !self.ledger.holds(&hash_of_record(record))) {
+            for heard in incomplete.values_mut() {
+                is_news |= heard.gathering.take(record, verify, |hash| heard.decision.records.contains(hash));
+            }
+            for asking in asking.values_mut() {
+                let mut gathering = std::mem::take(&mut asking.gathering);
+                is_news |= gathering.take(record, verify, |hash| asking.is_named(hash));
+                asking.gathering = gathering;
+            }
+        }
+        is_news
+    }
+
+    /// Goes on with what waited for records that have come.
+    pub(super) fn go_on_with_revocations(&mut self, from: Option<Identity>, now: Instant) {
+        let questions: Vec<Hash> = self.revocations.asking.keys().copied().collect();
+        for question in questions {
+            self.count_promises(question, now);
+        }
+        self.retry_commits(now);
+        if let Some(from) = from {
+            self.want_what_is_promised(from);
+            self.want_what_is_decided(from);
+        }
+    }
+
+    /// Asks for what revocations name and nobody has sent along.
+    pub(super) fn want_what_is_decided(&mut self, peer: Identity) {
+        let mut lacking = Vec::new();
+        for heard in self.revocations.incomplete.values_mut() {
+            lacking.extend(heard.gathering.want(heard.decision.records.iter(), &self.ledger));
+        }
+        if !lacking.is_empty() {
+            self.send(To::Peer(peer), &Message::Want(lacking));
+        }
+    }
+
+    /// Whoever was asked has not answered: somebody else may.
+    pub(super) fn want_again(&mut self) {
+        let Revocations { incomplete, asking, .. } = &mut self.revocations;
+        let waiting = incomplete.values_mut().map(|heard| &mut heard.gathering);
+        waiting.chain(asking.values_mut().map(|asking| &mut asking.gathering)).for_each(Gathering::forget_wanted);
     }
 
     /// Tells somebody who is revoked that it is, after what was decided before: it may have been away then too. Once a round,
@@ -196,8 +256,8 @@ impl Ipam {
 
     pub(super) fn commit_message(&self, commit: Commit) -> Message {
         let beyond = commit.promises.iter().flat_map(|promise| promise.body.beyond.iter());
-        let records =
-            commit.ask.known.iter().chain(beyond).filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        let records = commit.ask.known.iter().chain(beyond).filter_map(|hash| self.ledger.record(hash)).cloned();
+        let records = along(records, ALONG_BYTES);
         Message::RevokeCommit { commit, records }
     }
 }

@@ -25,12 +25,14 @@ impl Ipam {
         waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
         (&waiting.unanswered, &waiting.pledges, waiting.attempts, &waiting.expected).hash(&mut second);
         for (question, asking) in &self.revocations.asking {
-            (question, asking.promises.keys().collect::<Vec<_>>(), asking.records.keys().collect::<Vec<_>>())
-                .hash(&mut second);
+            let unproven: Vec<_> = asking.unproven.keys().collect();
+            (question, asking.promises.keys().collect::<Vec<_>>(), unproven).hash(&mut second);
+            asking.gathering.hashes().for_each(|hash| hash.hash(&mut second));
         }
         self.revocations.unanswered.values().for_each(|ask| hash_of_ask(ask).hash(&mut second));
-        for (hash, (_, voucher)) in &self.revocations.incomplete {
-            (hash, *voucher == Voucher::Asker).hash(&mut second);
+        for (hash, heard) in &self.revocations.incomplete {
+            (hash, heard.voucher == Voucher::Asker).hash(&mut second);
+            heard.gathering.hashes().for_each(|hash| hash.hash(&mut second));
         }
         self.parking.hashes().for_each(|hash| hash.hash(&mut second));
         let holdings: Vec<_> =

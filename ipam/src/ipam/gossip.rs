@@ -3,8 +3,8 @@
 //! Decides what two routers compare and what they send each other. Knows nothing of what the items mean.
 //!
 //! ```text
-//!   A ── Digest: one number for everything ──▶ B
-//!     ◀── Digest: one number a bucket, if that one differs ──
+//!   A ── Digest: one sum for everything ──▶ B
+//!     ◀── Digest: one sum a bucket, if that one differs ──
 //!     ── Compare: A's hashes where they differ ──▶
 //!     ◀── what A lacks; Want: what B lacks ──
 //!     ── what B lacks ──▶
@@ -13,23 +13,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wire::message::{Bucket, DIGEST_BUCKETS, Entry, EntryState, Message};
+use wire::message::{Bucket, DIGEST_BUCKETS, Entry, EntryState, Message, Sum};
 use wire::{Hash, Identity, Range, Record};
 
 use super::Ipam;
-use crate::directory::{hash_of_entry, is_authentic, key_of};
+use crate::digest::{Digest, bucket_of};
+use crate::directory::{hash_of_entry, is_authentic, is_plausible, key_of};
 use crate::event::Event;
 use crate::ledger::{hash_of_record, order_of};
 use crate::moving::MOVES_WINDOW;
 use crate::outbox::To;
 use crate::store::Write;
 
-/// Peers compared with in a round: nine bytes each, and what two heard differently is known to most a round later.
+/// Peers compared with in a round: some twenty bytes each, and what two heard differently is known to most a round later.
 const PEERS_A_ROUND: usize = 3;
 /// Records in one message: some 200 KiB, far below the limit of a message.
 const RECORDS_A_MESSAGE: usize = 1000;
 /// Directory lines in one message: at their longest some 400 KiB.
 const ENTRIES_A_MESSAGE: usize = 300;
+/// Records of one range that are sent unasked: some 3 MiB.
+const HISTORY_MAX: usize = 4 * ITEMS_A_TURN;
 /// Hashes in one message: 384 KiB.
 const HASHES_A_MESSAGE: usize = 12_000;
 /// Items sent in one go: below the 8 MiB that may wait for a stream, at their longest too.
@@ -42,6 +45,7 @@ impl Ipam {
     pub(super) fn gossip(&mut self, now: Instant) {
         self.course.gossip_at = now + self.config.gossip;
         self.course.turns = 0;
+        self.course.lies_told = false;
         self.revocations.told.clear();
         self.merge_homes(MOVES_WINDOW, now);
         self.forget_what_all_are_past();
@@ -49,8 +53,10 @@ impl Ipam {
         self.settle_names(now);
         self.meet_all_expected(now);
         self.ask_again();
+        self.want_again();
         // A store that went back in time differs in nothing else, perhaps.
         if let Some(peer) = self.compare_with_some() {
+            self.want_what_is_decided(peer);
             self.send_log_head(peer);
         }
     }
@@ -66,19 +72,26 @@ impl Ipam {
         peers.get(first).copied()
     }
 
+    /// Compares at once over a lie, for everybody is to know soon, but once a round: a liar has more of them.
+    pub(super) fn tell_of_lies(&mut self) {
+        if !std::mem::replace(&mut self.course.lies_told, true) {
+            self.compare_with_some();
+        }
+    }
+
     /// When a router that starts now compares first: seeded, so that not all of them do at once.
     pub(super) fn first_gossip(seed: u64, gossip: Duration, now: Instant) -> Instant {
         now + gossip.mul_f64(f64::from(u8::try_from(seed % 100).unwrap_or(0)) / 100.0)
     }
 
-    /// Asks whether anything differs: nine bytes, where most of the time nothing does.
+    /// Asks whether anything differs: some twenty bytes, where most of the time nothing does.
     pub(super) fn send_summary(&mut self, to: Identity) {
-        let summary = summary_of(&self.digest());
+        let summary = self.digest().whole();
         self.send(To::Peer(to), &Message::Digest(vec![summary]));
     }
 
     pub(super) fn send_digest(&mut self, to: Identity) {
-        let digest = self.digest();
+        let digest = self.digest().sums().to_vec();
         self.send(To::Peer(to), &Message::Digest(digest));
     }
 
@@ -90,10 +103,10 @@ impl Ipam {
         }
     }
 
-    pub(super) fn handle_digest(&mut self, from: Identity, theirs: &[u64]) {
-        let ours = self.digest();
+    pub(super) fn handle_digest(&mut self, from: Identity, theirs: &[Sum]) {
+        let ours = self.digest().clone();
         if let [summary] = theirs {
-            if *summary == summary_of(&ours) {
+            if *summary == ours.whole() {
                 self.forgetting.note_equal(from);
             } else {
                 self.send_digest(from);
@@ -101,7 +114,7 @@ impl Ipam {
             return;
         }
         let mut held: BTreeMap<usize, Vec<Hash>> = BTreeMap::new();
-        for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        for (number, (ours, theirs)) in ours.sums().iter().zip(theirs).enumerate() {
             if ours != theirs {
                 held.insert(number, Vec::new());
             }
@@ -184,7 +197,14 @@ impl Ipam {
                 return (records.into_values().collect(), false);
             }
             let range = record.body.range;
-            let around = if ranges.insert(range) { self.ledger.history(&range) } else { Vec::new() };
+            // What is refused is wanted by name alone: it counts for a revocation, and whoever asks knows what it rests on.
+            let parties = [record.body.author, record.body.owner];
+            let is_alone = parties.iter().any(|party| self.members.is_refused(party)) || !ranges.insert(range);
+            let mut around = if is_alone { Vec::new() } else { self.ledger.history(&range) };
+            // More than a stream takes would push out what was said before.
+            if around.len() > HISTORY_MAX {
+                around.clear();
+            }
             let all = around.into_iter().chain(std::iter::once(record.clone()));
             records.extend(all.map(|record| (hash_of_record(&record), record)));
         }
@@ -213,11 +233,7 @@ impl Ipam {
             }
             let may_speak = self.members.is_admitted(&author) && author != self.config.identity;
             let is_new = self.directory.entry(&hash_of_entry(entry)).is_none();
-            if !may_speak
-                || !is_new
-                || !is_authentic(self.config.verify, entry)
-                || !self.directory.is_plausible(&entry.body)
-            {
+            if !may_speak || !is_new || !is_authentic(self.config.verify, entry) || !is_plausible(&entry.body) {
                 continue;
             }
             if self.merge_line(entry, now) {
@@ -242,15 +258,14 @@ impl Ipam {
         }
     }
 
-    /// One number for each bucket: the exclusive or of its items' hashes.
-    fn digest(&self) -> Vec<u64> {
-        let mut buckets = vec![0; DIGEST_BUCKETS];
-        for hash in self.item_hashes() {
-            if let (Some(bucket), Some(part)) = (buckets.get_mut(bucket_of(&hash)), hash.0.last_chunk::<8>()) {
-                *bucket ^= u64::from_be_bytes(*part);
-            }
+    /// What this router holds, counted anew if it has changed since.
+    fn digest(&mut self) -> &Digest {
+        let state =
+            (self.ledger.changes(), self.directory.changes(), self.revocations.commits.len(), self.members.named());
+        if !self.course.digest.is_of(state) {
+            self.course.digest = Digest::new(state, self.item_hashes());
         }
-        buckets
+        &self.course.digest
     }
 
     fn item_hashes(&self) -> impl Iterator<Item = Hash> {
@@ -258,20 +273,16 @@ impl Ipam {
         records.chain(self.directory.hashes()).chain(self.revocations.commits.keys().copied())
     }
 
-    /// Every record by or to one of these.
+    /// Every record by or to one of these, but for their lies that are in force nowhere here: whoever has one in force has it in
+    /// its own list, and nobody else rests on it.
     pub(super) fn records_of(&self, identities: &[Identity]) -> Vec<Record> {
-        let is_theirs =
-            |record: &&Record| identities.contains(&record.body.author) || identities.contains(&record.body.owner);
-        let mut records: Vec<_> = self.ledger.records().map(|(_, record)| record).filter(is_theirs).cloned().collect();
+        let identities: BTreeSet<&Identity> = identities.iter().collect();
+        let is_by = |record: &Record| identities.contains(&record.body.author);
+        let is_theirs = |record: &Record| is_by(record) || identities.contains(&record.body.owner);
+        let counts =
+            |(hash, record): &(Hash, &Record)| is_theirs(record) && !(is_by(record) && self.ledger.is_evidence(hash));
+        let mut records: Vec<_> = self.ledger.records().filter(counts).map(|(_, record)| record.clone()).collect();
         records.sort_by_cached_key(order_of);
         records
     }
-}
-
-fn summary_of(digest: &[u64]) -> u64 {
-    digest.iter().fold(0, |sum: u64, bucket| sum.rotate_left(1) ^ bucket)
-}
-
-fn bucket_of(hash: &Hash) -> usize {
-    usize::from(hash.0[0])
 }

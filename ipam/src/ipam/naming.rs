@@ -48,6 +48,11 @@ impl Pending {
 }
 
 impl Ipam {
+    /// The version of this router's next line for a workload.
+    pub(super) fn next_version(&self, key: &LeaseKey) -> u64 {
+        self.directory.next_version(key, self.config.identity, |author| self.members.is_revoked(author))
+    }
+
     /// Claimant: asks the registrar, which may be this router.
     pub(super) fn ask_name(&mut self, mut pending: Pending, now: Instant) {
         let key = pending.claim.key();

@@ -32,6 +32,7 @@ pub(super) enum Gain {
 impl Ipam {
     /// Takes records that extend what is held, and whatever waited for them.
     pub(super) fn learn(&mut self, records: Vec<Record>, from: Option<Identity>, now: Instant) {
+        let has_gathered = self.gather(&records);
         let mut gaps: Vec<Range> = Vec::new();
         let mut changed: Vec<Range> = Vec::new();
         let mut todo: Vec<Record> = records.into_iter().rev().collect();
@@ -62,7 +63,9 @@ impl Ipam {
             if from.is_some() && std::mem::take(&mut self.course.table_changed) {
                 self.outbox.event_at_once(Event::TableChanged);
             }
-            self.retry_commits(now);
+        }
+        if has_gathered || !changed.is_empty() {
+            self.go_on_with_revocations(from, now);
         }
     }
 
@@ -104,15 +107,15 @@ impl Ipam {
             Outcome::GivenTwice(range) => {
                 self.outbox.write(Write::record(record));
                 self.alarm(Alarm::Equivocation { range, author: record.body.author });
-                // Everybody is to know soon: whoever finds it out compares at once, and so does whom it tells.
-                self.compare_with_some();
+                // Whoever finds it out compares at once, and so does whom it tells.
+                self.tell_of_lies();
                 Taken::InForce
             }
             Outcome::Equivocation(range) => {
                 // Beyond what is kept as evidence, a lie leaves no trace but the alarm.
                 if self.ledger.is_evidence(&hash) {
                     self.outbox.write(Write::evidence(record));
-                    self.compare_with_some();
+                    self.tell_of_lies();
                 }
                 self.alarm(Alarm::Equivocation { range, author: record.body.author });
                 Taken::Nothing

@@ -166,7 +166,7 @@ impl Ipam {
             epoch: holding.epoch,
             version: match ended && self.has_lost_name(&key) {
                 true => self.directory.next_version_of(&key, me),
-                false => self.directory.next_version(&key),
+                false => self.next_version(&key),
             },
             number: self.directory.next_number(me),
             author: me,

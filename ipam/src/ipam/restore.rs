@@ -16,6 +16,7 @@ use super::reserving::refused;
 use super::{Course, Health, Ipam, Waiting};
 use crate::config::Config;
 use crate::dice::Dice;
+use crate::digest::Digest;
 use crate::directory::{Directory, is_census_authentic};
 use crate::event::Event;
 use crate::history::History;
@@ -107,7 +108,7 @@ impl From<DecodeError> for DecodeErrorKind {
     }
 }
 
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// What a joiner starts from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -132,7 +133,7 @@ const OF_THE_CLUSTER: [Table; 8] = [
 /// The store of the router that founds a cluster: to be written once, before the first [`Ipam::new`].
 #[must_use]
 pub fn found(config: &Config) -> Vec<Write> {
-    vec![Write::identity(config.identity), Write::member(config.identity, None)]
+    vec![Write::identity(config.identity), Write::member(config.identity, 0, None)]
 }
 
 /// The store of a router that joins, from what [`crate::Event::JoinGranted`] brought its sponsor: to be written once, before the
@@ -206,7 +207,7 @@ impl Ipam {
             moves: Moves::default(),
             history: History::default(),
             waiting: Waiting::default(),
-            outbox: Outbox::new(stored),
+            outbox: Outbox::new(stored, config.seed),
             parts: Parts::default(),
             heads: BTreeMap::new(),
             forgetting: Forgetting::default(),
@@ -216,7 +217,9 @@ impl Ipam {
                 started: now,
                 gossip_at,
                 turns: 0,
+                lies_told: false,
                 dice: Dice::new(config.seed),
+                digest: Digest::default(),
                 parted: 0,
                 freed: 0,
                 wall: None,
@@ -228,14 +231,14 @@ impl Ipam {
     }
 
     fn fill(&mut self, contents: Contents, now: Instant) {
-        for (member, name) in contents.members {
-            let _ = self.members.admit(member, name);
+        for (member, number, name) in contents.members {
+            self.members.restore(member, number, name);
         }
         if contents.rolled_back {
             self.course.health = self.course.health.max(Health::RolledBack);
         }
-        for (victim, refusal) in contents.refused {
-            self.members.restore_refusal(victim, refusal);
+        for (victim, asker, known) in contents.refused {
+            self.members.restore_refusal(victim, asker, known);
         }
         contents.annals.iter().for_each(|record| self.ledger.note_in_annals(record));
         let mut permitted = self.fill_ledger(contents.records, contents.commits);
@@ -250,8 +253,6 @@ impl Ipam {
         for entry in &contents.entries {
             let _ = self.directory.merge(entry);
         }
-        self.revocations.promises =
-            contents.promises.into_iter().map(|(ask, promise)| (ask.asker, (ask, promise))).collect();
         for lease in contents.leases {
             self.waiting.restored.insert(lease.key());
             self.leases.insert(lease);
@@ -365,7 +366,8 @@ impl Ipam {
         }
         // Who was admitted meanwhile has a say in revocations, and would be forgotten by the next start (invariant I6).
         for (identity, name) in fresh.members.introduce(&self.members) {
-            fresh.outbox.write(Write::member(identity, name.as_ref()));
+            let number = fresh.members.number(&identity).unwrap_or(0);
+            fresh.outbox.write(Write::member(identity, number, name.as_ref()));
         }
         fresh.heads = std::mem::take(&mut self.heads);
         self.answer_all_read_only();

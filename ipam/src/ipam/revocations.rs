@@ -1,22 +1,25 @@
-//! Revocation, each side of it: asking, promising, deciding.
+//! Revocation: asking, promising, and which of several questions goes on.
 //!
-//! Makes a promise durable before it is sent (invariant I6). What is decided is carried out elsewhere.
+//! Makes a promise durable before it is sent (invariant I6). Promises are counted, and what is decided carried out, elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wire::message::{Ask, Commit, Message, Promise, PromiseBody, REVOCATION_VERSION};
-use wire::{Hash, Identity, RECORD_VERSION, Record};
+use serde::Serialize;
+use wire::message::{ASSEMBLED_BYTES_MAX, Ask, Commit, Message, Promise, PromiseBody, REVOCATION_VERSION};
+use wire::{Hash, Identity, Record, encode};
 
 use super::{Health, Ipam};
 use crate::config::Counted;
 use crate::event::{Alarm, Event, RequestId};
+use crate::gathering::Gathering;
 use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::revoke::{
-    Answer, Asking, Question, Request, RevokeError, Voucher, hash_of_ask, hash_of_commit, is_promise_on, missing,
+    ALONG_BYTES, Answer, Asking, COMMIT_BYTES_MAX, Question, Request, RevokeError, Voucher, bytes_of_names,
+    hash_of_ask, hash_of_commit, records_at_most,
 };
-use crate::seal::{is_signed_by, sign, verify};
+use crate::seal::sign;
 use crate::store::Write;
 
 impl Ipam {
@@ -28,6 +31,10 @@ impl Ipam {
             Ok(fresh) if fresh.is_empty() => {
                 self.outbox.event(Event::RevokeDone { request, result: Ok(victims.to_vec()) });
             }
+            Ok(fresh) if bytes_of_names(&self.question_about(fresh.clone())) > COMMIT_BYTES_MAX => {
+                let error = self.too_much(&fresh);
+                self.outbox.event(Event::RevokeDone { request, result: Err(error) });
+            }
             Ok(fresh) => {
                 let until = now + self.patience_about(&fresh);
                 self.revocations.requests.push(Request { id: request, victims: fresh.clone(), until });
@@ -35,6 +42,16 @@ impl Ipam {
             }
         }
         self.announce_table();
+    }
+
+    fn too_much(&self, victims: &[Identity]) -> RevokeError {
+        let ask = self.question_about(victims.to_vec());
+        RevokeError::TooMuch {
+            victims: victims.iter().map(|victim| self.members.label(*victim)).collect(),
+            records: ask.known.len(),
+            routers: ask.members.len(),
+            most: records_at_most(&ask),
+        }
     }
 
     /// How long the operator waits: where everybody can answer, until they have noticed that a victim is gone.
@@ -64,27 +81,34 @@ impl Ipam {
 
     /// Asks everybody who has a say.
     fn begin_question(&mut self, victims: Vec<Identity>, now: Instant) {
-        let known: Vec<Hash> = sorted(self.records_of(&victims).iter().map(hash_of_record));
-        let ask = Ask {
-            members: self.electors(&victims),
-            earlier: self.revocations.commits.keys().copied().collect(),
-            known,
-            asker: self.config.identity,
-            victims,
-        };
+        let ask = self.question_about(victims);
         let question = hash_of_ask(&ask);
         // A wider question takes the place of one that could not be answered.
         self.revocations
             .asking
             .retain(|_, asking| !asking.ask.victims.iter().all(|victim| ask.victims.contains(victim)));
-        let promise = self.promise(&ask, &[]);
-        let promises = BTreeMap::from([(self.config.identity, promise)]);
-        self.revocations.asking.insert(question, Asking { ask, promises, records: BTreeMap::new() });
+        let promise = self.promise(&ask, Vec::new());
+        self.revocations.asking.insert(question, Asking::new(ask, promise));
         let connected: Vec<_> = self.members.connected().collect();
         for peer in connected {
             self.repeat_asks(peer);
         }
         self.try_commit(question, now);
+    }
+
+    fn question_about(&self, victims: Vec<Identity>) -> Ask {
+        Ask {
+            members: self.electors(&victims),
+            earlier: self.revocations.commits.keys().copied().collect(),
+            known: self.names_of(&victims),
+            asker: self.config.identity,
+            victims,
+        }
+    }
+
+    /// What a question names, or a promise: the records by or to these.
+    fn names_of(&self, identities: &[Identity]) -> Vec<Hash> {
+        sorted(self.records_of(identities).iter().map(hash_of_record))
     }
 
     /// Everybody whose promise is needed, and the victims.
@@ -97,7 +121,7 @@ impl Ipam {
         };
         // Members that came after the first promise came with it.
         match self.known_when_refused(victims.iter()) {
-            Some(known) => sorted(known.into_iter()),
+            Some(known) => sorted(known.into_iter().filter(counts)),
             None => sorted(self.members.current().filter(counts)),
         }
     }
@@ -107,29 +131,29 @@ impl Ipam {
         &self,
         victims: impl Iterator<Item = &'a Identity>,
     ) -> Option<BTreeSet<Identity>> {
-        let lists = victims.map(|victim| Some(&self.members.refusal(victim)?.members));
-        let known: BTreeSet<Identity> = lists.collect::<Option<Vec<_>>>()?.into_iter().flatten().copied().collect();
-        let known: BTreeSet<_> = known.into_iter().filter(|member| !self.members.is_revoked(member)).collect();
+        let numbers = victims.map(|victim| Some(self.members.refusal(victim)?.known));
+        let last = numbers.collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+        let known: BTreeSet<Identity> = self.members.first(last).collect();
         (!known.is_empty()).then_some(known)
     }
 
     /// Promises, durably, and returns the promise: what the caller sends waits for the store.
-    fn promise(&mut self, ask: &Ask, beyond: &[Hash]) -> Promise {
+    fn promise(&mut self, ask: &Ask, beyond: Vec<Hash>) -> Promise {
         let members = self.electors(&ask.victims);
+        let mut is_news = false;
         for victim in &ask.victims {
-            if let Some(refusal) = self.members.refuse(*victim, ask.asker, &members) {
-                self.outbox.write(Write::refused(*victim, refusal));
+            if let Some(known) = self.members.refuse(*victim, ask.asker) {
+                self.outbox.write(Write::refused(*victim, ask.asker, known));
+                is_news = true;
             }
         }
-        self.outbox.event(Event::Refused { identities: ask.victims.clone() });
-        let question = hash_of_ask(ask);
-        let untold = members.into_iter().filter(|member| !ask.members.contains(member)).collect();
-        let body =
-            PromiseBody { ask: question, promiser: self.config.identity, beyond: beyond.to_vec(), members: untold };
-        let promise = Promise { signature: sign(&self.config.signing_key, REVOCATION_VERSION, &body), body };
-        self.outbox.write(Write::promise(ask, &promise));
-        self.revocations.promises.insert(ask.asker, (ask.clone(), promise.clone()));
-        promise
+        if is_news {
+            self.outbox.event(Event::Refused { identities: ask.victims.clone() });
+        }
+        let told: BTreeSet<_> = ask.members.iter().collect();
+        let members = members.into_iter().filter(|member| !told.contains(member)).collect();
+        let body = PromiseBody { ask: hash_of_ask(ask), promiser: self.config.identity, beyond, members };
+        Promise { signature: sign(&self.config.signing_key, REVOCATION_VERSION, &body), body }
     }
 
     /// The revocations that others ask for and that are not decided.
@@ -170,8 +194,9 @@ impl Ipam {
         let open = self.revocations.asking.values().filter(|asking| !asking.promises.contains_key(&peer));
         let asks: Vec<Ask> = open.map(|asking| asking.ask.clone()).filter(|ask| !ask.victims.contains(&peer)).collect();
         for ask in asks {
-            let records = self.records_of(&ask.victims);
-            let commits = ask.earlier.iter().filter_map(|hash| self.revocations.commits.get(hash)).cloned().collect();
+            let records = along(self.records_of(&ask.victims), ALONG_BYTES);
+            let commits = ask.earlier.iter().filter_map(|hash| self.revocations.commits.get(hash)).cloned();
+            let commits = along(commits, ALONG_BYTES);
             self.send(To::Peer(peer), &Message::RevokeAsk { ask, records, commits });
         }
     }
@@ -195,13 +220,13 @@ impl Ipam {
         }
         // Whom this router has promised to refuse revokes nobody, and nobody is refused whom it has never heard of.
         let knows_all = ask.victims.iter().all(|victim| self.members.is_admitted(victim));
-        if ask.victims.is_empty() || !knows_all || self.members.is_refused(&from) {
+        if ask.victims.is_empty() || !ask.victims.is_sorted() || !knows_all || self.members.is_refused(&from) {
             return;
         }
         for commit in commits {
             let is_named = ask.earlier.contains(&hash_of_commit(&commit));
             let voucher = if is_named { Voucher::Asker } else { Voucher::Nobody };
-            self.handle_commit(commit, &[], voucher, now);
+            self.handle_commit(commit, Gathering::default(), voucher, now);
         }
         self.answer_ask(from, ask, records, now);
         self.answer_late(now);
@@ -213,6 +238,13 @@ impl Ipam {
         }
         if self.tell_unheard_commits(from, &ask) {
             self.revocations.unanswered.remove(&from);
+            return;
+        }
+        if !ask.earlier.iter().all(|earlier| self.revocations.has_heard_of(earlier)) {
+            // There were too many to send them along: comparing finds them, and then this is answered.
+            if self.revocations.unanswered.insert(from, ask.clone()).is_none_or(|before| before != ask) {
+                self.send_digest(from);
+            }
             return;
         }
         if self.awaits_second_word(&ask) {
@@ -231,21 +263,17 @@ impl Ipam {
             // Whoever asks less, or later, is to know of the question that goes on.
             return self.repeat_asks(from);
         }
-        let known = self.revocations.promises.get(&from).filter(|(answered, _)| *answered == ask);
-        let promise = match known.map(|(_, promise)| promise.clone()) {
-            Some(promise) => promise,
-            None => {
-                self.learn(records, Some(from), now);
-                let held = self.records_of(&ask.victims);
-                let beyond = sorted(held.iter().map(hash_of_record).filter(|hash| !ask.known.contains(hash)));
-                if ask.victims.iter().any(|victim| !self.members.is_refused(victim)) {
-                    let question = self.question(from, &ask.victims, Answer::Promised);
-                    self.outbox.event(Event::RevocationAsked { question });
-                }
-                self.promise(&ask, &beyond)
-            }
-        };
-        let records = promise.body.beyond.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        self.learn(records, Some(from), now);
+        if ask.victims.iter().any(|victim| !self.members.is_refused(victim)) {
+            let question = self.question(from, &ask.victims, Answer::Promised);
+            self.outbox.event(Event::RevocationAsked { question });
+        }
+        let known: BTreeSet<&Hash> = ask.known.iter().collect();
+        let beyond = self.names_of(&ask.victims).into_iter().filter(|hash| !known.contains(hash)).collect();
+        // What is refused is refused for good: asked again, this router names the same.
+        let promise = self.promise(&ask, beyond);
+        let records = promise.body.beyond.iter().filter_map(|hash| self.ledger.record(hash)).cloned();
+        let records = along(records, ALONG_BYTES);
         self.send(To::Peer(from), &Message::RevokePromise { promise, records });
     }
 
@@ -263,102 +291,12 @@ impl Ipam {
     /// What routers asked for that are revoked is decided by nobody any more, and what was promised for it no longer binds: no
     /// member hears a decision of theirs that was not told before they were refused.
     pub(super) fn end_questions_of(&mut self, askers: &BTreeSet<Identity>) {
-        for asker in askers {
-            if self.revocations.promises.remove(asker).is_some() {
-                self.outbox.write(Write::promise_gone(*asker));
-            }
-        }
         let members = &self.members;
         self.revocations.unanswered.retain(|asker, ask| {
             !members.is_revoked(asker) && ask.victims.iter().all(|victim| !members.is_revoked(victim))
         });
-        for (victim, left) in self.members.forget_askers(askers) {
-            self.outbox.write(left.map_or_else(|| Write::refused_gone(victim), |left| Write::refused(victim, &left)));
-        }
-    }
-
-    /// Asker: counts a promise.
-    pub(super) fn handle_promise(&mut self, from: Identity, promise: Promise, records: Vec<Record>, now: Instant) {
-        let question = promise.body.ask;
-        let Some(asking) = self.revocations.asking.get_mut(&question) else { return };
-        if promise.body.promiser != from {
-            return;
-        }
-        let named: BTreeSet<_> = promise.body.beyond.iter().collect();
-        let records = records.into_iter().filter(is_authentic).map(|record| (hash_of_record(&record), record));
-        let records: BTreeMap<_, _> = records.filter(|(hash, _)| named.contains(hash)).collect();
-        let complete = promise
-            .body
-            .beyond
-            .iter()
-            .all(|hash| records.contains_key(hash) || asking.records.contains_key(hash) || self.ledger.holds(hash));
-        if !complete || !is_promise_on(&promise, &question) {
-            return;
-        }
-        asking.records.extend(records);
-        asking.promises.insert(promise.body.promiser, promise);
-        // A promiser may know members that the asker did not.
-        let connected: Vec<_> = self.members.connected().collect();
-        let electorate = self
-            .revocations
-            .asking
-            .get(&question)
-            .map(|asking| crate::revoke::electorate(&asking.ask, asking.promises.values()));
-        for peer in connected {
-            if electorate.as_ref().is_some_and(|electorate| electorate.contains(&peer))
-                && self.asked_late(&question, &peer)
-            {
-                self.repeat_asks(peer);
-            }
-        }
-        self.try_commit(question, now);
-    }
-
-    /// Whether a peer was not known to have a say when the question was first sent.
-    fn asked_late(&self, question: &Hash, peer: &Identity) -> bool {
-        let asking = self.revocations.asking.get(question);
-        asking.is_some_and(|asking| !asking.ask.members.contains(peer) && !asking.promises.contains_key(peer))
-    }
-
-    /// Asker: decides, when everybody has promised.
-    fn try_commit(&mut self, question: Hash, now: Instant) {
-        let Some(asking) = self.revocations.asking.get(&question) else { return };
-        if !missing(&asking.ask, asking.promises.values(), self.config.rules).is_empty() {
-            return;
-        }
-        let Some(asking) = self.revocations.asking.remove(&question) else { return };
-        let commit = Commit { ask: asking.ask, promises: asking.promises.into_values().collect() };
-        let records: Vec<_> = asking.records.into_values().collect();
-        self.handle_commit(commit.clone(), &records, Voucher::Nobody, now);
-        let message = self.commit_message(commit);
-        self.send(To::AllPeers, &message);
-    }
-
-    /// Asker: says who has not promised. The question stays open.
-    pub(super) fn time_out_asks(&mut self, now: Instant) {
-        let late: Vec<_> = self.revocations.requests.extract_if(.., |request| request.until <= now).collect();
-        for Request { id, victims, .. } in late {
-            let error = self.why_not_revoked(&victims);
-            self.outbox.event(Event::RevokeDone { request: id, result: Err(error) });
-        }
-    }
-
-    fn why_not_revoked(&self, victims: &[Identity]) -> RevokeError {
-        let label = |identity: &Identity| self.members.label(*identity);
-        let named = victims.iter().map(label).collect();
-        let covers = |ask: &Ask| victims.iter().all(|victim| ask.victims.contains(victim));
-        if let Some(asking) = self.revocations.asking.values().find(|asking| covers(&asking.ask)) {
-            let missing = missing(&asking.ask, asking.promises.values(), self.config.rules);
-            // Two operators' questions became one: what is missing is missing for both.
-            let victims = asking.ask.victims.iter().map(label).collect();
-            let alive =
-                asking.ask.victims.iter().filter(|victim| self.members.is_connected(victim)).map(label).collect();
-            return RevokeError::Blocked { victims, missing: missing.iter().map(label).collect(), alive };
-        }
-        let others = self.revocations.promises.values().map(|(ask, _)| ask);
-        match others.filter(|ask| ask.asker != self.config.identity).find(|ask| covers(ask)) {
-            Some(ask) => RevokeError::AskedElsewhere { victims: named, asker: label(&ask.asker) },
-            None => RevokeError::Blocked { victims: named, missing: Vec::new(), alive: Vec::new() },
+        for (victim, asker) in self.members.forget_askers(askers) {
+            self.outbox.write(Write::refused_gone(victim, asker));
         }
     }
 
@@ -385,7 +323,8 @@ impl Ipam {
     /// Member: a question that does not know of every revocation is not answered but told. Returns whether it was.
     fn tell_unheard_commits(&mut self, asker: Identity, ask: &Ask) -> bool {
         let unheard = self.revocations.commits.iter().filter(|(hash, _)| !ask.earlier.contains(hash));
-        let unheard: Vec<_> = unheard.map(|(_, commit)| commit.clone()).collect();
+        // As many as a peer takes at once; the asker asks again.
+        let unheard = along(unheard.map(|(_, commit)| commit.clone()), ASSEMBLED_BYTES_MAX);
         for commit in &unheard {
             let message = self.commit_message(commit.clone());
             self.send(To::Peer(asker), &message);
@@ -425,8 +364,14 @@ enum GiveWay {
     Never,
 }
 
-pub(super) fn is_authentic(record: &Record) -> bool {
-    is_signed_by(verify, record.body.author, RECORD_VERSION, &record.body, &record.signature)
+/// As many of these, in their order, as make at most so many bytes.
+pub(super) fn along<T: Serialize>(items: impl IntoIterator<Item = T>, most: usize) -> Vec<T> {
+    let mut bytes = 0;
+    let is_within = |item: &T| {
+        bytes += encode(REVOCATION_VERSION, item).len();
+        bytes <= most
+    };
+    items.into_iter().take_while(is_within).collect()
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {

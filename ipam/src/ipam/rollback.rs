@@ -1,13 +1,19 @@
 //! A store that went back in time: restored from a copy, in place, so that its stamp does not show it.
 //!
 //! Decides when a router has to believe that it has forgotten what it promised. Its own signature is the only proof that
-//! counts: a number of its log that it has not told anybody, or a record or line of its own that it does not hold.
+//! counts: a number of its log that it has not told anybody, or that another of its lives wrote than the one it knows of, or a
+//! record or line of its own that it does not hold.
 //!
 //! ```text
-//!   A, restored                      B
-//!     ── Digest, LogHead(A, 40) ─────▶   had LogHead(A, 57): alarm
-//!     ◀──────────── LogHead(A, 57) ──
+//!   A, restored                                 B
+//!     ── Digest, LogHead(A, 40, life 6) ────────▶   had LogHead(A, 57, life 7): alarm
+//!     ◀──────────── LogHead(A, 57, life 7) ──
 //!   gives nothing any more; the way back is a new identity (invariant I3)
+//!
+//!   A, restored, has written 20 batches since   B
+//!     ── LogHead(A, 60, life 8) ────────────────▶   had LogHead(A, 57, life 7): is that before it?
+//!     ◀──────────── LogHead(A, 57, life 7) ──
+//!   it knows that its life 8 wrote the 57th: another was forgotten
 //! ```
 
 use wire::Identity;
@@ -22,7 +28,9 @@ use crate::store::Write;
 impl Ipam {
     /// Says how far this router's log has come. What is being written does not count yet.
     pub(super) fn send_log_head(&mut self, to: Identity) {
-        let body = LogBody { author: self.config.identity, number: self.outbox.tell_log() };
+        let number = self.outbox.tell_log();
+        let life = self.outbox.life_of(number).unwrap_or(0);
+        let body = LogBody { author: self.config.identity, number, life };
         let said = self.course.said.take().filter(|head| head.body == body);
         let head = said.unwrap_or_else(|| {
             let signature = sign(&self.config.signing_key, LOG_VERSION, &body);
@@ -33,7 +41,7 @@ impl Ipam {
     }
 
     pub(super) fn handle_log_head(&mut self, from: Identity, head: &LogHead) {
-        let LogBody { author, number } = head.body;
+        let LogBody { author, number, life } = head.body;
         let mine = author == self.config.identity;
         if !mine && author != from
             || !is_signed_by(self.config.verify, author, LOG_VERSION, &head.body, &head.signature)
@@ -41,8 +49,8 @@ impl Ipam {
             return;
         }
         if mine {
-            // What was written since it told anybody does not make up for what it has forgotten.
-            if number > self.outbox.told() {
+            // What was written since it told anybody does not make up for what it has forgotten, nor does as much as was lost.
+            if number > self.outbox.told() || self.outbox.life_of(number).is_some_and(|own| own != life) {
                 self.become_rolled_back();
             }
             return;
@@ -53,7 +61,14 @@ impl Ipam {
                 self.alarm(Alarm::RolledBack { peer });
                 self.send(To::Peer(author), &Message::LogHead(known));
             }
-            Some(_) | None => {
+            Some(known) => {
+                // It has started since. Only it can know whether it goes on from there.
+                if known.body.life != life && known.body.number > 0 {
+                    self.send(To::Peer(author), &Message::LogHead(known));
+                }
+                self.heads.insert(author, head.clone());
+            }
+            None => {
                 self.heads.insert(author, head.clone());
             }
         }

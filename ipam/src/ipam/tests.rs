@@ -14,4 +14,5 @@ mod moves;
 mod names;
 mod reserving;
 mod revocations;
+mod sizes;
 mod spaces;

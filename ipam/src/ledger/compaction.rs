@@ -40,6 +40,7 @@ impl Ledger {
     pub(crate) fn forget(&mut self, hashes: &[Hash], is_named: impl Fn(&Hash) -> bool) -> Vec<Record> {
         let superfluous: BTreeSet<Hash> = self.superfluous(is_named).into_iter().collect();
         let goes: BTreeSet<Hash> = hashes.iter().filter(|hash| superfluous.contains(hash)).copied().collect();
+        self.changes += 1;
         let mut gone = Vec::new();
         for chain in self.chains.values_mut() {
             gone.extend(chain.extract_if(.., |link| goes.contains(&link.hash)));
@@ -54,6 +55,7 @@ impl Ledger {
 
     /// Notes a record that a revocation names, where what it led to is long past.
     pub(crate) fn note_in_annals(&mut self, record: &Record) {
+        self.changes += 1;
         self.annals.insert(hash_of_record(record), record.clone());
     }
 
@@ -119,7 +121,8 @@ impl Ledger {
         own.iter().any(is_author) || above.into_iter().any(is_author)
     }
 
-    fn is_held_link(&self, hash: &Hash) -> bool {
+    /// Whether something can rest on the link of this hash.
+    pub(crate) fn is_held_link(&self, hash: &Hash) -> bool {
         self.hashes.contains_key(hash) || *hash == self.root
     }
 
@@ -182,7 +185,7 @@ fn cut_to(path: &mut Vec<&Link>, first: Option<Identity>, owner: Option<Identity
 }
 
 impl Link {
-    fn author(&self) -> Option<Identity> {
+    pub(super) fn author(&self) -> Option<Identity> {
         match &self.source {
             Source::Signed(record) => Some(record.body.author),
             Source::Genesis | Source::Inherited { .. } => None,

@@ -52,7 +52,7 @@ impl Ledger {
             .map(|(_, record)| record.clone())
             .collect();
         for record in &dropped {
-            self.evidence.remove(&super::hash_of_record(record));
+            self.drop_evidence(&super::hash_of_record(record));
         }
         let mut links = self.take_links();
         links.sort_by_key(|(_, link)| link.order());
@@ -70,6 +70,7 @@ impl Ledger {
             return Vec::new();
         }
         let evidence: Vec<_> = std::mem::take(&mut self.evidence).into_values().collect();
+        self.lies.clear();
         let (theirs, others): (Vec<_>, Vec<_>) =
             evidence.into_iter().partition(|record| victims.contains(&record.body.author));
         self.quarantine.clear();
@@ -89,7 +90,7 @@ impl Ledger {
             let mut counts = in_force || matches!(outcome, Outcome::Equivocation(_));
             if let Some(before) = before {
                 self.quarantine = before;
-                self.evidence.remove(&link.hash);
+                self.drop_evidence(&link.hash);
                 counts = in_force;
             }
             gone.extend((!counts).then(|| record.clone()));
@@ -100,6 +101,7 @@ impl Ledger {
 
     /// Takes every link out but the first ones.
     fn take_links(&mut self) -> Vec<(Range, Link)> {
+        self.changes += 1;
         let mut links: Vec<(Range, Link)> = Vec::new();
         for (range, chain) in &mut self.chains {
             let fixed = chain.iter().take_while(|link| link.source == Source::Genesis).count();

@@ -464,7 +464,7 @@ fn later(silent: &[PeerLabel]) -> String {
 fn revoke_error(error: &RevokeError) -> ApiError {
     let kind = match error {
         RevokeError::Unknown { .. } => ErrorKind::Unknown,
-        RevokeError::Itself => ErrorKind::Invalid,
+        RevokeError::Itself | RevokeError::TooMuch { .. } => ErrorKind::Invalid,
         RevokeError::Blocked { .. } | RevokeError::AskedElsewhere { .. } => ErrorKind::TryAgain,
         RevokeError::ReadOnly => ErrorKind::ReadOnly,
         RevokeError::RevokedHere | RevokeError::RolledBackHere => ErrorKind::NotReady,

@@ -112,7 +112,7 @@ fn messages() -> Vec<(&'static str, Message)> {
             "entries",
             Message::Entries(vec![entry(EntryState::Active), entry(EntryState::Held), entry(EntryState::Ended)]),
         ),
-        ("digest", Message::Digest(vec![u64::MAX; 256])),
+        ("digest", Message::Digest(vec![[0xd1; 16]; 256])),
         ("compare", Message::Compare(vec![Bucket { number: 1, hashes: hashes.clone() }])),
         ("want", Message::Want(hashes)),
         ("want-range", Message::WantRange(range(0, 1 << 20))),
@@ -142,7 +142,7 @@ fn messages() -> Vec<(&'static str, Message)> {
 fn more_messages() -> Vec<(&'static str, Message)> {
     let records = vec![record(64, 64), record(77, 1)];
     let commit = Commit { ask: ask(), promises: vec![promise()] };
-    let head = LogHead { body: LogBody { author: id(3), number: 9 }, signature: Signature([5; 64]) };
+    let head = LogHead { body: LogBody { author: id(3), number: 9, life: 1 << 63 }, signature: Signature([5; 64]) };
     let commits = vec![commit.clone()];
     vec![
         ("revoke-ask", Message::RevokeAsk { ask: ask(), records: records.clone(), commits }),

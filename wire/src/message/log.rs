@@ -1,6 +1,6 @@
 //! How far a router's log has come.
 //!
-//! Owns the words. A number that falls is a store that went back in time.
+//! Owns the words. A number that falls is a store that went back in time, and so is one that was written in another life.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,4 +23,6 @@ pub struct LogBody {
     pub author: Identity,
     /// Batches its store holds for good.
     pub number: u64,
+    /// Which of the author's starts the last of them was written after.
+    pub life: u64,
 }

@@ -164,8 +164,8 @@ fn verdict() -> impl Strategy<Value = NameVerdict> {
 
 fn about_the_rest() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (identity(), any::<u64>(), signature()).prop_map(|(author, number, signature)| {
-            Message::LogHead(LogHead { body: LogBody { author, number }, signature })
+        (identity(), any::<u64>(), any::<u64>(), signature()).prop_map(|(author, number, life, signature)| {
+            Message::LogHead(LogHead { body: LogBody { author, number, life }, signature })
         }),
         (identity(), vec(0u64..1000, 0..9), any::<u32>(), signature()).prop_map(
             |(author, mut living, beyond, signature)| {
@@ -220,7 +220,7 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         records().prop_map(Message::Records),
         vec(entry(), 0..3).prop_map(Message::Entries),
-        vec(any::<u64>(), DIGEST_BUCKETS).prop_map(Message::Digest),
+        vec(any::<Sum>(), DIGEST_BUCKETS).prop_map(Message::Digest),
         vec((any::<u8>(), vec(hash(), 0..4)).prop_map(|(number, hashes)| Bucket { number, hashes }), 0..4)
             .prop_map(Message::Compare),
         vec(hash(), 0..9).prop_map(Message::Want),
@@ -303,7 +303,10 @@ fn texts_and_lists_have_limits() {
     };
     assert!(Message::parse(&prepare(TEXT_BYTES_MAX).emit()).is_ok());
     assert_eq!(Message::parse(&prepare(TEXT_BYTES_MAX + 1).emit()), Err(ParseMessageError::Limits));
-    assert_eq!(Message::parse(&Message::Digest(vec![0; DIGEST_BUCKETS + 1]).emit()), Err(ParseMessageError::Limits));
+    assert_eq!(
+        Message::parse(&Message::Digest(vec![[0; SUM_BYTES]; DIGEST_BUCKETS + 1]).emit()),
+        Err(ParseMessageError::Limits)
+    );
     assert_eq!(Message::parse(&Message::Digest(Vec::new()).emit()), Err(ParseMessageError::Limits));
     let census = |upto, living| {
         let body = CensusBody { author: Identity([1; 32]), upto, living };

@@ -198,6 +198,45 @@ fn a_gift_that_a_restored_store_has_forgotten_is_not_made_again() {
     assert_eq!(stage.owner(1, moved.slot.0), stage.id(2));
 }
 
+/// It has written as much as it has forgotten, or more, before anybody could tell it: only that it was not the life that wrote it
+/// the first time gives it away.
+#[test]
+fn what_a_restored_store_wrote_in_place_of_what_it_forgot_does_not_hide_it() {
+    for more in 0..6 {
+        let mut stage = restored(3);
+        let known = stage.hosts[0].ipam.heads[&stage.id(1)].body.number;
+        let log = |stage: &Stage| stage.hosts[1].ipam.outbox.log();
+        let mut number = 0;
+        while log(&stage) < known + more {
+            stage.claim(1, claim(&format!("new-{number}"), None)).unwrap();
+            number += 1;
+        }
+        stage.link(0, 1);
+        stage.settle();
+        assert_eq!(stage.hosts[1].ipam.health(), Health::RolledBack, "{} of {known}", log(&stage));
+    }
+}
+
+/// A start is not a restored store, however often, and whoever hears of it how late.
+#[test]
+fn a_router_that_merely_starts_again_is_believed() {
+    let mut stage = Stage::new(3, 24, 16);
+    for round in 0..100 {
+        if round % 7 == 0 {
+            stage.isolate(1);
+        }
+        stage.restart(1);
+        stage.claim(1, claim(&round.to_string(), None)).unwrap();
+        stage.release(1, &round.to_string());
+        if round % 7 == 5 {
+            stage.link(0, 1);
+            stage.link(2, 1);
+        }
+        stage.pass(Duration::from_secs(121));
+        assert_eq!(stage.hosts[1].ipam.health(), Health::Working, "{round}");
+    }
+}
+
 /// It says how far its log has come, writes on, and hears only then that it was further once.
 #[test]
 fn what_a_restored_store_writes_before_it_hears_of_it_does_not_hide_it() {
