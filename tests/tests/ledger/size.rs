@@ -27,6 +27,9 @@ fn store_of(host: &Host) -> PathBuf {
     host.root().join("var/lib/raddle/ledger.redb")
 }
 
+/// The version of the ledger's values in the store.
+const LEDGER_VERSION: u8 = 2;
+
 type Row = ((u16, Vec<u8>), Vec<u8>);
 
 fn rows(host: &Host) -> Result<Vec<Row>> {
@@ -75,7 +78,7 @@ fn fill(host: &Host) -> Result<usize> {
     let gifts: Vec<Record> = written
         .iter()
         .filter(|write| write.table == Table::Records)
-        .filter_map(|write| wire::decode(1, write.value.as_deref()?).ok())
+        .filter_map(|write| wire::decode(LEDGER_VERSION, write.value.as_deref()?).ok())
         .collect();
     for (number, gift) in gifts.iter().enumerate() {
         let author = keys.iter().find(|key| identity(key) == gift.body.owner).context("a gift to nobody")?;
@@ -106,7 +109,8 @@ fn fill(host: &Host) -> Result<usize> {
 
 /// A record's row ends with its hash.
 fn hash_in_key(write: &Write, range: &Range) -> Option<Hash> {
-    let record: Record = (write.table == Table::Records).then(|| wire::decode(1, write.value.as_deref()?).ok())??;
+    let record: Record =
+        (write.table == Table::Records).then(|| wire::decode(LEDGER_VERSION, write.value.as_deref()?).ok())??;
     (record.body.range == *range).then(|| write.key.last_chunk::<32>().map(|hash| Hash(*hash)))?
 }
 
