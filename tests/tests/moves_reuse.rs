@@ -10,45 +10,10 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use tests::{Cluster, Container, Host, Stage, Underlay, rounds, size};
+use tests::{Cluster, Container, Host, Stage, Underlay, binary, rounds, size};
 
 /// Design: a freed address rests.
 const REST: Duration = Duration::from_secs(120);
-
-/// Answers with the container's id whoever asks for one; whoever asks for another is told of on stdout.
-const ANSWER: &str = "
-import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(('0.0.0.0', 9))
-print('ready', flush=True)
-while True:
-    word, caller = s.recvfrom(64)
-    if word.decode() != sys.argv[1]:
-        print('wrong', word.decode(), flush=True)
-    s.sendto(sys.argv[1].encode(), caller)
-";
-/// Calls a container by its id until it answers with it; then goes on calling, without waiting, for a while.
-const CALL: &str = "
-import socket, sys, time
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(0.2)
-for attempt in range(50):
-    s.sendto(sys.argv[2].encode(), (sys.argv[1], 9))
-    try:
-        word = s.recv(64).decode()
-    except OSError:
-        continue
-    print('right' if word == sys.argv[2] else 'wrong ' + word, flush=True)
-    break
-else:
-    sys.exit('nobody answers')
-while True:
-    try:
-        s.sendto(sys.argv[2].encode(), (sys.argv[1], 9))
-    except OSError:
-        pass
-    time.sleep(0.005)
-";
 
 /// One container's time with its address: from before it was given to before it was stopped.
 struct Use {
@@ -59,15 +24,16 @@ struct Use {
 
 /// Starts and stops containers one after the other. Those who called the last one still do when the next one is there.
 fn start_and_stop(host: &Host, caller: &Container, starts: usize) -> Result<Vec<Use>> {
+    let probe = binary("probe")?.display().to_string();
     let mut uses = Vec::new();
     let mut callers = Vec::new();
     for number in 0..starts {
         let id = format!("{}-{number}", host.name());
         let container = Container::start(host, &id, None)?;
         let (address, given) = (container.address()?, Instant::now());
-        let mut answering = container.spawn(&format!("answer-{number}"), &["python3", "-c", ANSWER, &id])?;
+        let mut answering = container.spawn(&format!("answer-{number}"), &[&probe, "answer", "0.0.0.0:9", &id])?;
         answering.until_says("ready", CALLED)?;
-        let words = ["python3", "-c", CALL, &address.to_string(), &id];
+        let words = [&probe, "call", &format!("{address}:9"), &id];
         let mut calling = caller.spawn(&format!("call-{id}"), &words)?;
         calling.until_says("right", CALLED)?;
         ensure!(!answering.output()?.contains("wrong"), "{id} was called {}", answering.output()?);

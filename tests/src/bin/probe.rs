@@ -30,13 +30,17 @@ fn main() -> Result<()> {
         ["hear", listen] => hear(&UdpSocket::bind(listen)?),
         ["hear", listen, group] => hear_group(listen, group.parse()?),
         ["say", to, text] => say(to.parse()?, text),
+        ["answer", listen, name] => answer(listen, name),
+        ["call", to, name] => call_by_name(to.parse()?, name),
         ["fetch", to, path, every_ms] => fetch_forever(to.parse()?, path, Duration::from_millis(every_ms.parse()?)),
         ["time", ref command @ ..] => time(command),
         ["storm", verb, containers, program] => storm(verb, containers.parse()?, program, None),
         ["storm", verb, containers, program, kill_within_ms] => {
             storm(verb, containers.parse()?, program, Some(Duration::from_millis(kill_within_ms.parse()?)))
         }
-        _ => bail!("usage: probe tcp-echo|tcp-stream|count|follow|udp-echo|udp-call|hear|say|fetch|time|storm …"),
+        _ => bail!(
+            "usage: probe tcp-echo|tcp-stream|count|follow|udp-echo|udp-call|hear|say|answer|call|fetch|time|storm …"
+        ),
     }
 }
 
@@ -194,6 +198,43 @@ fn say(to: SocketAddr, text: &str) -> Result<()> {
     }
     socket.send_to(text.as_bytes(), to)?;
     Ok(())
+}
+
+/// Answers whoever calls with this name, and prints every other name that it is called.
+fn answer(listen: &str, name: &str) -> Result<()> {
+    let socket = UdpSocket::bind(listen)?;
+    tell("ready")?;
+    let mut buffer = vec![0; LARGEST_DATAGRAM];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer)?;
+        let called = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+        if called != name {
+            tell(&format!("wrong {called}"))?;
+        }
+        socket.send_to(name.as_bytes(), from)?;
+    }
+}
+
+/// Calls somebody by name until there is an answer, and prints whether it is the right one; then goes on calling, without
+/// waiting.
+fn call_by_name(to: SocketAddr, name: &str) -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    let mut buffer = vec![0; LARGEST_DATAGRAM];
+    let answered = (0..50).find_map(|_| {
+        let _ = socket.send_to(name.as_bytes(), to);
+        socket.recv_from(&mut buffer).ok().map(|(length, _)| length)
+    });
+    let length = answered.with_context(|| format!("no answer from {to}"))?;
+    match String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).as_ref() {
+        right if right == name => tell("right")?,
+        other => tell(&format!("wrong {other}"))?,
+    }
+    loop {
+        // Once it has gone, the kernel may say so.
+        let _ = socket.send_to(name.as_bytes(), to);
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Fetches over HTTP at a steady beat, whether or not the fetches before have ended, and prints how each one ended.
