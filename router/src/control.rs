@@ -22,6 +22,7 @@ mod keeping;
 mod password;
 mod react;
 mod reconcile;
+mod refusals;
 mod renewal;
 mod requests;
 mod storing;
