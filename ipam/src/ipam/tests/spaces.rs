@@ -166,7 +166,7 @@ fn whoever_has_room_is_asked_first_among_many() {
         questions.push(stage.hosts[host].questions - before);
     }
     println!("questions of {HOSTS} hosts until two or three blocks were found: {questions:?}");
-    // Two blocks and a part of the first one; in the order of identities each would take a dozen questions.
+    // Two blocks beside a part of the first one: without its word they take six or eight.
     assert!(questions.iter().all(|asked| (2..=5).contains(asked)), "{questions:?}");
 }
 
