@@ -192,6 +192,12 @@ impl Directory {
         lines.filter(|body| body.state != EntryState::Ended)
     }
 
+    /// Whether somebody had the workload at that slot right before that epoch, and has not said that it left.
+    pub(crate) fn was_at(&self, key: &LeaseKey, slot: Slot, before: Epoch) -> bool {
+        let mut lines = self.by_key.get(key).into_iter().flat_map(BTreeMap::values).map(|entry| &entry.body);
+        lines.any(|body| (body.slot, body.epoch.next()) == (slot, before) && body.state != EntryState::Ended)
+    }
+
     /// Every line that counts.
     pub(crate) fn in_force<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a EntryBody> {
         self.by_key.keys().filter_map(|key| self.current(key, ledger))

@@ -467,7 +467,7 @@ impl Ipam {
             Message::RevokeCommit { commit, records } => self.hear_commit(from, commit, &records, now),
             Message::LogHead(head) => self.handle_log_head(from, &head),
             Message::Room(room) => self.handle_room(from, &room),
-            Message::Census(census) => self.learn_census(&census),
+            Message::Census(census) => self.learn_census(&census, now),
             Message::Part(part) => {
                 if let Some(whole) = self.parts.take(from, part) {
                     self.react(from, whole, now);

@@ -204,6 +204,27 @@ impl Ledger {
         Some(Holding { range: *range, owner: link.owner, epoch: link.epoch, hash: link.hash })
     }
 
+    /// Whether somebody's range came to its owner from that one, by its word or by its end.
+    pub(crate) fn came_from(&self, holding: &Holding, before: &Identity) -> bool {
+        let chain = self.chains.get(&holding.range).map_or(&[][..], Vec::as_slice);
+        let is_newest = |link: &&Link| link.hash == holding.hash;
+        chain.last().filter(is_newest).is_some_and(|link| match &link.source {
+            Source::Genesis => false,
+            Source::Signed(record) => record.body.author == *before,
+            Source::Inherited { previous } => {
+                chain.iter().any(|earlier| earlier.hash == *previous && earlier.owner == *before)
+            }
+        })
+    }
+
+    /// Whether the pool has an heir, who has carved nothing out of it.
+    pub(crate) fn is_pool_just_inherited(&self, network: NetworkId) -> bool {
+        let Some(pool) = self.pool(network) else { return false };
+        let link = self.chains.get(&pool).and_then(|chain| chain.last());
+        let inherited = link.filter(|link| matches!(link.source, Source::Inherited { .. }));
+        inherited.is_some_and(|link| self.carved_out_of(&pool, &link.hash).next().is_none())
+    }
+
     /// Every range that has records of its own, with its owner: nested, the longest prefix wins.
     pub(crate) fn heads(&self) -> impl Iterator<Item = Holding> {
         self.chains.keys().filter_map(|range| self.head(range))

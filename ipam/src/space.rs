@@ -17,8 +17,12 @@ pub(crate) struct Space {
     queue: VecDeque<Slot>,
     queued: BTreeSet<Slot>,
     resting: BTreeMap<Slot, Instant>,
+    /// Of those that rest, the ones that nobody has had since they came here.
+    used_elsewhere: BTreeSet<Slot>,
     /// Deadlines in the order in which they were set, which is the order in which they pass.
     waking: VecDeque<(Instant, Slot)>,
+    /// Until when nothing comes out of the pool.
+    pool_rests: Option<Instant>,
 }
 
 impl Space {
@@ -36,6 +40,18 @@ impl Space {
         self.waking.push_back((until, slot));
     }
 
+    /// Notes that a slot rests from what it was used for elsewhere.
+    pub(crate) fn note_used_elsewhere(&mut self, slot: Slot) {
+        if self.resting.contains_key(&slot) {
+            self.used_elsewhere.insert(slot);
+        }
+    }
+
+    /// Keeps back until then what nobody has carved out of the pool, as far as is known here.
+    pub(crate) fn rest_pool(&mut self, until: Instant) {
+        self.pool_rests = Some(until);
+    }
+
     /// Takes the slot that has been free the longest.
     pub(crate) fn take_first(&mut self) -> Option<Slot> {
         while let Some(slot) = self.queue.pop_front() {
@@ -50,6 +66,7 @@ impl Space {
     /// Takes a slot out, wherever it is: it was given out or lost.
     pub(crate) fn forget(&mut self, slot: Slot) {
         self.resting.remove(&slot);
+        self.used_elsewhere.remove(&slot);
         if self.queued.remove(&slot) {
             self.queue.retain(|queued| *queued != slot);
         }
@@ -58,10 +75,12 @@ impl Space {
     /// Puts the slots whose rest is over at the back of the queue, and returns them.
     pub(crate) fn wake(&mut self, now: Instant) -> Vec<Slot> {
         let mut woken = Vec::new();
+        self.pool_rests.take_if(|until| *until <= now);
         while let Some((until, slot)) = self.waking.front().copied().filter(|(until, _)| *until <= now) {
             self.waking.pop_front();
             if self.resting.get(&slot) == Some(&until) {
                 self.resting.remove(&slot);
+                self.used_elsewhere.remove(&slot);
                 self.add(slot);
                 woken.push(slot);
             }
@@ -69,9 +88,9 @@ impl Space {
         woken
     }
 
-    /// When a slot's rest is over next.
+    /// When a slot's rest is over next, or the pool's.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.waking.front().map(|(until, _)| *until)
+        self.waking.front().map(|(until, _)| *until).into_iter().chain(self.pool_rests).min()
     }
 
     pub(crate) fn is_free(&self, slot: Slot) -> bool {
@@ -80,6 +99,15 @@ impl Space {
 
     pub(crate) fn is_resting(&self, slot: Slot) -> bool {
         self.resting.contains_key(&slot)
+    }
+
+    pub(crate) fn is_pool_resting(&self) -> bool {
+        self.pool_rests.is_some()
+    }
+
+    /// Whether a slot is not free, nor rests from what it was used for here.
+    pub(crate) fn is_untouched(&self, slot: Slot) -> bool {
+        !self.is_free(slot) && (!self.is_resting(slot) || self.used_elsewhere.contains(&slot))
     }
 
     /// How many slots could be given out now.

@@ -3,8 +3,9 @@
 //! Decides when it is worth a message to everybody. Which lines are over is the directory's to say.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
-use wire::message::{CENSUS_VERSION, Census, CensusBody, LINES_MAX, Message};
+use wire::message::{CENSUS_VERSION, Census, CensusBody, Entry, EntryBody, EntryState, LINES_MAX, Message};
 
 use super::{Health, Ipam};
 use crate::directory::{Count, is_census_authentic};
@@ -38,7 +39,7 @@ impl Ipam {
     }
 
     /// Somebody says which of an author's lines are not over.
-    pub(super) fn learn_census(&mut self, census: &Census) {
+    pub(super) fn learn_census(&mut self, census: &Census, now: Instant) {
         let author = census.body.author;
         if !self.members.is_admitted(&author) || census.body.upto < self.directory.counted_upto(author) {
             return;
@@ -47,18 +48,23 @@ impl Ipam {
             return;
         }
         if author != self.config.identity {
-            self.take_census(census);
+            let over = self.take_census(census);
+            for line in over.into_iter().filter(|line| self.members.is_revoked(&line.body.author)).collect::<Vec<_>>() {
+                self.correct_orphans(&EntryBody { state: EntryState::Ended, ..line.body }, now);
+            }
         } else if census.body.upto > self.directory.counted_upto(author) {
             // Written here, and not remembered here.
             self.become_rolled_back();
         }
     }
 
-    fn take_census(&mut self, census: &Census) {
-        let Some(over) = self.directory.take_census(census.clone()) else { return };
+    /// Returns the lines that are over.
+    fn take_census(&mut self, census: &Census) -> Vec<Entry> {
+        let Some(over) = self.directory.take_census(census.clone()) else { return Vec::new() };
         self.outbox.write(Write::census(census));
-        for line in over {
+        for line in &over {
             self.outbox.write(Write::entry_gone(&line.body));
         }
+        over
     }
 }

@@ -184,7 +184,7 @@ impl Ipam {
             let holder = self.members.label(self.config.identity);
             return Err(ClaimError::Taken { wanted: address, workload, container_id, holder });
         }
-        if self.space_of(network).is_resting(slot) {
+        if self.is_resting(network, slot) {
             return Err(ClaimError::Resting { wanted: address, rest_s: self.config.rest.as_secs() });
         }
         self.carve_out_block(network, slot, now);
@@ -209,7 +209,7 @@ impl Ipam {
             return self.ask_holder(slot, key.network, holding, Wish::Workload).map(Some);
         }
         // Who had it since leaves no line, if its name was not to stay: it may rest from somebody else.
-        if self.leases.of_slot(key.network, slot).is_some() || self.space_of(key.network).is_resting(slot) {
+        if self.leases.of_slot(key.network, slot).is_some() || self.is_resting(key.network, slot) {
             return Ok(None);
         }
         self.carve_out_block(key.network, slot, now);
@@ -280,6 +280,7 @@ impl Ipam {
         self.outbox.write(Write::rested(network, slot));
         self.keep_lease(lease.clone());
         self.waiting.restored.remove(&key);
+        self.waiting.orphans.remove(&key);
         self.waiting.expected.remove(&key);
         self.tell_inviter(pending, Invited::Here);
         for request in &pending.requests {

@@ -23,7 +23,8 @@ impl Ipam {
             (network, &quest.asked, quest.waiting, quest.hint, &quest.silent).hash(&mut second);
         }
         waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
-        (&waiting.unanswered, &waiting.pledges, waiting.attempts, &waiting.expected).hash(&mut second);
+        (&waiting.unanswered, &waiting.pledges, waiting.attempts, &waiting.expected, &waiting.orphans)
+            .hash(&mut second);
         for (question, asking) in &self.revocations.asking {
             let unproven: Vec<_> = asking.unproven.keys().collect();
             (question, asking.promises.keys().collect::<Vec<_>>(), unproven).hash(&mut second);

@@ -232,7 +232,7 @@ impl Ipam {
     pub(super) fn exhausted(&self, network: NetworkId) -> ClaimError {
         let shares = self.shares(network);
         let silent = self.unheard(network, &shares);
-        let resting = self.spaces.get(&network).map_or(0, Space::resting);
+        let resting = self.spaces.get(&network).map_or(0, Space::resting) + self.resting_in_pool(network);
         if silent.is_empty() && resting == 0 {
             return ClaimError::Exhausted { network, shares };
         }
@@ -246,6 +246,14 @@ impl Ipam {
         }
     }
 
+    fn resting_in_pool(&self, network: NetworkId) -> usize {
+        if !self.is_pool_mine(network) || !self.spaces.get(&network).is_some_and(Space::is_pool_resting) {
+            return 0;
+        }
+        let slots = self.ledger.uncarved_blocks(network).saturating_mul(self.config.genesis.block_slots);
+        usize::try_from(slots).unwrap_or(usize::MAX)
+    }
+
     /// The blocks an identity owns, as this host knows.
     pub(super) fn blocks_of(&self, network: NetworkId, identity: Identity) -> Vec<Range> {
         let heads = self.ledger.heads().filter(|head| head.range.network == network && head.owner == identity);
@@ -254,12 +262,19 @@ impl Ipam {
 
     /// The next block of the pool, if the pool is this host's, for its own use.
     pub(super) fn carve_own_block(&mut self, network: NetworkId, now: Instant) -> bool {
-        let owner = self.ledger.pool(network).and_then(|pool| self.ledger.head(&pool)).map(|head| head.owner);
-        if owner != Some(self.config.identity) {
-            return false;
-        }
-        let block = self.ledger.uncarved_block(network);
+        let block = self.block_of_own_pool(network);
         block.is_some_and(|block| self.give(block, self.config.identity, now).is_some())
+    }
+
+    /// The next block of the pool, if the pool is this host's and does not rest.
+    pub(super) fn block_of_own_pool(&self, network: NetworkId) -> Option<Range> {
+        let rests = self.spaces.get(&network).is_some_and(Space::is_pool_resting);
+        if rests || !self.is_pool_mine(network) { None } else { self.ledger.uncarved_block(network) }
+    }
+
+    fn is_pool_mine(&self, network: NetworkId) -> bool {
+        let pool = self.ledger.pool(network).and_then(|pool| self.ledger.head(&pool));
+        pool.is_some_and(|pool| pool.owner == self.config.identity)
     }
 
     /// The block a slot lies in, if it is still part of this host's pool, for its own use.

@@ -248,6 +248,7 @@ impl Ipam {
                 self.settle_mac(&key);
                 self.meet_expected(&key, now);
                 if self.members.is_revoked(&author) {
+                    self.correct_orphans(&entry.body, now);
                     self.hold_for_orphans(author, now);
                 }
             }

@@ -2,32 +2,42 @@
 //!
 //! Decides neither who is revoked nor who inherits.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wire::Identity;
-use wire::message::{Came, Why};
+use wire::message::{Came, EntryBody, EntryState, Why};
+use wire::{Identity, NetworkId, Slot};
 
+use super::ownership::Gain;
 use super::{Health, Ipam};
 use crate::config::Hold;
 use crate::directory::key_of;
 use crate::event::Event;
 use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
+use crate::ledger::Holding;
+use crate::store::Write;
 
 impl Ipam {
     /// Keeps the victims' addresses that this host inherits for the workloads that had them.
     pub(super) fn hold_for_orphans(&mut self, victim: Identity, now: Instant) {
-        let lines: Vec<_> = self.directory.lines_of(victim).cloned().collect();
-        for line in lines {
+        let mut orphans: BTreeMap<(NetworkId, Slot), Vec<EntryBody>> = BTreeMap::new();
+        for line in self.directory.lines_of(victim).filter(|line| self.is_orphaned(line)) {
+            orphans.entry((line.network, line.slot)).or_default().push(line.clone());
+        }
+        // Of two workloads at one address one had left it, and nobody here has heard which.
+        let alone = orphans.into_values().filter_map(|lines| <[EntryBody; 1]>::try_from(lines).ok());
+        for line in alone.flatten() {
             let elsewhere = self.directory.current(&key_of(&line), &self.ledger).is_some();
-            let used =
-                self.leases.of_key(&key_of(&line)).is_some() || self.leases.of_slot(line.network, line.slot).is_some();
-            let assignable = self.network(line.network).is_some_and(|network| network.is_assignable(line.slot));
             let Some(holding) = self.ledger.owner(line.network, line.slot) else { continue };
-            if elsewhere || used || !assignable || !self.is_mine(line.network, line.slot) {
+            if elsewhere || self.leases.of_key(&key_of(&line)).is_some() {
                 continue;
+            }
+            if let Some(cut_off) = self.leases.of_slot(line.network, line.slot).map(Lease::key) {
+                self.forget_lease(&cut_off);
             }
             let hold = Hold::from_seconds(line.hold_s);
             self.space_of(line.network).forget(line.slot);
+            self.outbox.write(Write::rested(line.network, line.slot));
             let lease = Lease {
                 attachment: Attachment {
                     network: line.network,
@@ -45,8 +55,38 @@ impl Ipam {
                 since: now,
                 place: Place::default(),
             };
+            self.waiting.orphans.insert(lease.key(), victim);
             self.keep_lease_that_came(lease, Some(Came { from: victim, why: Why::Revoked }));
         }
+    }
+
+    /// A victim had said more than this host had heard when it inherited: an address that is kept for the wrong workload rests.
+    pub(super) fn correct_orphans(&mut self, line: &EntryBody, now: Instant) {
+        let key = key_of(line);
+        let has_left = line.state == EntryState::Ended;
+        let at_slot = self.leases.of_slot(line.network, line.slot);
+        let is_another = |lease: &&Lease| lease.key() != key && lease.epoch == line.epoch.next();
+        let followed = at_slot.filter(|lease| !has_left && is_another(lease));
+        let left = self.leases.of_key(&key).filter(|lease| has_left || lease.slot != line.slot);
+        let wrong: Vec<_> = left.into_iter().chain(followed).map(|lease| (lease.key(), lease.slot)).collect();
+        for (key, slot) in wrong {
+            if self.waiting.orphans.get(&key) == Some(&line.author) {
+                self.end_lease(&key, now);
+                self.space_of(key.network).note_used_elsewhere(slot);
+            }
+        }
+    }
+
+    /// Whether this host has an address from the author of that line, who had it then, and nobody has had it here since.
+    fn is_orphaned(&self, line: &EntryBody) -> bool {
+        let (network, slot) = (line.network, line.slot);
+        let came =
+            |holding: Holding| holding.epoch == line.epoch.next() && self.ledger.came_from(&holding, &line.author);
+        self.is_mine(network, slot)
+            && self.ledger.owner(network, slot).is_some_and(came)
+            && self.network(network).is_some_and(|known| known.is_assignable(slot))
+            && self.leases.of_slot(network, slot).is_none_or(|lease| self.stays_cut_off(lease, Gain::Inherited))
+            && self.spaces.get(&network).is_none_or(|space| space.is_untouched(slot))
     }
 
     pub(super) fn become_revoked(&mut self, now: Instant) {

@@ -206,6 +206,8 @@ impl Ipam {
                 for slot in range.start.0..range.end().0 {
                     self.follow_slot(range.network, Slot(slot), gain, now);
                 }
+            } else if gain == Gain::Inherited {
+                self.rest_pool(range.network, now);
             }
         }
         self.resume_claims(now);
@@ -218,7 +220,7 @@ impl Ipam {
         }
         let mine = self.is_mine(network, slot);
         let mut lease = self.leases.of_slot(network, slot).cloned();
-        if let Some(cut_off) = lease.take_if(|lease| mine && gain == Gain::Moved && lease.state == LeaseState::Fenced) {
+        if let Some(cut_off) = lease.take_if(|lease| mine && self.stays_cut_off(lease, gain)) {
             // The slot went to somebody else and has come for somebody else: its container stays without.
             self.forget_lease(&cut_off.key());
         }
@@ -233,7 +235,10 @@ impl Ipam {
                         space.add(slot);
                         self.settle_in(network, slot, now);
                     }
-                    Gain::Inherited if !tracked => self.rest_slot(network, slot, now),
+                    Gain::Inherited if !tracked => {
+                        self.rest_slot(network, slot, now);
+                        self.space_of(network).note_used_elsewhere(slot);
+                    }
                     Gain::Inherited => {}
                 }
             }
@@ -244,6 +249,21 @@ impl Ipam {
                 }
             }
         }
+    }
+
+    /// Whether a slot that is this host's again is not that of the fenced container that had it here.
+    pub(super) fn stays_cut_off(&self, lease: &Lease, gain: Gain) -> bool {
+        let is_there_still = || {
+            let holding = self.ledger.owner(lease.attachment.network, lease.slot);
+            holding.is_some_and(|holding| self.directory.was_at(&lease.key(), lease.slot, holding.epoch))
+        };
+        lease.state == LeaseState::Fenced
+            && match gain {
+                Gain::Given => false,
+                Gain::Moved => true,
+                // Others may have had it since, and their last host is not asked any more: its word counts.
+                Gain::Inherited => !is_there_still(),
+            }
     }
 
     /// A lease whose slot is this host's.

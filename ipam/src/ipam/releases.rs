@@ -114,6 +114,7 @@ impl Ipam {
     pub(super) fn forget_lease(&mut self, key: &LeaseKey) -> Option<Lease> {
         let lease = self.leases.remove(key)?;
         self.waiting.restored.remove(key);
+        self.waiting.orphans.remove(key);
         self.waiting.split.remove(key);
         self.outbox.write(Write::lease_gone(key));
         Some(lease)
@@ -129,6 +130,21 @@ impl Ipam {
         self.outbox.write(Write::resting(network, slot, self.course.freed));
         let until = now + self.config.rest;
         self.space_of(network).rest(slot, until);
+    }
+
+    /// Keeps a pool back that somebody had who may have used more of it than was heard here.
+    pub(super) fn rest_pool(&mut self, network: NetworkId, now: Instant) {
+        if !self.config.rest.is_zero() {
+            let until = now + self.config.rest;
+            self.space_of(network).rest_pool(until);
+        }
+    }
+
+    /// Whether a slot was used a moment ago, or may have been by whoever had the pool.
+    pub(super) fn is_resting(&self, network: NetworkId, slot: Slot) -> bool {
+        let is_carved = || self.ledger.head(&self.ledger.block_of(network, slot)).is_some();
+        let space = self.spaces.get(&network);
+        space.is_some_and(|space| space.is_resting(slot) || space.is_pool_resting() && !is_carved())
     }
 
     /// Puts slots that have rested at the back of the queue.

@@ -314,6 +314,9 @@ impl Ipam {
             let leased = self.leases.iter().map(|lease| wire::Range { network, start: lease.slot, length: 1 });
             let ranges: BTreeSet<_> = mine.chain(leased).collect();
             self.follow(&ranges.into_iter().collect::<Vec<_>>(), Gain::Given, now);
+            if self.ledger.is_pool_just_inherited(network) {
+                self.rest_pool(network, now);
+            }
         }
         if self.course.health == Health::Revoked {
             let active: Vec<_> =

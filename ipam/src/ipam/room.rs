@@ -81,11 +81,7 @@ impl Ipam {
     /// How many blocks this host could give, one after the other.
     fn spare_blocks(&self, network: NetworkId) -> u32 {
         let me = self.config.identity;
-        let is_mine = |pool: Range| self.ledger.head(&pool).is_some_and(|head| head.owner == me);
-        let uncarved = match self.ledger.pool(network) {
-            Some(pool) if is_mine(pool) => self.ledger.uncarved_blocks(network),
-            Some(_) | None => 0,
-        };
+        let uncarved = self.block_of_own_pool(network).map_or(0, |_| self.ledger.uncarved_blocks(network));
         let unused = self.blocks_of(network, me).iter().filter(|block| self.is_unused(block)).count();
         let free = self.spaces.get(&network).map_or(0, crate::space::Space::free);
         let beyond = u64::try_from(free).unwrap_or(u64::MAX).saturating_sub(self.low_water().saturating_add(1));
@@ -99,9 +95,7 @@ impl Ipam {
     /// A whole, unused block that this host can do without.
     pub(super) fn spare_block(&self, network: NetworkId, need: Need) -> Option<Range> {
         let me = self.config.identity;
-        let pool = self.ledger.pool(network)?;
-        let pool_is_mine = self.ledger.head(&pool).is_some_and(|head| head.owner == me);
-        if pool_is_mine && let Some(block) = self.ledger.uncarved_block(network) {
+        if let Some(block) = self.block_of_own_pool(network) {
             return Some(block);
         }
         let unused: Vec<_> = self.blocks_of(network, me).into_iter().filter(|block| self.is_unused(block)).collect();

@@ -5,6 +5,7 @@ mod crashes;
 mod failures;
 mod forgetting;
 mod gossip;
+mod heirs;
 mod history;
 mod hostile;
 mod interrupted;

@@ -23,6 +23,8 @@ use super::{Health, Ipam, Pending, Stage};
 use crate::config::Hold;
 use crate::lease::{Attachment, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, Place, Stickiness};
 use crate::outbox::To;
+use crate::space::Space;
+use crate::store::Write;
 
 /// Offers kept at once: each is one claim on another host, and a host makes no more at a time.
 const OFFERS_MAX: usize = 4096;
@@ -126,10 +128,10 @@ impl Ipam {
 
     /// A slot without a lease goes to whoever wants this very address.
     fn may_go_free(&self, prepare: &MovePrepare) -> Result<Option<MovedLease>, MoveRefusal> {
-        let space = self.spaces.get(&prepare.key.network);
+        let MoveKey { network, slot, .. } = prepare.key;
         match prepare.wish {
             Wish::Workload => Err(MoveRefusal::Unknown),
-            Wish::Address if space.is_some_and(|space| space.is_resting(prepare.key.slot)) => Err(MoveRefusal::Resting),
+            Wish::Address if self.is_resting(network, slot) => Err(MoveRefusal::Resting),
             Wish::Address => Ok(None),
         }
     }
@@ -168,19 +170,26 @@ impl Ipam {
     }
 
     /// Taker: a slot has come. The workload it came for may have stopped waiting, or this router may have been restarted
-    /// since: what was offered, or what the old owner said of the slot last, is held until somebody claims it.
+    /// since: what was offered, or what the old owner said of the slot last, is held until somebody claims it. If nobody knows
+    /// whose it was, that one may have stopped a moment ago.
     pub(super) fn settle_in(&mut self, network: NetworkId, slot: Slot, now: Instant) {
         let Some(&RecordBody { author, epoch, .. }) = self.newest_record(network, slot) else { return };
-        let offered = self.waiting.claims.values().find_map(|pending| match &pending.stage {
-            Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => offered.clone(),
+        let mut awaited = self.waiting.claims.values().filter_map(|pending| match &pending.stage {
+            Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => Some(offered.clone()),
             Stage::Moving { .. } | Stage::Stopping { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
         });
-        if let Some(lease) = offered.or_else(|| self.last_said_of(network, slot, author, epoch)) {
+        let awaited = awaited.next();
+        let is_awaited = awaited.is_some();
+        if let Some(lease) = awaited.flatten().or_else(|| self.last_said_of(network, slot, author, epoch)) {
             self.hold_moved(network, slot, &lease, author, now);
+        }
+        if !is_awaited && self.space_of(network).is_free(slot) {
+            self.rest_slot(network, slot, now);
+            self.space_of(network).note_used_elsewhere(slot);
         }
     }
 
-    /// What the author of a slot's record had on it before.
+    /// What the author of a slot's record had on it before. Of two workloads one had left it, and nobody here has heard which.
     pub(super) fn last_said_of(
         &self,
         network: NetworkId,
@@ -189,7 +198,8 @@ impl Ipam {
         epoch: Epoch,
     ) -> Option<MovedLease> {
         let is_it = |line: &&EntryBody| (line.network, line.slot, line.epoch.next()) == (network, slot, epoch);
-        let line = self.directory.lines_of(author).find(is_it)?;
+        let mut lines = self.directory.lines_of(author).filter(is_it);
+        let line = lines.next().filter(|_| lines.next().is_none())?;
         Some(MovedLease {
             workload: line.workload.clone(),
             ifname: line.ifname.clone(),
@@ -203,7 +213,10 @@ impl Ipam {
     /// A slot waits here for the workload it came with.
     fn hold_moved(&mut self, network: NetworkId, slot: Slot, moved: &MovedLease, from: Identity, now: Instant) {
         let name = LeaseKey { network, workload: moved.workload.clone(), ifname: moved.ifname.clone() };
-        let free = self.is_mine(network, slot) && self.spaces.get(&network).is_some_and(|space| space.is_free(slot));
+        let is_unused = |space: &Space| space.is_free(slot) || space.is_untouched(slot);
+        let free = self.is_mine(network, slot)
+            && self.leases.of_slot(network, slot).is_none()
+            && self.spaces.get(&network).is_some_and(is_unused);
         if free && self.has_lost_name(&name) {
             // Whoever had the address until now may have stopped a moment ago.
             return self.rest_slot(network, slot, now);
@@ -215,6 +228,7 @@ impl Ipam {
         let hold = Hold::from_seconds(moved.hold_s);
         let (container_id, ifname) = (moved.container_id.clone(), moved.ifname.clone());
         self.space_of(network).forget(slot);
+        self.outbox.write(Write::rested(network, slot));
         let lease = Lease {
             attachment: Attachment { network, container_id, ifname, owner: String::new() },
             workload: moved.workload.clone(),

@@ -40,6 +40,8 @@ pub(super) struct Waiting {
     pub(super) invitations: BTreeMap<(Identity, u64), (RequestId, Instant)>,
     /// Workloads that are to start on a certain host next.
     pub(super) expected: BTreeMap<LeaseKey, Expected>,
+    /// What is kept since somebody was revoked for a workload of that one's, and was not asked for since.
+    pub(super) orphans: BTreeMap<LeaseKey, Identity>,
     /// Names that are another host's though their workload runs here; each is told once.
     pub(super) split: BTreeSet<LeaseKey>,
 }

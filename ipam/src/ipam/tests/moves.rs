@@ -339,3 +339,50 @@ fn a_holder_that_can_give_nothing_is_not_said_to_be_silent() {
     let error = stage.claim(1, claim("c2", Some("web"))).unwrap_err();
     assert!(matches!(error, ClaimError::HolderUnable { .. }), "{error}");
 }
+
+/// The record of a move that this host has forgotten to have asked for, and nothing else.
+fn comes_alone(stage: &mut Stage, from: usize, to: usize, slot: wire::Slot) {
+    let range = wire::Range { network: NetworkId::DEFAULT, start: slot, length: 1 };
+    let (giver, taker, now) = (stage.id(from), stage.id(to), stage.now);
+    let given = stage.hosts[from].ipam.give(range, taker, now).unwrap();
+    stage.hosts[to].ipam.handle_message(giver, &wire::message::Message::Records(vec![given]).emit(), now);
+    stage.settle();
+}
+
+#[test]
+fn an_address_of_which_nobody_knows_who_had_it_last_rests() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(0, claim("c0", None)).unwrap();
+    stage.isolate(1);
+    let slot = stage.claim(0, claim("c1", Some("web"))).unwrap().slot;
+    stage.release(0, "c1");
+    comes_alone(&mut stage, 0, 1, slot);
+    assert_eq!(stage.owner(1, slot.0), stage.id(1));
+    let wanted = stage.hosts[1].ipam.address(NetworkId::DEFAULT, slot);
+    let other = crate::Claim { address: Some(wanted), ..claim("c2", None) };
+    assert!(matches!(stage.claim(1, other.clone()), Err(ClaimError::Resting { .. })));
+    stage.pass(crate::REST);
+    assert!(stage.claim(1, other).is_ok());
+}
+
+/// The first has left it, which the taker has not heard.
+#[test]
+fn an_address_that_comes_for_one_of_two_workloads_rests() {
+    let mut stage = Stage::new(3, 24, 16);
+    let slot = stage.claim(0, crate::Claim { hold: Some(Hold::For(Duration::ZERO)), ..claim("c1", Some("first")) });
+    let slot = slot.unwrap().slot;
+    stage.isolate(1);
+    stage.release(0, "c1");
+    stage.pass(crate::REST);
+    let wanted = stage.hosts[0].ipam.address(NetworkId::DEFAULT, slot);
+    stage.claim(0, crate::Claim { address: Some(wanted), ..claim("c2", Some("second")) }).unwrap();
+    stage.release(0, "c2");
+    let giver = stage.id(0);
+    let key = crate::stage::lease_key("second");
+    let line = stage.hosts[0].ipam.directory.entry_of(&key, giver).unwrap().clone();
+    let message = wire::message::Message::Entries(vec![line]);
+    stage.hosts[1].ipam.handle_message(giver, &message.emit(), stage.now);
+    comes_alone(&mut stage, 0, 1, slot);
+    assert_eq!(stage.hosts[1].ipam.leases().count(), 0);
+    assert_ne!(stage.claim(1, claim("c3", Some("first"))).unwrap().slot, slot);
+}

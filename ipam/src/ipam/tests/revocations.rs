@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::stage::{Stage, claim};
 use crate::{ClaimError, Event, Health, LeaseState, RequestId, RevokeError};
 
-fn revoke(stage: &mut Stage, host: usize, victims: &[usize]) -> Option<Result<(), RevokeError>> {
+pub(super) fn revoke(stage: &mut Stage, host: usize, victims: &[usize]) -> Option<Result<(), RevokeError>> {
     let asked = stage.request();
     let victims: Vec<_> = victims.iter().map(|victim| stage.id(*victim)).collect();
     stage.hosts[host].ipam.revoke(asked, &victims, stage.now);
@@ -45,7 +45,7 @@ fn the_founder_can_be_revoked_and_its_pool_goes_on_being_given() {
     assert_eq!(revoke(&mut stage, 2, &[0]), Some(Ok(())));
     for number in 0..40 {
         stage.claim(1, claim(&number.to_string(), None)).unwrap();
-        if number == 20 {
+        if number == 10 {
             stage.restart(1);
             stage.restart(2);
             // What was inherited rests first, also after a restart.
