@@ -131,21 +131,15 @@ pub(crate) struct Revocations {
     pub(crate) doubted: BTreeSet<Hash>,
 }
 
-/// Whether somebody's question names a revocation as earlier, so that it holds whoever asked for it.
+/// Whether a revocation holds whoever asked for it: somebody's question names it as earlier, or he tells it in place of his
+/// promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Voucher {
-    Asker,
+    Member,
     Nobody,
 }
 
 impl Revocations {
-    /// Whether a later revocation, or a question, names this one as earlier.
-    pub(crate) fn is_named(&self, hash: &Hash) -> bool {
-        let waiting = self.incomplete.values().map(|incomplete| &incomplete.commit);
-        let asks = self.commits.values().chain(waiting).map(|commit| &commit.ask);
-        asks.chain(self.unanswered.values()).any(|ask| ask.earlier.contains(hash))
-    }
-
     /// Whether this router knows what was decided, whatever it thinks of it.
     pub(crate) fn has_heard_of(&self, hash: &Hash) -> bool {
         self.commits.contains_key(hash) || self.incomplete.contains_key(hash) || self.doubted.contains(hash)

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use wire::message::{Commit, Message};
+use wire::message::{Ask, Commit, Message};
 use wire::{Hash, Identity, Record};
 
 use super::Ipam;
@@ -16,14 +16,15 @@ use crate::gathering::Gathering;
 use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::revoke::{
-    ALONG_BYTES, DOUBTED_MAX, Decision, INCOMPLETE_MAX, Incomplete, Revocations, Voucher, hash_of_commit, prove,
+    ALONG_BYTES, Asking, DOUBTED_MAX, Decision, INCOMPLETE_MAX, Incomplete, Revocations, Voucher, hash_of_commit, prove,
 };
 use crate::store::Write;
 
 impl Ipam {
     /// Everybody: hears of a revocation, with some of the records that it names.
     pub(super) fn hear_commit(&mut self, from: Identity, commit: Commit, records: &[Record], now: Instant) {
-        self.handle_commit(commit, Gathering::default(), Voucher::Nobody, now);
+        let voucher = self.voucher(from, &commit);
+        self.handle_commit(commit, Gathering::default(), voucher, now);
         if self.gather(records) {
             self.retry_commits(now);
         }
@@ -48,9 +49,11 @@ impl Ipam {
         }
         let lacks_earlier = commit.ask.earlier.iter().any(|earlier| !self.revocations.commits.contains_key(earlier));
         if !self.is_believed(decision) {
-            // Who seems to be missing may have been revoked before: then it is believed when it is heard again.
-            if !lacks_earlier {
-                self.doubt(hash, commit);
+            // Who seems to be missing may have been revoked before: whether it is believed is seen then.
+            match lacks_earlier {
+                true if self.members.is_refused(&commit.ask.asker) => {}
+                true => self.wait_for_what_is_missing(hash, heard),
+                false => self.doubt(hash, commit),
             }
             return;
         }
@@ -65,14 +68,39 @@ impl Ipam {
         self.carry_out(hash, heard, now);
     }
 
+    /// Whoever tells of a revocation instead of promising to refuse its asker knew of it before, and promises nothing to anybody
+    /// who does not know of it.
+    fn voucher(&self, from: Identity, commit: &Commit) -> Voucher {
+        let asker = commit.ask.asker;
+        let is_asked = |asking: &Asking| {
+            let victims = &asking.ask.victims;
+            victims.contains(&asker) && !victims.contains(&from) && !asking.promises.contains_key(&from)
+        };
+        let vouches = !self.members.is_refused(&from) && self.revocations.asking.values().any(is_asked);
+        if vouches { Voucher::Member } else { Voucher::Nobody }
+    }
+
     /// Whether what its asker decides can count. Who is revoked here decided nothing that is not known here: everybody else had
     /// to tell it before they promised to refuse him. What somebody decided whom this router merely refuses counts where others
     /// knew of it before they refused him too.
     fn is_heard(&self, hash: &Hash, commit: &Commit, decision: &Decision, voucher: Voucher) -> bool {
         let asker = &commit.ask.asker;
-        let is_vouched = || voucher == Voucher::Asker || self.revocations.is_named(hash);
+        let is_vouched = || voucher == Voucher::Member || self.is_named(hash);
         let may_be_refused = decision.victims.contains(&self.config.identity) || is_vouched();
         !self.members.is_revoked(asker) && (!self.members.is_refused(asker) || may_be_refused)
+    }
+
+    /// Whether a later revocation, or a question, names this one: of what waits, if it is believed, or its asker not refused.
+    fn is_named(&self, hash: &Hash) -> bool {
+        let names_it = |ask: &Ask| ask.earlier.contains(hash);
+        let counts = |heard: &&Incomplete| {
+            !self.members.is_refused(&heard.commit.ask.asker) || self.is_believed(&heard.decision)
+        };
+        let mut waiting = self.revocations.incomplete.values().filter(counts);
+        let mut asks = self.revocations.commits.values().map(|commit| &commit.ask);
+        asks.any(names_it)
+            || waiting.any(|heard| names_it(&heard.commit.ask))
+            || self.revocations.unanswered.values().any(names_it)
     }
 
     /// Nobody is made to accept a revocation behind its back. Who has promised to refuse the victims, or began with a sponsor's

@@ -32,7 +32,7 @@ impl Ipam {
         }
         self.revocations.unanswered.values().for_each(|ask| hash_of_ask(ask).hash(&mut second));
         for (hash, heard) in &self.revocations.incomplete {
-            (hash, heard.voucher == Voucher::Asker).hash(&mut second);
+            (hash, heard.voucher == Voucher::Member).hash(&mut second);
             heard.gathering.hashes().for_each(|hash| hash.hash(&mut second));
         }
         self.parking.hashes().for_each(|hash| hash.hash(&mut second));

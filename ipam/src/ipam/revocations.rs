@@ -97,8 +97,10 @@ impl Ipam {
     }
 
     fn question_about(&self, victims: Vec<Identity>) -> Ask {
+        // Who joined with a sponsor's promise is none of those whose promise is needed, but for one that asks itself.
+        let members = self.electors(&victims).into_iter().chain([self.config.identity]);
         Ask {
-            members: self.electors(&victims),
+            members: sorted(members),
             earlier: self.revocations.commits.keys().copied().collect(),
             known: self.names_of(&victims),
             asker: self.config.identity,
@@ -225,7 +227,7 @@ impl Ipam {
         }
         for commit in commits {
             let is_named = ask.earlier.contains(&hash_of_commit(&commit));
-            let voucher = if is_named { Voucher::Asker } else { Voucher::Nobody };
+            let voucher = if is_named { Voucher::Member } else { Voucher::Nobody };
             self.handle_commit(commit, Gathering::default(), voucher, now);
         }
         self.answer_ask(from, ask, records, now);

@@ -354,3 +354,68 @@ fn what_an_heir_took_home_is_home_after_a_restart_and_for_who_joins() {
     let there: Vec<_> = stage.hosts[2].ipam.table();
     assert_eq!(there, stage.hosts[0].ipam.table());
 }
+
+/// It came with its sponsor's promise, so nobody waits for its own.
+#[test]
+fn one_that_joined_during_a_revocation_can_ask_for_it() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.isolate(1);
+    stage.isolate(3);
+    assert_eq!(revoke(&mut stage, 0, &[1]), None);
+    stage.add(4);
+    let joiner = stage.id(4);
+    [2, 3].into_iter().for_each(|host| stage.hosts[host].ipam.admit(joiner, None, stage.now));
+    stage.link(4, 2);
+    // The first question is forgotten, and not what was promised on it.
+    stage.restart(0);
+    let asked = ask_to_revoke(&mut stage, 4, &[1]);
+    stage.settle();
+    stage.link(3, 0);
+    stage.link(3, 4);
+    stage.settle();
+    assert_eq!(done(&stage, 4, asked), Some(Ok(())));
+    assert_equal_tables(&stage, &[0, 2, 3, 4]);
+}
+
+/// Host 1 has host 4 revoked, which only host 2 hears: the others have promised to refuse host 1 by then.
+fn half_told() -> Stage {
+    let mut stage = Stage::new(5, 24, 16);
+    stage.isolate(4);
+    stage.cut(1, 2);
+    assert_eq!(revoke(&mut stage, 1, &[4]), None);
+    stage.isolate(1);
+    stage.cut(2, 0);
+    stage.cut(2, 3);
+    assert_eq!(revoke(&mut stage, 0, &[1]), None);
+    stage.link(1, 2);
+    stage.settle();
+    stage.isolate(1);
+    assert!(stage.hosts[2].ipam.revoked().contains(&stage.id(4)));
+    stage
+}
+
+#[test]
+fn what_a_lost_router_decided_counts_where_somebody_knew_of_it() {
+    let mut stage = half_told();
+    stage.link(2, 0);
+    stage.link(2, 3);
+    stage.pass(Duration::from_secs(30));
+    let both = std::collections::BTreeSet::from([stage.id(1), stage.id(4)]);
+    for host in [0, 2, 3] {
+        assert_eq!(stage.hosts[host].ipam.revoked(), both, "host {host}");
+    }
+    assert_equal_tables(&stage, &[0, 2, 3]);
+}
+
+/// It refuses who had decided the first, and misses a promise on the second as long as it does not know the first.
+#[test]
+fn a_revoked_router_believes_what_was_decided_before_by_one_that_it_refuses() {
+    let mut stage = half_told();
+    stage.isolate(3);
+    stage.link(2, 0);
+    stage.settle();
+    assert_eq!(revoke(&mut stage, 0, &[1, 3]), Some(Ok(())));
+    stage.link(3, 0);
+    stage.pass(Duration::from_secs(30));
+    assert_eq!(stage.hosts[3].ipam.health(), Health::Revoked);
+}
