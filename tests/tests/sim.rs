@@ -90,9 +90,7 @@ fn no_address_is_given_twice_whatever_breaks() -> Result<()> {
 #[test]
 fn no_address_is_given_twice_whoever_is_revoked_or_forgets() -> Result<()> {
     let (mut revoked, mut lost, mut restored) = (0, 0, 0);
-    // TODO(correctness): one seed in some hundreds fails still: 1415 gives an address 40 s after its last user, it seems by one that
-    // is revoked and does not know it yet. Until it is traced, none is fresh.
-    let seeds: Vec<u64> = (1042..1050).collect();
+    let seeds = seeds(1042..1050, 1000)?;
     for seed in &seeds {
         let lived = || -> Result<World> {
             let mut world = World::new(*seed, 6, Faults::All)?;

@@ -38,14 +38,25 @@ impl World {
         for _ in 0..=self.dice.below(2) {
             victims.push(self.dice.below(self.hosts.len()));
         }
-        self.revoke(asker, &victims)?;
+        if self.is_left_beside(&victims) {
+            self.revoke(asker, &victims)?;
+        }
         if self.dice.chance(40) {
             let other = self.dice.below(self.hosts.len());
             victims.push(self.dice.below(self.hosts.len()));
             victims.remove(0);
-            self.revoke(other, &victims)?;
+            if self.is_left_beside(&victims) {
+                self.revoke(other, &victims)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a cluster is left without these: nobody can help one of which none works any more.
+    fn is_left_beside(&self, hosts: &[usize]) -> bool {
+        let stays = |number: &usize| self.hosts.get(*number).is_some_and(|host| !self.gone.contains(&host.identity()));
+        let mut others = (0..self.hosts.len()).filter(|number| !hosts.contains(number));
+        others.any(|number| stays(&number) && self.health(number) == Some(Health::Working))
     }
 
     pub(crate) fn revoke(&mut self, asker: usize, victims: &[usize]) -> Result<()> {
@@ -90,7 +101,8 @@ impl World {
         for _ in 0..12 {
             self.step()?;
         }
-        if self.hosts.get(number).is_none_or(|host| self.gone.contains(&host.identity())) {
+        let stays = self.hosts.get(number).is_some_and(|host| !self.gone.contains(&host.identity()));
+        if !stays || !self.is_left_beside(&[number]) {
             return Ok(());
         }
         // In two rounds without a fault it says to somebody how far its log has come.
