@@ -112,7 +112,12 @@ impl Ipam {
         if to != self.config.identity {
             return;
         }
-        let pending = self.keeping(key.clone(), Purpose::Invited { by, attempt }, handover, now);
+        let purpose = Purpose::Invited { by, attempt };
+        if self.waiting.claims.values().any(|pending| pending.purpose == purpose) {
+            // The same word, by another way.
+            return;
+        }
+        let pending = self.keeping(key.clone(), purpose, handover, now);
         if self.leases.of_key(&key).is_some_and(|lease| lease.state != LeaseState::Fenced) {
             self.tell_inviter(&pending, Invited::Here);
         } else if seen.is_none() {

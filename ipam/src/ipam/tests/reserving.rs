@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wire::NetworkId;
-use wire::message::{Handover, Invited};
+use wire::message::{Handover, Invited, Message};
 
 use crate::stage::{Stage, claim};
 use crate::{Claim, ClaimError, Event, Hold, Lease, LeaseKey, LeaseState, RequestId, Reservation};
@@ -228,4 +228,20 @@ fn of_two_who_ask_for_the_same_move_the_later_one_counts_and_the_earlier_one_is_
     stage.links.insert((1, 0));
     stage.pass(Duration::from_secs(5));
     assert!(outcome(&stage, 3, later).is_some());
+}
+
+/// What goes both ways at once, for speed, may come twice.
+#[test]
+fn an_invitation_that_comes_twice_is_one() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.release(1, "c1");
+    stage.links.remove(&(1, 0));
+    let (inviter, to, now) = (stage.id(2), stage.id(0), stage.now);
+    let asked = invite(&mut stage, 2, 0, "web");
+    let attempt = stage.hosts[2].ipam.waiting.attempts;
+    let again = Message::MoveInvite { name: key("web").into(), to, attempt, handover: Handover::WhenStopped };
+    stage.hosts[0].ipam.handle_message(inviter, &again.emit(), now);
+    stage.settle();
+    assert_eq!(outcome(&stage, 2, asked), None);
 }
