@@ -66,7 +66,6 @@ impl Gathering {
     }
 
     /// The names of all that has come.
-    #[cfg(test)]
     pub(crate) fn hashes(&self) -> impl Iterator<Item = &Hash> {
         self.records.keys()
     }

@@ -140,7 +140,7 @@ impl Ipam {
         if !is_out && !decision.records.iter().all(|hash| ledger.holds(hash)) {
             return self.wait_for_what_is_missing(hash, heard);
         }
-        let Incomplete { commit, decision, .. } = heard;
+        let Incomplete { commit, decision, gathering, .. } = heard;
         let decision = &decision;
         let settled = ledger.settle(&decision.victims);
         // What lost is kept all the same: whoever hears of the revocation later must hold it too, to choose alike.
@@ -157,7 +157,9 @@ impl Ipam {
             self.outbox.write(Write::record_gone(record));
             self.outbox.write(Write::evidence_gone(record));
         }
-        let kept: Vec<_> = permitted.iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
+        // What lies between those that are named came into force with them, and nobody brings it again.
+        let kept: BTreeSet<&Hash> = permitted.iter().chain(gathering.hashes()).collect();
+        let kept: Vec<_> = kept.into_iter().filter_map(|hash| self.ledger.record(hash)).cloned().collect();
         for record in &kept {
             let hash = hash_of_record(record);
             if self.ledger.is_evidence(&hash) {

@@ -140,19 +140,19 @@ fn records_of_others_that_lie_between_are_asked_for_too() {
     let learn = |stage: &mut Stage, host: usize, record: &Record| {
         stage.hosts[host].ipam.learn(vec![record.clone()], None, now);
     };
-    let given = signed(1, range, 2, epoch + 1, hash);
+    let given = signed(1, range, 3, epoch + 1, hash);
     [2, 3].into_iter().for_each(|host| learn(&mut stage, host, &given));
-    let passed_on = stage.hosts[2].ipam.give(range, identity(3), now).unwrap();
-    learn(&mut stage, 3, &passed_on);
-    let back = stage.hosts[3].ipam.give(range, identity(1), now).unwrap();
-    learn(&mut stage, 2, &back);
-    let again = signed(1, range, 2, epoch + 4, hash_of_record(&back));
+    let passed_on = stage.hosts[3].ipam.give(range, identity(2), now).unwrap();
+    learn(&mut stage, 2, &passed_on);
+    let back = stage.hosts[2].ipam.give(range, identity(1), now).unwrap();
+    learn(&mut stage, 3, &back);
+    let again = signed(1, range, 3, epoch + 4, hash_of_record(&back));
     [2, 3].into_iter().for_each(|host| learn(&mut stage, host, &again));
     stage.settle();
     stage.links = links;
     stage.isolate(VICTIM);
     assert_eq!(revoke(&mut stage, &[VICTIM]), Some(Ok(())));
-    assert_eq!(stage.owner(0, range.start.0), stage.id(2));
+    assert_eq!(stage.owner(0, range.start.0), stage.id(3));
     assert_equal(&mut stage, &[0, 2, 3]);
 }
 
