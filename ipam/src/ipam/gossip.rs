@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wire::message::{Bucket, DIGEST_BUCKETS, Entry, EntryState, Message, Sum};
+use wire::message::{Bucket, DIGEST_BUCKETS, Entry, EntryState, LINES_MAX, Message, Sum};
 use wire::{Hash, Identity, Range, Record};
 
 use super::Ipam;
@@ -165,7 +165,7 @@ impl Ipam {
         let turn: BTreeSet<Hash> = hashes.iter().take(ITEMS_A_TURN).copied().collect();
         // A revocation first: it says which of the records count. One a turn: it may be as long as a message can be.
         let mut commits = turn.iter().filter_map(|hash| self.revocations.commits.get(hash));
-        let (commit, has_more) = (commits.next().cloned(), commits.next().is_some());
+        let (commit, mut has_more) = (commits.next().cloned(), commits.next().is_some());
         if let Some(commit) = commit {
             let message = self.commit_message(commit);
             self.send(To::Peer(to), &message);
@@ -177,8 +177,15 @@ impl Ipam {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
         }
         // After the lines that its author had then: what was replaced must not be missed before what replaced it is there.
-        let censuses: Vec<_> = hashes.iter().filter_map(|hash| self.directory.census(hash)).cloned().collect();
+        let mut said = 0;
+        let censuses: Vec<_> = turn.iter().filter_map(|hash| self.directory.census(hash)).cloned().collect();
         for census in censuses {
+            said += census.body.living.len();
+            // As many numbers as one author may have: more would push out what was said before.
+            if said > LINES_MAX {
+                has_more = true;
+                break;
+            }
             self.send(To::Peer(to), &Message::Census(census));
         }
         if hashes.len() >= ITEMS_A_TURN || !is_whole || has_more {

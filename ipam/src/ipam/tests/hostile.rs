@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wire::message::{Ask, Commit, Entry, EntryBody, EntryState, Handover, Message, MoveKey, MovedLease, Promise};
-use wire::message::{ENTRY_VERSION, PromiseBody, REVOCATION_VERSION};
+use wire::message::{Ask, CENSUS_VERSION, Census, CensusBody, Commit, Entry, EntryBody, EntryState, Handover, Message};
+use wire::message::{ENTRY_VERSION, MoveKey, MovedLease, Promise, PromiseBody, REVOCATION_VERSION};
 use wire::{Epoch, Hash, Identity, NetworkId, RECORD_VERSION, Range, Record, RecordBody, Slot};
 
 use crate::event::Alarm;
@@ -410,11 +410,17 @@ fn what_is_wanted_many_times_is_sent_once() {
     stage.isolate(3);
     assert!(revoke(&mut stage, 0, &[3]));
     let rogue = stage.id(ROGUE);
+    let body = CensusBody { author: rogue, upto: 9, living: vec![9] };
+    let census = Census { signature: sign(&signing_key(2), CENSUS_VERSION, &body), body };
+    let named = crate::seal::hash_of(CENSUS_VERSION, &census.body);
+    tell(&mut stage, 0, &Message::Census(census));
     let ipam = &mut stage.hosts[0].ipam;
     let commit = *ipam.revocations.commits.keys().next().unwrap();
-    ipam.handle_message(rogue, &Message::Want(vec![commit; 3000]).emit(), stage.now);
-    let sent = std::iter::from_fn(|| ipam.poll_transmit()).count();
-    assert_eq!(sent, 1);
+    for wanted in [commit, named] {
+        ipam.handle_message(rogue, &Message::Want(vec![wanted; 3000]).emit(), stage.now);
+        let sent = std::iter::from_fn(|| ipam.poll_transmit()).count();
+        assert_eq!(sent, 1);
+    }
 }
 
 #[test]
