@@ -17,7 +17,9 @@ impl Ipam {
     pub(super) fn handle_promise(&mut self, from: Identity, promise: Promise, records: &[wire::Record], now: Instant) {
         let question = promise.body.ask;
         let Some(asking) = self.revocations.asking.get_mut(&question) else { return };
-        if promise.body.promiser != from || !is_promise_on(&promise, &question) {
+        // Whoever is to go promises nothing: it would name what everybody else refuses.
+        let is_victim = asking.ask.victims.contains(&from);
+        if is_victim || promise.body.promiser != from || !is_promise_on(&promise, &question) {
             return;
         }
         asking.unproven.insert(from, promise);

@@ -237,6 +237,20 @@ fn who_names_what_nobody_can_show_is_named() {
     }
 }
 
+/// What a victim would name is what everybody else refuses.
+#[test]
+fn whoever_is_to_be_revoked_promises_nothing() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.links.retain(|(from, to)| *from != 3 && *to != 3);
+    assert_eq!(revoke(&mut stage, &[VICTIM]), None);
+    let question = *stage.hosts[0].ipam.revocations.asking.keys().next().unwrap();
+    let promise = promise_of(1, question, vec![Hash([3; 32])], Vec::new());
+    let victim = stage.id(VICTIM);
+    stage.hosts[0].ipam.handle_message(victim, &promise.emit(), stage.now);
+    let asking = &stage.hosts[0].ipam.revocations.asking[&question];
+    assert!(!asking.unproven.contains_key(&victim) && !asking.promises.contains_key(&victim));
+}
+
 /// One question about many: what is kept of it grows with the question, not with its square.
 #[test]
 fn what_is_promised_takes_a_row_for_each_victim_and_no_list() {
