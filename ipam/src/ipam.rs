@@ -185,7 +185,7 @@ impl Ipam {
         self.send_summary(identity);
         self.send_log_head(identity);
         self.send_room(identity);
-        self.repeat_asks(identity);
+        self.repeat_asks(&[identity]);
         self.resume_claims(now);
     }
 

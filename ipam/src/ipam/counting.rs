@@ -80,7 +80,7 @@ impl Ipam {
             electorate.contains(peer) && !asking.ask.members.contains(peer) && !asking.promises.contains_key(peer)
         };
         let late: Vec<_> = self.members.connected().filter(is_late).collect();
-        late.into_iter().for_each(|peer| self.repeat_asks(peer));
+        self.repeat_asks(&late);
     }
 
     /// Asker: decides, when everybody has promised.

@@ -281,16 +281,20 @@ impl Ipam {
         records.chain(self.directory.hashes()).chain(self.revocations.commits.keys().copied())
     }
 
-    /// Every record by or to one of these, but for their lies that are in force nowhere here: whoever has one in force has it in
-    /// its own list, and nobody else rests on it.
+    /// The records that [`Self::held_of`] names, each after what it rests on.
     pub(super) fn records_of(&self, identities: &[Identity]) -> Vec<Record> {
-        let identities: BTreeSet<&Identity> = identities.iter().collect();
-        let is_by = |record: &Record| identities.contains(&record.body.author);
-        let is_theirs = |record: &Record| is_by(record) || identities.contains(&record.body.owner);
-        let counts =
-            |(hash, record): &(Hash, &Record)| is_theirs(record) && !(is_by(record) && self.ledger.is_evidence(hash));
-        let mut records: Vec<_> = self.ledger.records().filter(counts).map(|(_, record)| record.clone()).collect();
+        let mut records: Vec<_> = self.held_of(identities).map(|(_, record)| record.clone()).collect();
         records.sort_by_cached_key(order_of);
         records
+    }
+
+    /// Every record by or to one of these, but for their lies that are in force nowhere here: whoever has one in force has it in
+    /// its own list, and nobody else rests on it.
+    pub(super) fn held_of(&self, identities: &[Identity]) -> impl Iterator<Item = (Hash, &Record)> {
+        let identities: BTreeSet<Identity> = identities.iter().copied().collect();
+        self.ledger.records().filter(move |(hash, record)| {
+            let is_by = identities.contains(&record.body.author);
+            (is_by || identities.contains(&record.body.owner)) && !(is_by && self.ledger.is_evidence(hash))
+        })
     }
 }

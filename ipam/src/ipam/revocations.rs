@@ -13,7 +13,6 @@ use super::{Health, Ipam};
 use crate::config::Counted;
 use crate::event::{Alarm, Event, RequestId};
 use crate::gathering::Gathering;
-use crate::ledger::hash_of_record;
 use crate::outbox::To;
 use crate::revoke::{
     ALONG_BYTES, Answer, Asking, COMMIT_BYTES_MAX, Question, Request, RevokeError, Voucher, bytes_of_names,
@@ -90,9 +89,7 @@ impl Ipam {
         let promise = self.promise(&ask, Vec::new());
         self.revocations.asking.insert(question, Asking::new(ask, promise));
         let connected: Vec<_> = self.members.connected().collect();
-        for peer in connected {
-            self.repeat_asks(peer);
-        }
+        self.repeat_asks(&connected);
         self.try_commit(question, now);
     }
 
@@ -110,7 +107,7 @@ impl Ipam {
 
     /// What a question names, or a promise: the records by or to these.
     fn names_of(&self, identities: &[Identity]) -> Vec<Hash> {
-        sorted(self.records_of(identities).iter().map(hash_of_record))
+        sorted(self.held_of(identities).map(|(hash, _)| hash))
     }
 
     /// Everybody whose promise is needed, and the victims.
@@ -180,7 +177,8 @@ impl Ipam {
     /// Asks everybody that has not promised yet: it may not have known a victim, or seen it alive.
     pub(super) fn ask_again(&mut self) {
         if !self.revocations.asking.is_empty() {
-            self.members.connected().collect::<Vec<_>>().into_iter().for_each(|peer| self.repeat_asks(peer));
+            let connected: Vec<_> = self.members.connected().collect();
+            self.repeat_asks(&connected);
         }
     }
 
@@ -191,15 +189,19 @@ impl Ipam {
         }
     }
 
-    /// Asks a peer that has not promised yet.
-    pub(super) fn repeat_asks(&mut self, peer: Identity) {
-        let open = self.revocations.asking.values().filter(|asking| !asking.promises.contains_key(&peer));
-        let asks: Vec<Ask> = open.map(|asking| asking.ask.clone()).filter(|ask| !ask.victims.contains(&peer)).collect();
-        for ask in asks {
+    /// Asks those of these peers that have not promised yet.
+    pub(super) fn repeat_asks(&mut self, peers: &[Identity]) {
+        let open = self.revocations.asking.values().map(|asking| {
+            let is_due = |peer: &&Identity| !asking.promises.contains_key(*peer) && !asking.ask.victims.contains(*peer);
+            (asking.ask.clone(), peers.iter().filter(is_due).copied().collect::<Vec<_>>())
+        });
+        let open: Vec<_> = open.filter(|(_, peers)| !peers.is_empty()).collect();
+        for (ask, peers) in open {
             let records = along(self.records_of(&ask.victims), ALONG_BYTES);
             let commits = ask.earlier.iter().filter_map(|hash| self.revocations.commits.get(hash)).cloned();
             let commits = along(commits, ALONG_BYTES);
-            self.send(To::Peer(peer), &Message::RevokeAsk { ask, records, commits });
+            let message = Message::RevokeAsk { ask, records, commits };
+            peers.into_iter().for_each(|peer| self.send(To::Peer(peer), &message));
         }
     }
 
@@ -263,7 +265,7 @@ impl Ipam {
         }
         if self.give_way(from, &ask, now) == GiveWay::Never {
             // Whoever asks less, or later, is to know of the question that goes on.
-            return self.repeat_asks(from);
+            return self.repeat_asks(&[from]);
         }
         self.learn(records, Some(from), now);
         if ask.victims.iter().any(|victim| !self.members.is_refused(victim)) {

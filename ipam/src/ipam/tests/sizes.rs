@@ -25,18 +25,7 @@ fn unsigned(hosts: u8) -> Stage {
 
 /// What the operator of host 0 is told, if anything yet.
 fn revoke(stage: &mut Stage, victims: &[usize]) -> Option<Result<(), RevokeError>> {
-    let (asked, victims) = (stage.request(), ids(stage, victims));
-    stage.hosts[0].ipam.revoke(asked, &victims, stage.now);
-    stage.settle();
-    stage.hosts[0].events.iter().find_map(|event| {
-        if let Event::RevokeDone { request, result } = event
-            && *request == asked
-        {
-            Some(result.clone().map(|_| ()))
-        } else {
-            None
-        }
-    })
+    super::revocations::revoke(stage, 0, victims)
 }
 
 /// Gives the victim so many more blocks.
@@ -158,7 +147,7 @@ fn records_of_others_that_lie_between_are_asked_for_too() {
 
 #[test]
 fn what_cannot_be_named_is_refused_with_the_reason() {
-    let mut stage = Stage::new(2, 24, 16);
+    let mut stage = unsigned(3);
     let records = vec![Hash([7; 32]); ASSEMBLED_BYTES_MAX / 32];
     let ask = Ask {
         victims: ids(&stage, &[1]),
@@ -172,8 +161,13 @@ fn what_cannot_be_named_is_refused_with_the_reason() {
     assert!(most > 100_000);
     let fits = Ask { known: vec![Hash([7; 32]); most], ..ask };
     assert!(crate::revoke::bytes_of_names(&fits) <= crate::revoke::COMMIT_BYTES_MAX);
-    stage.isolate(1);
-    assert_eq!(revoke(&mut stage, &[1]), Some(Ok(())));
+    endow(&mut stage, 7);
+    let records = gifts(&stage, 2, 300);
+    assert!(records.len() > most);
+    tell(&mut stage, &[0], &records);
+    stage.isolate(VICTIM);
+    let refused = revoke(&mut stage, &[VICTIM]);
+    assert!(matches!(refused, Some(Err(RevokeError::TooMuch { records, most, .. })) if records > most), "{refused:?}");
 }
 
 /// Two for each slot, each told to another router: far more than is kept as evidence.
