@@ -97,7 +97,8 @@ fn why_missing(missing: &[PeerLabel], unproven: &[PeerLabel]) -> String {
     let silent = (!silent.is_empty()).then(|| format!("{} did not answer", join(&silent)));
     let unproven = (!unproven.is_empty())
         .then(|| format!("{} answered with records or routers that it has not shown", join(unproven)));
-    silent.into_iter().chain(unproven).collect::<Vec<_>>().join("; ")
+    let why: Vec<_> = silent.into_iter().chain(unproven).collect();
+    if why.is_empty() { "not every promise is carried out yet".to_owned() } else { why.join("; ") }
 }
 
 fn second_word(victims: &[PeerLabel], alive: &[PeerLabel]) -> String {
@@ -114,7 +115,7 @@ fn second_word(victims: &[PeerLabel], alive: &[PeerLabel]) -> String {
 /// Revocations under way and done.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Revocations {
-    /// Committed, in the order in which this router heard of them.
+    /// Committed. In which order this router heard of them is in the store alone.
     pub(crate) commits: BTreeMap<Hash, Commit>,
     /// The newest question of each asker that this router does not answer yet, for it sees a victim alive, or has not heard of
     /// every revocation that was before.
@@ -181,6 +182,8 @@ pub enum Answer {
     Promised,
     /// It sees one of them alive, and waits for a second router to ask.
     Waits,
+    /// It does not know yet of every revocation that was before.
+    Behind,
 }
 
 /// A revocation this router asked for.

@@ -166,7 +166,11 @@ impl Ipam {
         }
         let promised = promised.iter().map(|(asker, victims)| self.question(*asker, victims, Answer::Promised));
         let waiting = self.revocations.unanswered.values();
-        promised.chain(waiting.map(|ask| self.question(ask.asker, &ask.victims, Answer::Waits))).collect()
+        let answer = |ask: &Ask| {
+            let knows = ask.earlier.iter().all(|earlier| self.revocations.has_heard_of(earlier));
+            if knows { Answer::Waits } else { Answer::Behind }
+        };
+        promised.chain(waiting.map(|ask| self.question(ask.asker, &ask.victims, answer(ask)))).collect()
     }
 
     fn question(&self, asker: Identity, victims: &[Identity], answer: Answer) -> Question {

@@ -110,6 +110,9 @@ fn asked(question: &ipam::Question) -> String {
             "{asker} asks to revoke {victims}, which this router refuses until that is decided; if nobody meant it: \
              'raddle revoke {asker}' ends what it has asked for"
         ),
+        ipam::Answer::Behind => {
+            format!("{asker} asks to revoke {victims}, after revocations that this router has not heard of yet")
+        }
         ipam::Answer::Waits => format!(
             "{asker} asks to revoke {victims}, and this router sees some of them alive: it waits for a second router to ask; \
              'raddle revoke {victims}' here agrees"
