@@ -139,7 +139,7 @@ pub const LOW_WATER_PERCENT: u8 = 25;
 /// Many round trips to a host that answers, and under the 4.5 s that the CNI plugin waits for this router's own answer, so
 /// that its user reads who did not answer.
 pub const ANSWER: Duration = Duration::from_secs(4);
-/// With 2 KiB a digest this is 0.2 KB/s for each peer, and a heal is noticed within 15 s.
+/// A round is some twenty bytes to each of three peers, and a heal is noticed within 15 s.
 pub const GOSSIP: Duration = Duration::from_secs(10);
 /// Each time costs a message to everybody: few enough to keep nothing long, many enough to be rare.
 pub const CENSUS_AFTER: usize = 64;

@@ -28,8 +28,6 @@ pub(crate) struct Directory {
     heard: BTreeMap<Hash, Instant>,
     /// Each author's lines, from the oldest to the newest.
     authored: BTreeMap<Identity, BTreeSet<(u64, LeaseKey)>>,
-    /// The highest number of each author's: that of a line, or of one that is over.
-    newest: BTreeMap<Identity, u64>,
     censuses: BTreeMap<Identity, Census>,
     /// The authors of the censuses of these hashes.
     counted: BTreeMap<Hash, Identity>,
@@ -77,7 +75,7 @@ impl Directory {
         if is_old || self.is_over(&entry.body) {
             return false;
         }
-        if self.take_out(&key, author).is_none() && self.authored.get(&author).map_or(0, BTreeSet::len) >= LINES_MAX {
+        if self.take_out(&key, author).is_none() && self.lines(author) >= LINES_MAX {
             return false;
         }
         if entry.body.mac.is_some() && entry.body.state != EntryState::Ended {
@@ -85,8 +83,6 @@ impl Directory {
         }
         self.macs_changed |= entry.body.mac.is_some();
         self.authored.entry(author).or_default().insert((entry.body.number, key.clone()));
-        let newest = self.newest.entry(author).or_default();
-        *newest = entry.body.number.max(*newest);
         self.changes += 1;
         self.hashes.insert(hash_of_entry(entry), (key.clone(), author));
         self.by_key.entry(key).or_default().insert(author, entry.clone());
@@ -113,7 +109,8 @@ impl Directory {
 
     /// The number of an author's next line.
     pub(crate) fn next_number(&self, author: Identity) -> u64 {
-        self.newest.get(&author).map_or(1, |newest| newest.saturating_add(1))
+        let newest = self.authored.get(&author).and_then(BTreeSet::last).map_or(0, |(number, _)| *number);
+        newest.max(self.counted_upto(author)).saturating_add(1)
     }
 
     pub(crate) fn note_heard(&mut self, entry: &Entry, now: Instant) {
@@ -160,8 +157,7 @@ impl Directory {
 
     /// The version of an author's newest line for a workload.
     pub(crate) fn version_of(&self, key: &LeaseKey, author: Identity) -> u64 {
-        let own = self.by_key.get(key).and_then(|lines| lines.get(&author));
-        own.map_or(0, |entry| entry.body.version)
+        self.entry_of(key, author).map_or(0, |entry| entry.body.version)
     }
 
     /// The signed line that counts for a workload, if one does.
@@ -177,7 +173,7 @@ impl Directory {
 
     /// How an author got a slot for a workload, as it said before.
     pub(crate) fn came(&self, key: &LeaseKey, author: Identity, place: (Slot, Epoch)) -> Option<Came> {
-        let body = &self.by_key.get(key)?.get(&author)?.body;
+        let body = &self.entry_of(key, author)?.body;
         body.came.filter(|_| (body.slot, body.epoch) == place)
     }
 
@@ -188,7 +184,8 @@ impl Directory {
 
     /// The lines of one author that are not over, whether they count or not.
     pub(crate) fn lines_of(&self, author: Identity) -> impl Iterator<Item = &EntryBody> {
-        let lines = self.by_key.values().filter_map(move |lines| Some(&lines.get(&author)?.body));
+        let keys = self.authored.get(&author).into_iter().flatten().map(|(_, key)| key);
+        let lines = keys.filter_map(move |key| Some(&self.entry_of(key, author)?.body));
         lines.filter(|body| body.state != EntryState::Ended)
     }
 
@@ -223,7 +220,7 @@ impl Directory {
     /// The line of this hash.
     pub(crate) fn entry(&self, hash: &Hash) -> Option<&Entry> {
         let (key, author) = self.hashes.get(hash)?;
-        self.by_key.get(key)?.get(author)
+        self.entry_of(key, *author)
     }
 
     /// A number that rises with every change.

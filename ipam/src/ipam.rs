@@ -361,8 +361,7 @@ impl Ipam {
         let me = self.config.identity;
         let mut counts = Counts::default();
         for head in self.ledger.heads().filter(|head| head.owner == me) {
-            let carved: u64 = self.inner_ranges(&head.range).map(|range| u64::from(range.length)).sum();
-            counts.owned += u64::from(head.range.length).saturating_sub(carved);
+            counts.owned += self.uncarved_slots(&head.range);
         }
         for lease in self.leases.iter() {
             match lease.state {
@@ -410,6 +409,12 @@ impl Ipam {
         let is_block = self.ledger.is_block(range);
         let carved = self.ledger.carved(range).map(|head| head.range);
         carved.filter(move |inner| is_block || self.ledger.is_block(inner))
+    }
+
+    /// How many slots of a range are its owner's: what is carved out of it has owners of its own.
+    fn uncarved_slots(&self, range: &Range) -> u64 {
+        let carved: u64 = self.inner_ranges(range).map(|inner| u64::from(inner.length)).sum();
+        u64::from(range.length).saturating_sub(carved)
     }
 
     fn send(&mut self, to: To, message: &Message) {

@@ -60,8 +60,6 @@ impl Directory {
         let lines = self.authored.get(&author).into_iter().flatten();
         let over: Vec<LeaseKey> =
             lines.filter(|(number, _)| !is_living(&census.body, *number)).map(|(_, key)| key.clone()).collect();
-        let newest = self.newest.entry(author).or_default();
-        *newest = census.body.upto.max(*newest);
         if let Some(before) = self.censuses.get(&author) {
             self.counted.remove(&hash_of_census(before));
         }

@@ -25,7 +25,7 @@ impl Ipam {
         let fresh: BTreeSet<u64> = overtaken.difference(&self.overtaken).copied().collect();
         let over = ended + overtaken.len() - fresh.len();
         self.overtaken = overtaken;
-        // A quarter more than those that live: what is told then is a fraction of what was told of those that are over.
+        // A quarter as many as live: what is told then is a fraction of what was told of those that are over.
         let is_due = over >= living.len() / 4 || self.directory.lines(me) + over >= LINES_MAX;
         if over < self.config.census_after || !is_due {
             return;

@@ -1,6 +1,6 @@
 //! Gifts of space: to joiners, to those who ask, and the search for it.
 //!
-//! Decides what this host can spare and whom to ask when it has nothing. A block is given only whole and unused.
+//! Decides who is given a block, and whom to ask when this host has none. What it can spare is not decided here.
 
 use std::time::{Duration, Instant};
 
@@ -216,11 +216,9 @@ impl Ipam {
     fn give_up_asked(&mut self, now: Instant, which: impl Fn(Identity, Instant) -> bool) {
         let mut silent = Vec::new();
         for (network, quest) in &mut self.waiting.quests {
-            if quest.waiting.is_some_and(|(asked, until)| which(asked, until)) {
-                if let Some((asked, _)) = quest.waiting.take() {
-                    quest.silent.push(asked);
-                    self.waiting.rooms.forget(*network, asked);
-                }
+            if let Some((asked, _)) = quest.waiting.take_if(|(asked, until)| which(*asked, *until)) {
+                quest.silent.push(asked);
+                self.waiting.rooms.forget(*network, asked);
                 silent.push(*network);
             }
         }

@@ -232,6 +232,7 @@ impl Ipam {
 
     /// Takes lines of the directory that are newer than what their authors said before.
     pub(super) fn learn_entries(&mut self, entries: &[Entry], now: Instant) {
+        let mut bereft = BTreeSet::new();
         for entry in entries {
             let author = entry.body.author;
             if author == self.config.identity && self.is_unremembered(entry) && is_authentic(self.config.verify, entry)
@@ -256,9 +257,12 @@ impl Ipam {
                 self.meet_expected(&key, now);
                 if self.members.is_revoked(&author) {
                     self.correct_orphans(&entry.body, now);
-                    self.hold_for_orphans(author, now);
+                    bereft.insert(author);
                 }
             }
+        }
+        for victim in bereft {
+            self.hold_for_orphans(victim, now);
         }
         // Frames follow a MAC as they follow a move: its line was durable with its author.
         if self.directory.take_macs_changed() {

@@ -5,17 +5,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wire::message::{Came, EntryBody, EntryState, Why};
+use wire::message::{EntryBody, EntryState, Why};
 use wire::{Identity, NetworkId, Slot};
 
 use super::ownership::Gain;
+use super::transfers::moved_lease;
 use super::{Health, Ipam};
-use crate::config::Hold;
 use crate::directory::key_of;
 use crate::event::Event;
-use crate::lease::{Attachment, Lease, LeaseState, Place, Stickiness};
+use crate::lease::{Lease, LeaseState};
 use crate::ledger::Holding;
-use crate::store::Write;
 
 impl Ipam {
     /// Keeps the victims' addresses that this host inherits for the workloads that had them.
@@ -28,35 +27,14 @@ impl Ipam {
         let alone = orphans.into_values().filter_map(|lines| <[EntryBody; 1]>::try_from(lines).ok());
         for line in alone.flatten() {
             let elsewhere = self.directory.current(&key_of(&line), &self.ledger).is_some();
-            let Some(holding) = self.ledger.owner(line.network, line.slot) else { continue };
             if elsewhere || self.leases.of_key(&key_of(&line)).is_some() {
                 continue;
             }
             if let Some(cut_off) = self.leases.of_slot(line.network, line.slot).map(Lease::key) {
                 self.forget_lease(&cut_off);
             }
-            let hold = Hold::from_seconds(line.hold_s);
-            self.space_of(line.network).forget(line.slot);
-            self.outbox.write(Write::rested(line.network, line.slot));
-            let lease = Lease {
-                attachment: Attachment {
-                    network: line.network,
-                    container_id: line.container_id,
-                    ifname: line.ifname,
-                    owner: String::new(),
-                },
-                workload: line.workload,
-                stickiness: Stickiness::Sticky,
-                slot: line.slot,
-                epoch: holding.epoch,
-                mac: line.mac,
-                hold,
-                state: LeaseState::held(hold, now),
-                since: now,
-                place: Place::default(),
-            };
-            self.waiting.orphans.insert(lease.key(), victim);
-            self.keep_lease_that_came(lease, Some(Came { from: victim, why: Why::Revoked }));
+            self.waiting.orphans.insert(key_of(&line), victim);
+            self.keep_for(line.network, line.slot, &moved_lease(&line, Why::Revoked), victim, now);
         }
     }
 

@@ -1,6 +1,6 @@
-//! Who has room: what a router says of itself, and whom that makes worth asking first.
+//! Who has room: what this host can spare, what others say of themselves, and whom that makes worth asking first.
 //!
-//! Decides nothing but the order of questions. What is said is believed as a hint: a wrong one costs its question.
+//! Gives nothing away; a block can be spared only whole and unused. What others say is a hint: a wrong one costs its question.
 //!
 //! ```text
 //!   host 7 ── Room: 3 blocks ──▶ whom it compares ledgers with
@@ -142,8 +142,7 @@ impl Ipam {
     pub(super) fn shares(&self, network: NetworkId) -> Vec<Share> {
         let mut slots: BTreeMap<Identity, u64> = BTreeMap::new();
         for head in self.ledger.heads().filter(|head| head.range.network == network) {
-            let carved: u64 = self.inner_ranges(&head.range).map(|range| u64::from(range.length)).sum();
-            *slots.entry(head.owner).or_default() += u64::from(head.range.length).saturating_sub(carved);
+            *slots.entry(head.owner).or_default() += self.uncarved_slots(&head.range);
         }
         let label = |(peer, slots): (Identity, u64)| Share { peer: self.members.label(peer), slots };
         let mut shares: Vec<Share> = slots.into_iter().filter(|(_, slots)| *slots > 0).map(label).collect();

@@ -200,14 +200,7 @@ impl Ipam {
         let is_it = |line: &&EntryBody| (line.network, line.slot, line.epoch.next()) == (network, slot, epoch);
         let mut lines = self.directory.lines_of(author).filter(is_it);
         let line = lines.next().filter(|_| lines.next().is_none())?;
-        Some(MovedLease {
-            workload: line.workload.clone(),
-            ifname: line.ifname.clone(),
-            container_id: line.container_id.clone(),
-            mac: line.mac,
-            hold_s: line.hold_s,
-            why: if line.state == EntryState::Active { Why::TakenOver } else { Why::Followed },
-        })
+        Some(moved_lease(line, if line.state == EntryState::Active { Why::TakenOver } else { Why::Followed }))
     }
 
     /// A slot waits here for the workload it came with.
@@ -224,6 +217,18 @@ impl Ipam {
         if !free || self.leases.of_key(&name).is_some() || self.course.health != Health::Working {
             return;
         }
+        self.keep_for(network, slot, moved, from, now);
+    }
+
+    /// Holds a slot that has come for the workload that had it.
+    pub(super) fn keep_for(
+        &mut self,
+        network: NetworkId,
+        slot: Slot,
+        moved: &MovedLease,
+        from: Identity,
+        now: Instant,
+    ) {
         let Some(holding) = self.ledger.owner(network, slot) else { return };
         let hold = Hold::from_seconds(moved.hold_s);
         let (container_id, ifname) = (moved.container_id.clone(), moved.ifname.clone());
@@ -285,5 +290,17 @@ impl Ipam {
     fn wants(&self, from: Identity, key: MoveKey) -> Option<Attachment> {
         let is_it = |pending: &Pending| matches!(&pending.stage, Stage::Moving { key: wanted, holder, .. } if *wanted == key && *holder == from);
         self.waiting.claims.iter().find(|(_, pending)| is_it(pending)).map(|(attachment, _)| attachment.clone())
+    }
+}
+
+/// What a line says of the workload at its slot, in the words of a move.
+pub(super) fn moved_lease(line: &EntryBody, why: Why) -> MovedLease {
+    MovedLease {
+        workload: line.workload.clone(),
+        ifname: line.ifname.clone(),
+        container_id: line.container_id.clone(),
+        mac: line.mac,
+        hold_s: line.hold_s,
+        why,
     }
 }
