@@ -140,13 +140,19 @@ impl Mesh {
 
     /// A neighbour looks for a way to a member.
     pub(super) fn handle_seek(&mut self, from: Identity, whom: Identity) {
-        if let Some(course) = self.course(from, whom) {
-            return self.tell_reach(from, whom, course);
-        }
-        let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != from) else { return };
-        peer.ways.note_seeker(from);
-        if peer.is_up() && peer.ways.far_relay().is_some_and(|relay| relay != from) {
+        self.tell_way(from, whom);
+        let far = self.peers.get(&whom).filter(|peer| peer.is_up()).and_then(|peer| peer.ways.far_relay());
+        if whom != from && far.is_some_and(|relay| relay != from) {
             self.send_datagram(from, &Control::Far { whom }.emit());
+        }
+    }
+
+    /// Tells a neighbour the way to a member, as soon as there is one.
+    fn tell_way(&mut self, to: Identity, whom: Identity) {
+        if let Some(course) = self.course(to, whom) {
+            self.tell_reach(to, whom, course);
+        } else if let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != to) {
+            peer.ways.note_seeker(to);
         }
     }
 
@@ -162,7 +168,7 @@ impl Mesh {
     pub(super) fn tell_seekers(&mut self, whom: Identity) {
         let Some(peer) = self.peers.get_mut(&whom).filter(|peer| peer.is_up()) else { return };
         for seeker in peer.ways.take_seekers() {
-            self.handle_seek(seeker, whom);
+            self.tell_way(seeker, whom);
         }
     }
 
