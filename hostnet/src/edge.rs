@@ -163,24 +163,25 @@ impl Edge {
     }
 
     /// Whether the host drops what containers say to each other: bridged frames pass its rules for what is forwarded, these drop
-    /// what no rule accepts, and no rule knows the bridge, a port of it, or a container's address. Rules of `iptables-legacy` are
-    /// not seen.
+    /// what no rule accepts, and no rule knows the bridge, a port of it, a container's address, or the first one of a pool. Rules
+    /// of `iptables-legacy` are not seen.
     ///
     /// # Errors
     /// [`EdgeError`].
-    pub fn is_cut_by_host(&self) -> Result<bool, EdgeError> {
+    pub fn is_cut_by_host(&self, pools: &[Ipv4Addr]) -> Result<bool, EdgeError> {
         // Absent where `br_netfilter` is not loaded.
         if fs::read_to_string(BRIDGED_PASS_IPTABLES).is_ok_and(|value| value.trim() == "1") {
-            return self.is_dropped_by_policy().map_err(EdgeError::Kernel);
+            return self.is_dropped_by_policy(pools).map_err(EdgeError::Kernel);
         }
         Ok(false)
     }
 
-    fn is_dropped_by_policy(&self) -> io::Result<bool> {
+    fn is_dropped_by_policy(&self, pools: &[Ipv4Addr]) -> io::Result<bool> {
         let mut nftables = Nftables::open()?;
-        let addresses = self.ports.values().flat_map(|port| ipv4_of(&port.addresses)).map(|own| own.octets().to_vec());
+        let own = self.ports.values().flat_map(|port| ipv4_of(&port.addresses));
+        let addresses = own.chain(pools.iter().copied()).map(|address| address.octets().to_vec());
         let names = self.ports.keys().chain([&self.bridge]).map(|name| name.as_bytes().to_vec());
-        let known: Vec<_> = addresses.chain(names).collect();
+        let known: BTreeSet<_> = addresses.chain(names).collect();
         for family in Family::WITH_IPV4 {
             for table in nftables.tables_that_drop_forwarded(family)? {
                 if !nftables.has_rule_with(family, &table, &known)? {

@@ -123,7 +123,7 @@ struct Traffic {
 struct Deadlines {
     token: Option<Instant>,
     resolve: Instant,
-    /// When a store that was full is tried again.
+    /// When a store that failed is tried again.
     recover: Option<Instant>,
     survey: Instant,
 }

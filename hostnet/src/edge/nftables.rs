@@ -3,6 +3,7 @@
 //! Owns the layout of the messages. Knows nothing of what the sets mean. A process for each change would cost ten times as
 //! much as the rest of an attachment.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -117,13 +118,15 @@ impl Nftables {
     }
 
     /// Whether a rule of a table holds any of these bytes: a name, an address.
-    pub(super) fn has_rule_with(&mut self, family: Family, table: &[u8], any: &[Vec<u8>]) -> io::Result<bool> {
+    pub(super) fn has_rule_with(&mut self, family: Family, table: &[u8], any: &BTreeSet<Vec<u8>>) -> io::Result<bool> {
+        let lengths: BTreeSet<usize> = any.iter().map(Vec::len).collect();
         let mut found = false;
         self.dump(GET_RULE, family, &attribute(RULE_TABLE, table), |attributes| {
-            let of_it = find(attributes, RULE_TABLE) == Some(table);
+            if found || find(attributes, RULE_TABLE) != Some(table) {
+                return;
+            }
             let expressions = find(attributes, RULE_EXPRESSIONS).unwrap_or_default();
-            let holds = |bytes: &Vec<u8>| expressions.windows(bytes.len()).any(|window| window == bytes.as_slice());
-            found |= of_it && any.iter().any(holds);
+            found = lengths.iter().any(|length| expressions.windows(*length).any(|window| any.contains(window)));
         })?;
         Ok(found)
     }

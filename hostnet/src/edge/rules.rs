@@ -127,7 +127,7 @@ pub(super) const GROUPS: &str = "groups";
 /// Before anybody else's rules: nobody shall see a frame that its port may not send. Reserved group addresses do not pass
 /// `prerouting` unless the bridge forwards them, so `input` looks for them again.
 ///
-/// The order is that of what containers send most: a TCP segment passes after one look into a set.
+/// The order is that of what containers send most: for its addresses, a TCP segment takes one look into a set.
 ///
 /// What goes to a group reaches everybody, so each port has a rate for it: requests of a hundred neighbours at once pass, a loop
 /// or a flood does not use up what the host replicates for all of them.

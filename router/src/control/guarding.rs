@@ -93,7 +93,8 @@ impl Control {
 
     /// Whether the host's own rules stand between its containers. Where they cannot be read, the edge's own trouble says why.
     fn look_at_host_rules(&mut self) {
-        let cut = self.parts.guarding.edge.is_cut_by_host().unwrap_or_default();
+        let pools: Vec<_> = self.about.networks.iter().map(|network| network.pool.base).collect();
+        let cut = self.parts.guarding.edge.is_cut_by_host(&pools).unwrap_or_default();
         let bridge = &self.about.bridge;
         let told = cut.then(|| {
             format!(
@@ -129,5 +130,6 @@ impl Control {
     }
 }
 
-/// Rules that somebody has flushed are missing for so long at most; looking costs a millisecond.
+/// Rules that somebody has flushed are missing for so long at most; looking costs a millisecond, more where the host
+/// drops what it forwards and has many rules.
 const LOOK: Duration = Duration::from_secs(5);

@@ -30,7 +30,8 @@ impl Intake {
 
 /// More hosts than are started at once by one sponsor.
 const MOST: usize = 120;
-/// Together with that, thirty a minute: a thousand are admitted in half an hour, and a roster that a thief fills takes nine.
+/// Together with that, thirty a minute: a thousand are admitted in half an hour, and to fill the roster
+/// takes a thief nine hours.
 const WITHIN: Duration = Duration::from_secs(240);
 
 #[cfg(test)]
