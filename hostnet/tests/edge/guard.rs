@@ -95,12 +95,17 @@ fn the_rules_change_port_by_port() {
         addresses: vec![IpAddr::from([10, 32, 0, number])],
         outside: Outside::AsItself,
     };
-    let mut longest = Duration::ZERO;
+    let tables = || {
+        let rules = host.ok(&["nft", "-a", "list", "ruleset"]);
+        rules.lines().filter(|line| line.starts_with("table")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (loaded, mut longest) = (tables(), Duration::ZERO);
     for count in 1..=200 {
         let start = Instant::now();
         host.open().run(|| edge.set_ports((1..=count).map(port))).unwrap().unwrap();
         longest = longest.max(start.elapsed());
     }
     eprintln!("the longest of 200 changes took {longest:?}");
+    assert_eq!(tables(), loaded, "all rules were made again");
     assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Whole);
 }
