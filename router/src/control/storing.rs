@@ -28,20 +28,19 @@ pub(crate) struct Storing {
     thread: Option<JoinHandle<()>>,
     gathering: Vec<Change>,
     then: Vec<Then>,
-    work: Work,
-    /// Since when it is at that.
-    begun: Option<Instant>,
-    /// Whether it takes so long that the operator was told.
-    is_slow: bool,
+    /// What the thread is at.
+    under_way: Option<UnderWay>,
     /// Why nothing can be stored, while that is so.
     trouble: Option<ApiError>,
 }
 
-/// What the thread is at.
-enum Work {
-    None,
-    Commit(Vec<Then>),
-    Reopen,
+/// A job that the thread has.
+struct UnderWay {
+    /// What waits for it.
+    then: Vec<Then>,
+    begun: Instant,
+    /// Whether it takes so long that the operator was told.
+    is_slow: bool,
 }
 
 enum Job {
@@ -68,9 +67,7 @@ impl Storing {
             thread: Some(thread),
             gathering: Vec::new(),
             then: Vec::new(),
-            work: Work::None,
-            begun: None,
-            is_slow: false,
+            under_way: None,
             trouble: None,
         })
     }
@@ -83,27 +80,26 @@ impl Storing {
 
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.work, Work::None)
+        self.under_way.is_none()
     }
 
     /// When somebody has to be told that the disk does not answer.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.begun.filter(|_| !self.is_slow).map(|begun| begun + SLOW)
+        self.under_way.as_ref().filter(|job| !job.is_slow).map(|job| job.begun + SLOW)
     }
 
     /// Whether another handshake key is on its way.
     pub(super) fn is_renewing(&self) -> bool {
-        let under_way = if let Work::Commit(then) = &self.work { then.as_slice() } else { &[] };
+        let under_way = self.under_way.iter().flat_map(|job| &job.then);
         self.then.iter().chain(under_way).any(|then| matches!(then, Then::Renew(_)))
     }
 
     /// Begins the next transaction, if something has gathered and none is under way.
     fn begin(&mut self, now: Instant) {
         if self.is_idle() && !self.then.is_empty() {
-            self.begun = Some(now);
-            self.work = Work::Commit(std::mem::take(&mut self.then));
             let changes = std::mem::take(&mut self.gathering);
-            self.post(Job::Commit(changes));
+            let then = std::mem::take(&mut self.then);
+            self.post(Job::Commit(changes), then, now);
         }
     }
 
@@ -111,23 +107,13 @@ impl Storing {
     fn reopen(&mut self, now: Instant) -> bool {
         let is_idle = self.is_idle();
         if is_idle {
-            self.begun = Some(now);
-            self.work = Work::Reopen;
-            self.post(Job::Reopen);
+            self.post(Job::Reopen, Vec::new(), now);
         }
         is_idle
     }
 
-    /// The job is done: what waited for it.
-    fn finish(&mut self) -> Vec<Then> {
-        self.begun = None;
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::Commit(then) => then,
-            Work::Reopen | Work::None => Vec::new(),
-        }
-    }
-
-    fn post(&self, job: Job) {
+    fn post(&mut self, job: Job, then: Vec<Then>, now: Instant) {
+        self.under_way = Some(UnderWay { then, begun: now, is_slow: false });
         // The thread ends when this sender does, and not before.
         let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
     }
@@ -167,18 +153,18 @@ impl Control {
 
     /// The disk is done with something.
     pub(super) fn handle_stored(&mut self, stored: Stored, now: Instant) {
-        let then = self.parts.storing.finish();
-        // Whatever is wrong besides is told below.
-        if std::mem::take(&mut self.parts.storing.is_slow) && self.parts.storing.trouble.is_none() {
-            self.alarms.judge(Part::Store, None);
-        }
+        let Some(done) = self.parts.storing.under_way.take() else { return };
         match stored {
             Stored::Committed(result) => {
-                for then in then {
+                for then in done.then {
                     self.go_on(then, result.as_ref(), now);
                 }
-                if let Err(error) = result {
-                    self.lose_store(&error, now);
+                match result {
+                    Ok(()) if done.is_slow && self.parts.storing.trouble.is_none() => {
+                        self.alarms.judge(Part::Store, None);
+                    }
+                    Ok(()) => {}
+                    Err(error) => self.lose_store(&error, now),
                 }
             }
             Stored::Reopened(rows) => self.resume(rows, now),
@@ -204,8 +190,9 @@ impl Control {
 
     /// The disk has neither taken nor refused what it was given.
     pub(super) fn tell_slow_disk(&mut self) {
-        self.parts.storing.is_slow = true;
-        if self.parts.storing.trouble.is_none() {
+        let storing = &mut self.parts.storing;
+        storing.under_way.iter_mut().for_each(|job| job.is_slow = true);
+        if storing.trouble.is_none() {
             let told = format!(
                 "the disk of the data directory has not answered for {} s: whatever has to be written (new containers, moves, \
                  tokens) waits for it; see what the kernel says of it ('dmesg')",
@@ -271,7 +258,10 @@ pub(super) fn unstored(error: &StorageError) -> ApiError {
 fn remedy(ailment: Ailment) -> String {
     match ailment {
         Ailment::Full | Ailment::ReadOnly | Ailment::Missing | Ailment::Failing | Ailment::InUse => {
-            format!("{}: the router goes on by itself within seconds", ailment.remedy())
+            format!(
+                "{}; once the store can be written again, the router goes on by itself within seconds",
+                ailment.remedy()
+            )
         }
         Ailment::Damaged => ailment.remedy().to_owned(),
     }
