@@ -20,7 +20,7 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
     let mut peers = control.mesh.peers(now);
     peers.retain(|peer| peer.state != mesh::PeerState::Revoked);
     let connected = peers.iter().filter(|peer| peer.state == mesh::PeerState::Connected).count();
-    let warnings = warnings(control, now);
+    let warnings = warnings(control, &peers, now);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: control.about.cluster.to_string(),
@@ -77,17 +77,17 @@ pub(super) fn free_slots(control: &Control) -> u64 {
     counts.owned.saturating_sub(taken)
 }
 
-fn warnings(control: &Control, now: Instant) -> Vec<String> {
+fn warnings(control: &Control, peers: &[mesh::PeerView], now: Instant) -> Vec<String> {
     let mut warnings: Vec<String> = control.alarms.shown(now).cloned().collect();
     warnings.extend(control.ipam.questions().iter().map(asked));
-    let beyond = |peer: mesh::PeerView| {
+    let beyond = |peer: &mesh::PeerView| {
         Some(format!(
             "no path to {}: {}",
             control.ipam.label(peer.identity),
             too_far(&control.ipam.label(peer.far_by?))
         ))
     };
-    warnings.extend(control.mesh.peers(now).into_iter().filter_map(beyond));
+    warnings.extend(peers.iter().filter_map(beyond));
     match control.ipam.health() {
         // Why nothing can be written is among the troubles.
         ipam::Health::Working | ipam::Health::ReadOnly => {}
