@@ -58,7 +58,7 @@ pub(crate) fn by_password(config: &Config, data_dir: &DataDir) -> anyhow::Result
             // Hosts that start together find each other in any order; a refusal stays one.
             Err(error) if error.is::<Unreachable>() || error.is::<Interrupted>() => {
                 tracing::warn!("{error:#}; trying again");
-                std::thread::sleep(pause());
+                std::thread::sleep(pause(&error));
             }
             Err(error) => return Err(error),
         }
@@ -75,16 +75,19 @@ fn join_patiently(
     let until = Instant::now() + ANSWER;
     loop {
         match join(data_dir, name, secret, peers) {
-            Err(error) if error.is::<Interrupted>() && Instant::now() < until => std::thread::sleep(pause()),
+            Err(error) if error.is::<Interrupted>() && Instant::now() + pause(&error) < until => {
+                std::thread::sleep(pause(&error));
+            }
             joined => return joined,
         }
     }
 }
 
 /// Between two attempts: different on each of many hosts that were turned away together.
-fn pause() -> Duration {
+fn pause(error: &anyhow::Error) -> Duration {
     let [random] = random();
-    AGAIN.mul_f64(0.5 + f64::from(random) / 256.0)
+    let after = error.downcast_ref::<Interrupted>().map_or(AGAIN, |interrupted| interrupted.after);
+    after.mul_f64(0.5 + f64::from(random) / 256.0)
 }
 
 /// Tries each address until one answers.
@@ -114,10 +117,12 @@ fn join(
 
 /// Somebody was there and did not come to an answer. Trying again may help: the same keys ask for the same membership.
 #[derive(Debug, thiserror::Error)]
-#[error("the router at {peer} did not answer to the end: {reason}; see its log")]
+#[error("the router at {peer} has not let this one in: {reason}; see its log")]
 struct Interrupted {
     peer: SocketAddr,
     reason: String,
+    /// When it is worth asking again.
+    after: Duration,
 }
 
 /// Nobody answered. Trying again may help.
@@ -144,7 +149,7 @@ fn dial(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
 
 fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSecret) -> anyhow::Result<Membership> {
     let peer = stream.peer_addr()?;
-    let interrupted = |reason: String| anyhow!(Interrupted { peer, reason });
+    let interrupted = |reason: String| anyhow!(Interrupted { peer, reason, after: AGAIN });
     let candidate = Candidate {
         signing_key: keys.signing.clone(),
         noise_key: keys.noise.clone(),
@@ -165,8 +170,12 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
         }
         match (joiner.poll_progress(), secret) {
             (Some(Progress::Joined(joined)), _) => return adopt(keys, *joined, psk),
-            (Some(Progress::Failed(error)), _) if is_passing(&error) => return Err(interrupted(error.to_string())),
-            (Some(Progress::Failed(error)), _) => return Err(error.into()),
+            (Some(Progress::Failed(error)), _) => {
+                return Err(match passes_after(&error) {
+                    Some(after) => anyhow!(Interrupted { peer, reason: error.to_string(), after }),
+                    None => error.into(),
+                });
+            }
             (Some(Progress::PasswordKeyWanted { cluster }), JoinSecret::Password(password)) => {
                 let key = stretch(password, cluster)?;
                 // It takes a core for a while, the longer the more hosts do so at once on one machine: nobody waits for it.
@@ -191,10 +200,12 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
     }
 }
 
-/// Whether the same question may be answered otherwise later.
-fn is_passing(error: &JoinError) -> bool {
-    let is_passing = |reason: &RefuseReason| matches!(reason, RefuseReason::Busy | RefuseReason::TooMany { .. });
-    matches!(error, JoinError::Closed) || matches!(error, JoinError::Refused { reason } if is_passing(reason))
+/// After what time the same question may be answered otherwise; none if it never is.
+fn passes_after(error: &JoinError) -> Option<Duration> {
+    if let JoinError::Refused { reason: RefuseReason::TooMany { wait_s } } = error {
+        return Some(Duration::from_secs(u64::from(*wait_s)).clamp(AGAIN, ANSWER));
+    }
+    matches!(error, JoinError::Closed | JoinError::Refused { reason: RefuseReason::Busy }).then_some(AGAIN)
 }
 
 fn stretch(password: &Zeroizing<String>, cluster: wire::ClusterId) -> anyhow::Result<mesh::Secret> {
