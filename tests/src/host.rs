@@ -7,13 +7,15 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     command::{Finished, run},
     process::Process,
+    wait::until,
 };
 
 /// A handle to a host; clones are the same host.
@@ -133,6 +135,14 @@ impl Host {
         let links = self.run(&["ip", "-json", "link", "show", "type", "veth"])?.json()?;
         let names = links.as_array().into_iter().flatten().filter_map(|link| link["ifname"].as_str());
         Ok(names.filter(|name| *name != "eth0").map(str::to_owned).collect())
+    }
+
+    /// Waits until the port of its one container is down.
+    pub fn until_fenced(&self, limit: Duration) -> Result<()> {
+        until(&format!("the port on {} is fenced", self.name()), limit, || {
+            let port = self.container_links()?.pop().context("no port")?;
+            Ok(self.run(&["ip", "link", "show", &port])?.ok()?.contains("state DOWN").then_some(()))
+        })
     }
 
     /// The command that opens a shell on the host, for a person.

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use tests::{Answer, Cluster, Container, Distribution, Host, Plugin, Stage, Underlay, rounds, size, until};
+use wire::message::Handover;
 
 /// Moves before the first crash: they show how long an ADD takes here that brings an address along.
 const UNDISTURBED: usize = 2;
@@ -48,31 +49,12 @@ fn one_owner(cluster: &Cluster, workload: &str, owner: &str) -> Result<()> {
     Ok(())
 }
 
-/// How a workload goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Handover {
-    /// Its container has been stopped.
-    WhenStopped,
-    /// Its container runs on, and is fenced.
-    TakenOver,
-}
-
-impl Handover {
-    /// What the new container asks for.
-    fn wish(self) -> &'static str {
-        match self {
-            Self::WhenStopped => "",
-            Self::TakenOver => "RADDLE_TAKE_OVER=1",
-        }
+/// What the new container asks for.
+fn wish(handover: Handover) -> &'static str {
+    match handover {
+        Handover::WhenStopped => "",
+        Handover::TakeOver => "RADDLE_TAKE_OVER=1",
     }
-}
-
-/// Waits until the one port of a host is down.
-fn until_fenced(host: &Host) -> Result<()> {
-    until("the old place is fenced", RECOVERED, || {
-        let port = host.container_links()?.pop().context("no port")?;
-        Ok(host.run(&["ip", "link", "show", &port])?.ok()?.contains("state DOWN").then_some(()))
-    })
 }
 
 /// What one round was like.
@@ -122,7 +104,7 @@ impl Lane {
         // Spread evenly over the move and some time after it, whatever the number of rounds (the golden section).
         let delay = self.whole * u32::try_from(round * 618 % 1000)? / 800;
         let (stage, victim) = (&self.stage, self.victim);
-        let handover = if round.is_multiple_of(2) { Handover::WhenStopped } else { Handover::TakenOver };
+        let handover = if round.is_multiple_of(2) { Handover::WhenStopped } else { Handover::TakeOver };
         let workload = format!("web-{round}");
         let first = Container::start(stage.host(1)?, &format!("first-{round}"), Some(&workload))?;
         let address = first.address()?;
@@ -131,7 +113,7 @@ impl Lane {
         }
         let id = format!("second-{round}");
         let (to, routers) = (stage.host(2)?, &mut self.cluster);
-        let second = Container::prepare(to, &id, &workload, handover.wish())?;
+        let second = Container::prepare(to, &id, &workload, wish(handover))?;
         let (added, restart, up) = thread::scope(|scope| -> Result<_> {
             let add = scope.spawn(|| second.attach());
             tests::pass(delay);
@@ -144,12 +126,12 @@ impl Lane {
         let at_once = added.is_ok();
         let second = match added {
             Ok(container) => container,
-            Err(_) => add_until_given(to, &id, &workload, handover.wish())?,
+            Err(_) => add_until_given(to, &id, &workload, wish(handover))?,
         };
         let (given, was_given) = (up.elapsed(), Instant::now());
         ensure!(second.address()? == address, "after {delay:?}: it has {} and had {address}", second.address()?);
-        if handover == Handover::TakenOver {
-            until_fenced(stage.host(1)?)?;
+        if handover == Handover::TakeOver {
+            stage.host(1)?.until_fenced(RECOVERED)?;
             first.stop()?;
         }
         self.cluster.until_whole()?;

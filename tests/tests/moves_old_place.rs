@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use tests::{Attachment, Cluster, Container, Host, Plugin, Process, Stage, Underlay, clock, rounds, until};
 
@@ -130,11 +130,7 @@ fn a_host_that_was_cut_off_and_revoked_is_not_heard_when_it_is_back() -> Result<
     until("the revoked router lets go", WAIT, || {
         Ok(status()?["warnings"].to_string().contains("revoked").then_some(()))
     })?;
-    let port = stage.host(1)?.container_links()?.pop().context("no port")?;
-    until("its port is down", WAIT, || {
-        let link = stage.host(1)?.run(&["ip", "link", "show", &port])?.ok()?;
-        Ok(link.contains("state DOWN").then_some(()))
-    })?;
+    stage.host(1)?.until_fenced(WAIT)?;
     println!("accepted {accepted:.1?} after the revocation; fenced {:.1?} after the heal", told.elapsed());
     open_ports(stage.host(1)?)?;
     ear.until_heard("new", WORDS, clock()?)?;

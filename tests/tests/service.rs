@@ -52,10 +52,7 @@ fn a_router_with_the_capabilities_of_its_unit_does_all_that_containers_need() ->
     outside(second)?;
     let new = old.taken_over_on(second, "new")?;
     far.until_reaches(new.address()?)?;
-    until("the old place is fenced", WAIT, || {
-        let port = first.container_links()?.pop().context("no port")?;
-        Ok(first.run(&["ip", "link", "show", &port])?.ok()?.contains("state DOWN").then_some(()))
-    })?;
+    first.until_fenced(WAIT)?;
     // Another start finds what the first has left, and a bridge that is gone is made again.
     one.kill()?;
     first.run(&["ip", "link", "delete", "raddle0"])?.ok()?;

@@ -188,13 +188,23 @@ fn a_host_that_drops_what_its_bridges_pass_on_is_told_what_helps() -> Result<()>
         })
     };
     host.run(&["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"])?.ok()?;
-    until_told(false)?;
     ensure!(one.reaches(&two)?, "one host, one bridge");
     host.run(&["iptables", "-P", "FORWARD", "DROP"])?.ok()?;
     ensure!(!one.reaches(&two)?, "nothing is dropped: the test proves nothing");
     until_told(true)?;
+    // It is the policy that counts, and not that bridged frames are seen.
+    host.run(&["iptables", "-P", "FORWARD", "ACCEPT"])?.ok()?;
+    until_told(false)?;
+    host.run(&["iptables", "-P", "FORWARD", "DROP"])?.ok()?;
+    until_told(true)?;
     host.run(&["iptables", "-I", "FORWARD", "-i", "raddle0", "-o", "raddle0", "-j", "ACCEPT"])?.ok()?;
     ensure!(one.reaches(&two)?, "what the operator was told does not help");
+    until_told(false)?;
+    // Another rule that helps, and knows neither the bridge nor any one container.
+    host.run(&["iptables", "-F", "FORWARD"])?.ok()?;
+    until_told(true)?;
+    host.run(&["iptables", "-I", "FORWARD", "-s", "10.32.0.0/12", "-j", "ACCEPT"])?.ok()?;
+    ensure!(one.reaches(&two)?, "the whole pool is accepted");
     until_told(false)
 }
 
