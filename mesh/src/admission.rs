@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Certificate, Identity, PeerName, Title, Verify};
 
-use crate::digest::hash;
 use crate::identity::{is_consented, is_vouched_for};
-use crate::member::{Line, Member, MemberChange};
+use crate::member::{Member, MemberChange};
+use crate::sums::{Lines, Salt, Sum, Sums};
 
 /// All members ever admitted.
 #[derive(Debug)]
@@ -27,8 +27,7 @@ pub(crate) struct Roster {
     leaving: BTreeSet<Identity>,
     /// Those who vouch for nobody any more, whether revoked already or not.
     distrusted: BTreeSet<Identity>,
-    /// For each bucket the exclusive or of its lines' hashes.
-    buckets: [u64; BUCKETS],
+    sums: Sums,
 }
 
 impl Roster {
@@ -42,7 +41,7 @@ impl Roster {
             by_name: BTreeMap::new(),
             leaving: BTreeSet::new(),
             distrusted: BTreeSet::new(),
-            buckets: [0; BUCKETS],
+            sums: Sums::new(),
         }
     }
 
@@ -61,13 +60,13 @@ impl Roster {
             return Ok(Some(MemberChange::New));
         };
         let (mut renewed, mut change) = (known.clone(), None);
-        if member.certificate.title.generation > known.certificate.title.generation {
+        if rank(&member.certificate.title) > rank(&known.certificate.title) {
             self.check_renewal(&known.certificate.title, &member.certificate)?;
             // Nobody needs to vouch again, so nobody is asked whether this voucher is as good as the first.
             renewed.certificate = Certificate { voucher: known.certificate.voucher, ..member.certificate };
             change = Some(MemberChange::Renewed);
         }
-        if member.addresses.version > known.addresses.version {
+        if member.addresses.rank() > known.addresses.rank() {
             if !member.addresses.is_signed_by(self.verify, identity) {
                 return Err(AdmitError::BadAddresses { member: identity });
             }
@@ -155,20 +154,19 @@ impl Roster {
         self.order.iter().filter_map(|identity| self.members.get(identity))
     }
 
-    /// Equal on two routers that know the same. Eight bytes: it finds differences, it proves nothing.
-    pub(crate) fn digest(&self) -> [u8; 8] {
-        self.buckets.iter().fold(0, |sum: u64, bucket| sum.rotate_left(1) ^ bucket).to_be_bytes()
+    /// Equal under one salt on two routers that know the same.
+    pub(crate) fn digest(&mut self, salt: &Salt) -> Sum {
+        self.sums.whole(salt)
     }
 
-    /// One number for each bucket, to find where two rosters differ.
-    pub(crate) fn buckets(&self) -> &[u64] {
-        &self.buckets
+    /// The same for each bucket, to find where two rosters differ.
+    pub(crate) fn buckets(&mut self, salt: &Salt) -> Vec<Sum> {
+        self.sums.buckets(salt)
     }
 
-    /// What is known in these buckets (a bit each).
-    pub(crate) fn lines(&self, buckets: u64) -> Vec<Line> {
-        let within = |member: &&Member| buckets & (1 << bucket_of(member.identity())) != 0;
-        self.members.values().filter(within).map(Member::line).collect()
+    /// The same for each line in these buckets (a bit each).
+    pub(crate) fn lines(&self, buckets: u64, salt: &Salt) -> Lines {
+        self.sums.lines(buckets, salt)
     }
 
     fn check_certificate(&self, certificate: &Certificate) -> Result<(), AdmitError> {
@@ -206,11 +204,7 @@ impl Roster {
     fn insert(&mut self, member: Member) {
         let identity = member.identity();
         let title = member.certificate.title.clone();
-        let number = bucket_of(identity);
-        let change = hash_of_line(&member) ^ self.members.get(&identity).map_or(0, hash_of_line);
-        if let Some(bucket) = self.buckets.get_mut(number) {
-            *bucket ^= change;
-        }
+        self.sums.put(identity, member.line());
         match self.members.insert(identity, member) {
             None => self.order.push(identity),
             Some(old) => {
@@ -226,21 +220,11 @@ impl Roster {
     }
 }
 
-fn hash_of_line(member: &Member) -> u64 {
-    let (identity, generation, (boot, count)) = member.line();
-    let [a, b, c, d, e, f, g, h, ..] =
-        hash(&[&identity.0, &generation.to_be_bytes(), &boot.to_be_bytes(), &count.to_be_bytes()]);
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+/// Of two certificates of one identity the higher holds. A member that signs two of one generation must not have some believe
+/// the one and some the other.
+fn rank(title: &Title) -> impl Ord {
+    (title.generation, title.noise_key, &title.name, title.issuer)
 }
-
-/// Identities are keys, so their bits are evenly spread.
-fn bucket_of(identity: Identity) -> usize {
-    let [first, ..] = identity.0;
-    usize::from(first) % BUCKETS
-}
-
-/// A bit each in one number; with a thousand members, some sixteen in each.
-pub(crate) const BUCKETS: usize = 64;
 
 /// Why somebody is not a member, or not what the message says. The roster is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

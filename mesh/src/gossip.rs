@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use wire::Identity;
 use wire::envelope::{Course, OVERHEAD_BYTES};
 
-use crate::member::{Line, Member};
+use crate::member::Member;
 use crate::path::plain;
+use crate::sums::{Lines, Salt, Sum};
 
 /// What the payload of a message is about. The mesh carries payloads without reading them; 0 is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,15 +40,15 @@ impl Topic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Control<'a> {
     /// Are you there?
-    Ping { number: u32, roster: [u8; 8] },
+    Ping { number: u32, roster: Sum },
     /// I am.
-    Pong { number: u32, roster: [u8; 8] },
+    Pong { number: u32, roster: Sum },
     /// Something for the owner of the mesh, or about members.
     Message { topic: Topic, payload: &'a [u8] },
     /// This stream is mine.
     Bind,
     /// What all routers find out together about who lives.
-    Swim { roster: [u8; 8], payload: &'a [u8] },
+    Swim { roster: Sum, payload: &'a [u8] },
     /// Does this way lead to you?
     Check { number: u32 },
     /// It does: the answer goes back the way the question came.
@@ -206,16 +207,18 @@ fn sounding(kind: u8, number: u32, bytes: u16) -> Vec<u8> {
 pub(crate) enum Gossip {
     /// Members the sender knows, and where it sees those it is connected to.
     Members { members: Vec<Member>, seen: Vec<(Identity, SocketAddr)> },
-    /// One number for each bucket of the sender's roster.
-    Buckets(Vec<u64>),
-    /// What the sender knows in these buckets (a bit each), to be compared.
-    Lines { buckets: u64, lines: Vec<Line> },
+    /// One sum for each bucket of the sender's roster, under a salt that is used this once.
+    Buckets { salt: Salt, sums: Vec<Sum> },
+    /// Whom the sender knows in these buckets (a bit each), with the sum of each line under that salt.
+    Lines { salt: Salt, buckets: u64, lines: Lines },
     /// Send me what you know of these.
     Want(Vec<Identity>),
 }
 
 /// The version of [`Gossip`] this router writes.
-pub(crate) const GOSSIP_VERSION: u8 = 3;
+pub(crate) const GOSSIP_VERSION: u8 = 4;
+/// Lines in one message: those of all members but in the largest clusters, so that issuers come with those they vouched for.
+pub(crate) const LINES_A_MESSAGE: usize = 12_000;
 /// Members in one message: with all addresses they list, about a fifth of what a stream message may hold.
 pub(crate) const MEMBERS_A_MESSAGE: usize = 256;
 

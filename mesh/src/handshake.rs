@@ -19,11 +19,12 @@ use wire::{CERTIFICATE_VERSION, Certificate, ClusterId, Identity};
 use zeroize::Zeroizing;
 
 use crate::aead::Suite;
-use crate::digest::derive;
+use crate::digest::{derive, mac16};
 use crate::gate::{MACS_BYTES, mac1_key, seal_macs};
 use crate::identity::Secret;
 use crate::noise::{PSK, Party, Split, between};
 use crate::primitives::Primitives;
+use crate::sums::Salt;
 
 /// The protocol this router speaks inside sessions, and the oldest it still understands.
 pub(crate) const PROTOCOL: u8 = 1;
@@ -126,12 +127,16 @@ pub(crate) struct Keys {
     pub(crate) control_receive: Zeroizing<[u8; 32]>,
     pub(crate) data_send: Zeroizing<[u8; 32]>,
     pub(crate) data_receive: Zeroizing<[u8; 32]>,
+    /// The same at both ends, and nobody else's.
+    pub(crate) salt: Salt,
 }
 
 impl Keys {
     fn of(noise: HandshakeState) -> Self {
         let Split { send, receive } = Split::of(noise);
+        let (low, high) = if *send < *receive { (&send, &receive) } else { (&receive, &send) };
         Self {
+            salt: mac16(&low[..], &[b"raddle salt", &high[..]]),
             control_send: derive(&send, &[b"raddle control"]),
             control_receive: derive(&receive, &[b"raddle control"]),
             data_send: derive(&send, &[b"raddle data"]),

@@ -39,6 +39,7 @@ mod route;
 mod session;
 mod sponsor;
 mod streams;
+mod sums;
 mod swim;
 mod token;
 mod trial;

@@ -3,9 +3,9 @@
 //! Owns what is gossiped and stored of it. Knows nothing of who else there is.
 
 use serde::{Deserialize, Serialize};
-use wire::{Addresses, Certificate, Identity, PeerName, Signature, Verify, encode};
+use wire::{Addresses, Certificate, Hash, Identity, PeerName, Signature, Verify, encode};
 
-use crate::identity::{Purpose, Secret, is_signed, sign};
+use crate::identity::{Purpose, Secret, hash_of, is_signed, sign};
 
 /// One member, as it is gossiped and stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +31,11 @@ impl Member {
         &self.certificate.title.name
     }
 
-    /// What two routers compare of it.
-    pub(crate) fn line(&self) -> Line {
-        (self.identity(), self.certificate.title.generation, self.addresses.version)
+    /// The hash of what two routers compare of it: all that it has signed. Whether it is revoked is not the members' to say,
+    /// and two signatures of one issuer under the same words are as good.
+    pub(crate) fn line(&self) -> Hash {
+        let SignedAddresses { addresses, version, .. } = &self.addresses;
+        hash_of(&encode(MEMBER_VERSION, &(&self.certificate.title, addresses, version)))
     }
 }
 
@@ -42,7 +44,7 @@ impl Member {
 pub struct SignedAddresses {
     /// The addresses, best first, at most [`ADDRESSES_MOST`].
     pub addresses: Addresses,
-    /// Boot counter, and how often they changed since: the higher one holds.
+    /// Boot counter, and how often they changed since: the higher one holds; of two alike, the higher list.
     pub version: (u32, u32),
     /// The member's signature over both.
     pub signature: Signature,
@@ -53,6 +55,12 @@ impl SignedAddresses {
         addresses.truncate(ADDRESSES_MOST);
         let signature = sign(key, Purpose::Addresses, &[&encode(MEMBER_VERSION, &(&addresses, version))]);
         Self { addresses, version, signature }
+    }
+
+    /// Of two lists of one member the higher holds. One that signs two under one version, because it lies or because its disk
+    /// was put back, must not have some believe the one and some the other.
+    pub(crate) fn rank(&self) -> impl Ord {
+        (self.version, &self.addresses)
     }
 
     pub(crate) fn is_signed_by(&self, verify: Verify, member: Identity) -> bool {
@@ -70,9 +78,6 @@ pub enum MemberChange {
     /// Its certificate or addresses are newer.
     Renewed,
 }
-
-/// What is compared of a member: who it is, its certificate's generation, its addresses' version.
-pub(crate) type Line = (Identity, u32, (u32, u32));
 
 /// The version of [`Member`] this crate writes with [`wire::encode`].
 pub const MEMBER_VERSION: u8 = 2;

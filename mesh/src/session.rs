@@ -19,6 +19,7 @@ use crate::aead::{OpenError, Opener, Sealer};
 use crate::config::SessionTimes;
 use crate::handshake::Keys;
 use crate::plan::{DataSession, SessionHead};
+use crate::sums::Salt;
 
 /// Who began the handshake. The one who did renews it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(crate) struct Session {
     trust: Trust,
     sealer: Sealer,
     opener: Opener,
+    /// What rosters are compared under.
+    pub(crate) salt: Salt,
 }
 
 /// Who began a session, with which life of the peer, and how long it lasts.
@@ -110,7 +113,7 @@ impl Session {
         let data = Arc::new(DataSession::new(head, keys.data_send, keys.data_receive));
         let Birth { role, boot, life } = *birth;
         let trust = if role == Role::Caller { Trust::Usable } else { Trust::Silent };
-        Self { local_index: head.local_index, boot, life, data, trust, sealer, opener }
+        Self { local_index: head.local_index, boot, life, data, trust, sealer, opener, salt: keys.salt }
     }
 
     /// A control envelope of a plaintext. `None` when the key is used up.
@@ -143,6 +146,8 @@ pub(crate) struct Opened {
     /// address.
     pub(crate) newest: bool,
     pub(crate) boot: u32,
+    /// The session's.
+    pub(crate) salt: Salt,
 }
 
 /// All sessions with one peer, newest first.
@@ -168,15 +173,15 @@ impl Sessions {
             self.list.iter_mut().find(|session| session.local_index == local_index).ok_or(OpenError::Forged)?;
         let latest = session.opener.is_newest(counter);
         let plaintext = session.opener.open(envelope)?.to_vec();
-        let (confirmation, boot) = (session.confirm(), session.boot);
-        Ok(Opened { plaintext, confirmation, newest: latest && self.is_carrying(local_index), boot })
+        let (confirmation, boot, salt) = (session.confirm(), session.boot, session.salt);
+        Ok(Opened { plaintext, confirmation, newest: latest && self.is_carrying(local_index), boot, salt })
     }
 
     /// The session of this number was confirmed by a data envelope.
     pub(crate) fn confirm(&mut self, local_index: u32) -> Option<Opened> {
         let session = self.list.iter_mut().find(|session| session.local_index == local_index)?;
-        let (confirmation, boot) = (session.confirm(), session.boot);
-        Some(Opened { plaintext: Vec::new(), confirmation, newest: self.is_carrying(local_index), boot })
+        let (confirmation, boot, salt) = (session.confirm(), session.boot, session.salt);
+        Some(Opened { plaintext: Vec::new(), confirmation, newest: self.is_carrying(local_index), boot, salt })
     }
 
     /// Whether it is this session by which the peer is to be found: what was sent under an older one may have been kept

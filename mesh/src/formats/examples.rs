@@ -150,11 +150,18 @@ fn membership() -> Vec<Example> {
     let control = control.map(|(name, control)| ("mesh-control", name, control.emit()));
     let others = [
         ("mesh-gossip", "members", gossip),
-        ("mesh-gossip", "buckets", wire::encode(GOSSIP_VERSION, &Gossip::Buckets(vec![1, u64::MAX]))),
+        (
+            "mesh-gossip",
+            "buckets",
+            wire::encode(GOSSIP_VERSION, &Gossip::Buckets { salt: [6; 16], sums: vec![[1; 8], [0xff; 8]] }),
+        ),
         (
             "mesh-gossip",
             "lines",
-            wire::encode(GOSSIP_VERSION, &Gossip::Lines { buckets: 5, lines: vec![member(1).line()] }),
+            wire::encode(
+                GOSSIP_VERSION,
+                &Gossip::Lines { salt: [6; 16], buckets: 5, lines: [(member(1).identity(), [7; 8])].into() },
+            ),
         ),
         ("mesh-gossip", "want", wire::encode(GOSSIP_VERSION, &Gossip::Want(vec![member(1).identity()]))),
         ("mesh-member", "first", wire::encode(MEMBER_VERSION, &member(1))),

@@ -41,6 +41,7 @@ fn both_sides_come_to_the_same_keys() {
     assert_eq!(answer, ANSWER);
     assert_eq!((*ours.control_send, *ours.data_receive), (*theirs.control_receive, *theirs.data_send));
     assert_eq!((*ours.control_receive, *ours.data_send), (*theirs.control_send, *theirs.data_receive));
+    assert_eq!(ours.salt, theirs.salt);
     let all = [*ours.control_send, *ours.control_receive, *ours.data_send, *ours.data_receive];
     assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])));
 }
@@ -56,9 +57,9 @@ fn the_messages_are_as_they_always_were() {
     );
     let (reply, keys) = Caller::open(&right, &message, [2; 32]).unwrap().answer(&right, 0x2222_2222, &ANSWER).unwrap();
     assert_eq!((reply.len(), &reply[..4]), (4 + 8 + 32 + 7 + 16 + 32, &[2, 0, 1, 0][..]));
-    let digest = crate::digest::hash(&[&message, &reply, &*keys.control_send, &*keys.data_send]);
+    let digest = crate::digest::hash(&[&message, &reply, &*keys.control_send, &*keys.data_send, &keys.salt]);
     let text: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(text, "acfb7d25e1d32c2e");
+    assert_eq!(text, "79db5e81491a7555");
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Mesh {
             }
             Ok(opened) => {
                 self.note_authentic(identity, via, &opened, now);
-                self.handle_control(identity, via, &opened.plaintext, now);
+                self.handle_control(identity, via, &opened, now);
                 Some(identity)
             }
             Err(OpenError::Replayed { .. }) => {
@@ -151,22 +151,23 @@ impl Mesh {
         self.lose_relay(identity, now);
     }
 
-    fn handle_control(&mut self, identity: Identity, via: Via, plaintext: &[u8], now: Instant) {
-        match Control::parse(plaintext) {
+    fn handle_control(&mut self, identity: Identity, via: Via, opened: &Opened, now: Instant) {
+        match Control::parse(&opened.plaintext) {
             Some(Control::Ping { number, roster }) => {
-                let pong = Control::Pong { number, roster: self.roster.digest() }.emit();
-                self.send_datagram(identity, &pong);
-                self.compare_rosters(identity, roster, now);
+                if let Some(ours) = self.digest_for(identity) {
+                    self.send_datagram(identity, &Control::Pong { number, roster: ours }.emit());
+                }
+                self.compare_rosters(identity, roster, &opened.salt, now);
             }
             Some(Control::Pong { number, roster }) => {
                 if let Some(peer) = self.peers.get_mut(&identity) {
                     peer.liveness.handle_answer(number, now);
                 }
-                self.compare_rosters(identity, roster, now);
+                self.compare_rosters(identity, roster, &opened.salt, now);
             }
             Some(Control::Swim { roster, payload }) => {
                 self.handle_swim(identity, payload, now);
-                self.compare_rosters(identity, roster, now);
+                self.compare_rosters(identity, roster, &opened.salt, now);
             }
             Some(Control::Message { topic: Topic::MEMBERS, payload }) => self.handle_gossip(identity, payload, now),
             Some(Control::Message { topic, payload }) => {

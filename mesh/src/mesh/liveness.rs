@@ -37,9 +37,9 @@ impl Mesh {
         while let Some(deed) = self.swim.poll_deed() {
             match deed {
                 Deed::Send { to, bytes } => {
-                    if self.peers.get(&to).is_some_and(Peer::is_up) {
-                        let message = Control::Swim { roster: self.roster.digest(), payload: &bytes }.emit();
-                        self.send_datagram(to, &message);
+                    let is_up = self.peers.get(&to).is_some_and(Peer::is_up);
+                    if let Some(roster) = self.digest_for(to).filter(|_| is_up) {
+                        self.send_datagram(to, &Control::Swim { roster, payload: &bytes }.emit());
                     }
                 }
                 Deed::Doubt(identity) => self.with_up(identity, |peer| peer.liveness.doubt(now)),

@@ -150,8 +150,10 @@ impl Mesh {
     pub(super) fn handle_gossip(&mut self, from: Identity, payload: &[u8], now: Instant) {
         let (members, seen) = match wire::decode(GOSSIP_VERSION, payload) {
             Ok(Gossip::Members { members, seen }) => (members, seen),
-            Ok(Gossip::Buckets(theirs)) => return self.handle_buckets(from, &theirs, now),
-            Ok(Gossip::Lines { buckets, lines }) => return self.handle_lines(from, buckets, lines, now),
+            Ok(Gossip::Buckets { salt, sums }) => return self.handle_buckets(from, salt, &sums, now),
+            Ok(Gossip::Lines { salt, buckets, lines }) => {
+                return self.handle_lines(from, &self.roster.lines(buckets, &salt), &lines, now);
+            }
             Ok(Gossip::Want(wanted)) => return self.tell(from, &wanted, now),
             Err(_) => {
                 self.out.counters.malformed += 1;

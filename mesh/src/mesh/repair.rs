@@ -2,61 +2,67 @@
 //!
 //! ```text
 //!   A ── Buckets (the digest in B's message differs) ──▶ B
-//!     ◀── Lines: what B knows where they differ ──
-//!     ── Members that B lacks; Want: those A lacks ──▶
-//!     ◀── Members ──
+//!     ◀── Lines: the sums of what B knows where they differ ──
+//!     ── Members: what A knows otherwise, or alone; Want: the same of B ──▶
+//!     ◀── Members: of two lines of one member the higher counts, on both sides ──
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use wire::Identity;
 
 use super::Mesh;
-use crate::gossip::Gossip;
-use crate::member::{Line, Member};
+use crate::gossip::{Gossip, LINES_A_MESSAGE};
+use crate::member::Member;
+use crate::sums::{Lines, Salt, Sum};
 
 impl Mesh {
-    /// A peer's message carries another digest than ours.
-    pub(super) fn compare_rosters(&mut self, identity: Identity, theirs: [u8; 8], now: Instant) {
+    /// What goes with a message to a peer, to be compared.
+    pub(super) fn digest_for(&mut self, identity: Identity) -> Option<Sum> {
+        let session = self.peers.get(&identity)?.sessions.current()?;
+        Some(self.roster.digest(&session.salt))
+    }
+
+    /// A peer's message carries this digest, under its session's salt.
+    pub(super) fn compare_rosters(&mut self, identity: Identity, theirs: Sum, salt: &Salt, now: Instant) {
         let is_soon =
             |last: Option<Instant>, pause| last.is_some_and(|last| now.saturating_duration_since(last) < pause);
-        if theirs == self.roster.digest() || is_soon(self.compared, COMPARE_PAUSE) {
+        if theirs == self.roster.digest(salt) || is_soon(self.compared, COMPARE_PAUSE) {
             return;
         }
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !is_soon(peer.compared, PEER_PAUSE)) else {
             return;
         };
         (peer.compared, self.compared) = (Some(now), Some(now));
-        let buckets = self.roster.buckets().to_vec();
-        self.say(identity, &Gossip::Buckets(buckets), now);
+        let salt = self.rng.bytes();
+        let sums = self.roster.buckets(&salt);
+        self.say(identity, &Gossip::Buckets { salt, sums }, now);
     }
 
-    pub(super) fn handle_buckets(&mut self, from: Identity, theirs: &[u64], now: Instant) {
-        let differ = self.roster.buckets().iter().zip(theirs).enumerate().filter(|(_, (ours, theirs))| ours != theirs);
-        let buckets = differ.fold(0, |mask, (number, _)| mask | 1u64 << number);
+    pub(super) fn handle_buckets(&mut self, from: Identity, salt: Salt, theirs: &[Sum], now: Instant) {
+        let ours = self.roster.buckets(&salt);
+        let differ = (0..).zip(ours.iter().zip(theirs)).filter(|(_, (ours, theirs))| ours != theirs);
+        let (mut buckets, mut lines) = (0, Lines::new());
+        for bucket in differ.map(|(number, _)| 1 << number) {
+            let more = self.roster.lines(bucket, &salt);
+            if !lines.is_empty() && lines.len() + more.len() > LINES_A_MESSAGE {
+                let (buckets, lines) = (std::mem::take(&mut buckets), std::mem::take(&mut lines));
+                self.say(from, &Gossip::Lines { salt, buckets, lines }, now);
+            }
+            buckets |= bucket;
+            lines.extend(more);
+        }
         if buckets != 0 {
-            let lines = self.roster.lines(buckets);
-            self.say(from, &Gossip::Lines { buckets, lines }, now);
+            self.say(from, &Gossip::Lines { salt, buckets, lines }, now);
         }
     }
 
-    pub(super) fn handle_lines(&mut self, from: Identity, buckets: u64, theirs: Vec<Line>, now: Instant) {
-        let theirs: BTreeMap<Identity, (u32, (u32, u32))> =
-            theirs.into_iter().map(|(identity, generation, version)| (identity, (generation, version))).collect();
-        let ours = self.roster.lines(buckets);
-        let newer = |&(identity, generation, version): &Line| {
-            theirs.get(&identity).is_none_or(|known| generation > known.0 || version > known.1)
-        };
-        let lacked: Vec<Identity> = ours.iter().filter(|line| newer(line)).map(|line| line.0).collect();
+    pub(super) fn handle_lines(&mut self, from: Identity, ours: &Lines, theirs: &Lines, now: Instant) {
+        let only = |left: &Lines, right: &Lines| left.difference(right).map(|(member, _)| *member).collect();
+        let (lacked, wanted): (Vec<Identity>, Vec<Identity>) = (only(ours, theirs), only(theirs, ours));
         self.tell(from, &lacked, now);
-        let older = |identity: &Identity, (generation, version): (u32, (u32, u32))| {
-            let known = self.roster.member(*identity).map(Member::line);
-            known.is_none_or(|(_, known, addresses)| generation > known || version > addresses)
-        };
-        let wanted: Vec<Identity> =
-            theirs.iter().filter(|(identity, line)| older(identity, **line)).map(|(identity, _)| *identity).collect();
         if !wanted.is_empty() {
             self.say(from, &Gossip::Want(wanted), now);
         }
@@ -64,7 +70,7 @@ impl Mesh {
 
     /// Sends what is known of these, those who vouched for others first.
     pub(super) fn tell(&mut self, to: Identity, wanted: &[Identity], now: Instant) {
-        let wanted: std::collections::BTreeSet<&Identity> = wanted.iter().collect();
+        let wanted: BTreeSet<&Identity> = wanted.iter().collect();
         let members: Vec<Member> =
             self.roster.members().filter(|member| wanted.contains(&member.identity())).cloned().collect();
         if !members.is_empty() {

@@ -51,9 +51,9 @@ impl Mesh {
 
     fn ask(&mut self, identity: Identity, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
-        if let Some(number) = peer.liveness.poll_question(now) {
-            let ping = Control::Ping { number, roster: self.roster.digest() }.emit();
-            self.send_datagram(identity, &ping);
+        let question = peer.liveness.poll_question(now);
+        if let Some((number, roster)) = question.zip(self.digest_for(identity)) {
+            self.send_datagram(identity, &Control::Ping { number, roster }.emit());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Whole meshes against one another, in virtual time.
 
+mod comparing;
 mod hostile;
 mod joining;
 mod relays;

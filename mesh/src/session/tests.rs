@@ -16,7 +16,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn session(index: u32, role: Role, boot: u32, since: Instant) -> Session {
     let key = |number: u8| Zeroizing::new([number; 32]);
     // Both directions alike, so that a session opens what it seals.
-    let keys = Keys { control_send: key(1), control_receive: key(1), data_send: key(2), data_receive: key(2) };
+    let [control_send, control_receive, data_send, data_receive] = [1, 1, 2, 2].map(key);
+    let keys = Keys { control_send, control_receive, data_send, data_receive, salt: [3; 16] };
     let suite = Suite::ChaCha20Poly1305;
     let head = SessionHead { peer: PeerIndex(0), local_index: index, remote_index: index, suite, remote_queues: 1 };
     Session::new(head, &Birth { role, boot, life: Life::new(&SessionTimes::default(), role, 0.5, since) }, keys)
