@@ -42,6 +42,7 @@ mod releases;
 mod remembering;
 mod reserving;
 mod restore;
+mod returning;
 mod revocations;
 mod rollback;
 mod room;
@@ -50,7 +51,7 @@ mod waiting;
 
 use forgetting::Forgetting;
 use reserving::Invitation;
-use waiting::{Expected, Naming, Pending, Purpose, Quest, Stage, Waiting};
+use waiting::{Expected, Naming, Pending, Purpose, Quest, Sent, Stage, Waiting};
 
 pub use restore::{RestoreError, SnapshotError, adopt_snapshot, found};
 
@@ -185,17 +186,16 @@ impl Ipam {
         self.send_summary(identity);
         self.send_log_head(identity);
         self.send_room(identity);
-        self.repeat_asks(&[identity]);
+        self.ask_once_more(identity, now);
         self.resume_claims(now);
     }
 
-    /// A peer is not connected any more. Nothing changes owner over it (invariant I5).
+    /// A peer is not connected any more. Nothing changes owner over it (invariant I5), and who waits for it waits on.
     pub fn handle_peer_down(&mut self, identity: Identity, now: Instant) {
         self.members.disconnect(&identity);
         self.parts.forget(&identity);
         self.waiting.rooms.forget_peer(&identity);
         self.ask_others(identity, now);
-        self.fail_claims_at(identity, now);
         self.quest_lost(identity, now);
         self.answer_late(now);
     }
@@ -276,7 +276,7 @@ impl Ipam {
         let quests = self.waiting.quests.values().filter_map(|quest| Some(quest.waiting?.1));
         let asks = self.revocations.requests.iter().map(|request| request.until);
         let claims = claims.chain(self.waiting.claims.values().filter_map(|pending| pending.naming.until()));
-        let claims = claims.chain(self.waiting.invitations.values().map(|(_, until)| *until));
+        let claims = claims.chain(self.waiting.invitations.values().map(|sent| sent.until));
         let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
         let holds = self.leases.iter().filter_map(|lease| match lease.state {
             // What cannot be written is not given up.

@@ -76,8 +76,12 @@ impl Ipam {
             Ok(Step::Take(slot)) => self.grant(&pending, slot, now),
             Ok(Step::Ask { slot, holding, wish }) => {
                 let key = MoveKey { network: pending.claim.attachment.network, slot, epoch: holding.epoch };
-                self.send_prepare(holding.owner, key, wish, &pending.claim);
-                pending.stage = Stage::Moving { key, holder: holding.owner, offered: None };
+                // Who is away may be back while the claim waits, and is asked then.
+                if self.members.is_connected(&holding.owner) {
+                    self.send_prepare(holding.owner, key, wish, &pending.claim);
+                }
+                let offered = pending.stage.offered(key);
+                pending.stage = Stage::Moving { key, holder: holding.owner, offered };
                 self.waiting.claims.insert(pending.claim.attachment.clone(), pending);
             }
             Ok(Step::FindSpace) => {
@@ -217,7 +221,7 @@ impl Ipam {
     }
 
     fn ask_holder(&self, slot: Slot, network: NetworkId, holding: Holding, wish: Wish) -> Result<Step, ClaimError> {
-        if !self.members.is_connected(&holding.owner) || self.members.is_refused(&holding.owner) {
+        if self.members.is_refused(&holding.owner) {
             return Err(self.unreachable(network, slot, holding.owner));
         }
         Ok(Step::Ask { slot, holding, wish })
@@ -298,14 +302,13 @@ impl Ipam {
 
     /// Tries again what could not be done for want of a slot or of its records.
     pub(super) fn resume_claims(&mut self, now: Instant) {
-        let me = self.config.identity;
         let ready = |pending: &Pending| match &pending.stage {
-            Stage::Moving { key, .. } => {
-                self.ledger.owner(key.network, key.slot).is_some_and(|holding| holding.owner == me)
+            Stage::Moving { key, holder, .. } => {
+                self.ledger.owner(key.network, key.slot).is_some_and(|holding| holding.owner != *holder)
             }
             Stage::Space => self.spaces.get(&pending.claim.attachment.network).is_some_and(|space| space.free() > 0),
             Stage::Fresh | Stage::AnySlot => pending.naming.until().is_none(),
-            Stage::Stopping { .. } => false,
+            Stage::Stopping { holder, .. } => self.members.is_revoked(holder),
         };
         let ready: Vec<_> = self
             .waiting
@@ -323,24 +326,8 @@ impl Ipam {
 
     /// Fails the claims whose time is over, saying what they waited for.
     pub(super) fn time_out_claims(&mut self, now: Instant) {
-        self.fail_claims(now, |pending| pending.deadline <= now);
-    }
-
-    /// Fails the claims that wait for a peer that is gone.
-    pub(super) fn fail_claims_at(&mut self, peer: Identity, now: Instant) {
-        self.fail_claims(now, |pending| matches!(pending.stage, Stage::Moving { holder, .. } | Stage::Stopping { holder, .. } if holder == peer));
-    }
-
-    fn fail_claims(&mut self, _now: Instant, which: impl Fn(&Pending) -> bool) {
-        let failed: Vec<_> = self
-            .waiting
-            .claims
-            .iter()
-            .filter(|(_, pending)| which(pending))
-            .map(|(attachment, _)| attachment.clone())
-            .collect();
-        for attachment in failed {
-            let Some(pending) = self.waiting.claims.remove(&attachment) else { continue };
+        let failed: Vec<_> = self.waiting.claims.extract_if(.., |_, pending| pending.deadline <= now).collect();
+        for (attachment, pending) in failed {
             let error = match &pending.stage {
                 Stage::Moving { key, holder, .. } => self.unreachable(key.network, key.slot, *holder),
                 Stage::Stopping { holder, container_id } => ClaimError::HeldElsewhere {

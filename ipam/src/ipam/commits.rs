@@ -195,7 +195,6 @@ impl Ipam {
         }
         for victim in identities {
             self.hold_for_orphans(victim, now);
-            self.fail_claims_at(victim, now);
         }
         self.follow(&changed, Gain::Inherited, now);
         self.follow(inherited, Gain::Inherited, now);

@@ -9,7 +9,7 @@ use wire::{Identity, NetworkId, PeerName, Range, Record, Slot};
 
 use super::{Health, Ipam, Pending, Quest, Stage};
 use crate::event::Event;
-use crate::lease::ClaimError;
+use crate::lease::{Attachment, ClaimError};
 use crate::outbox::To;
 use crate::space::Space;
 
@@ -111,7 +111,7 @@ impl Ipam {
 
     /// A claim waits for a block: asks around.
     pub(super) fn find_space(&mut self, network: NetworkId, now: Instant) {
-        self.waiting.quests.entry(network).or_default();
+        self.waiting.quests.entry(network).or_insert_with(|| Quest::new(Need::Waiting)).join();
         self.waiting.spare_after.remove(&network);
         self.go_on_asking(network, now);
     }
@@ -124,7 +124,7 @@ impl Ipam {
         if free >= low_water || waits || self.course.health != Health::Working || self.carve_own_block(network, now) {
             return;
         }
-        self.waiting.quests.entry(network).or_default();
+        self.waiting.quests.entry(network).or_insert_with(|| Quest::new(Need::Spare));
         self.go_on_asking(network, now);
     }
 
@@ -139,7 +139,7 @@ impl Ipam {
     }
 
     /// Asks the next router that may have room; when nobody is left, says so to whoever waits.
-    fn go_on_asking(&mut self, network: NetworkId, now: Instant) {
+    pub(super) fn go_on_asking(&mut self, network: NetworkId, now: Instant) {
         let Some(quest) = self.waiting.quests.get(&network) else { return };
         if quest.waiting.is_some() {
             return;
@@ -148,14 +148,11 @@ impl Ipam {
             self.end_quest(network, now);
             return;
         };
-        let waits = self
-            .waiting
-            .claims
-            .values()
-            .any(|pending| pending.stage == Stage::Space && pending.claim.attachment.network == network);
+        let waits = self.waiting_for_space(network).next().is_some();
         let need = if waits { Need::Waiting } else { Need::Spare };
         let have = u32::try_from(self.blocks_of(network, self.config.identity).len()).unwrap_or(u32::MAX);
         if let Some(quest) = self.waiting.quests.get_mut(&network) {
+            quest.need = need;
             quest.asked.push(next);
             quest.hint = None;
             quest.waiting = Some((next, now + ASK_PATIENCE));
@@ -173,16 +170,21 @@ impl Ipam {
         candidates.filter(|peer| *peer != self.config.identity).find(may_answer)
     }
 
+    /// Claims that wait for a block.
+    fn waiting_for_space(&self, network: NetworkId) -> impl Iterator<Item = &Attachment> {
+        let waits =
+            move |pending: &Pending| pending.stage == Stage::Space && pending.claim.attachment.network == network;
+        self.waiting.claims.iter().filter(move |(_, pending)| waits(pending)).map(|(attachment, _)| attachment)
+    }
+
+    /// All were asked. Who was silent, or away, may still answer, or be back, while a claim waits.
     fn end_quest(&mut self, network: NetworkId, now: Instant) {
         let error = self.exhausted(network);
-        let waits = |pending: &Pending| pending.stage == Stage::Space && pending.claim.attachment.network == network;
-        let waiting: Vec<_> = self
-            .waiting
-            .claims
-            .iter()
-            .filter(|(_, pending)| waits(pending))
-            .map(|(attachment, _)| attachment.clone())
-            .collect();
+        let waiting: Vec<_> = self.waiting_for_space(network).cloned().collect();
+        let may_be_helped = matches!(&error, ClaimError::NoneYet { silent, .. } if !silent.is_empty());
+        if may_be_helped && !waiting.is_empty() {
+            return;
+        }
         self.waiting.quests.remove(&network);
         self.waiting.spare_after.insert(network, now + SPARE_PAUSE);
         for attachment in waiting {
@@ -206,6 +208,11 @@ impl Ipam {
 
     pub(super) fn time_out_quests(&mut self, now: Instant) {
         self.give_up_asked(now, |_, until| until <= now);
+        // Nobody waits any more for those that were silent.
+        let quests = self.waiting.quests.iter().filter(|(_, quest)| quest.waiting.is_none());
+        let networks = quests.map(|(network, _)| *network);
+        let idle: Vec<_> = networks.filter(|network| self.waiting_for_space(*network).next().is_none()).collect();
+        idle.into_iter().for_each(|network| self.go_on_asking(network, now));
     }
 
     /// A router that was asked is gone.
@@ -234,8 +241,8 @@ impl Ipam {
         if silent.is_empty() && resting == 0 {
             return ClaimError::Exhausted { network, shares };
         }
-        let quest = self.waiting.quests.get(&network).cloned().unwrap_or_default();
-        let answered = quest.asked.iter().filter(|asked| !silent.iter().any(|silent| silent.identity == **asked));
+        let asked = self.waiting.quests.get(&network).map_or(&[][..], |quest| &quest.asked);
+        let answered = asked.iter().filter(|asked| !silent.iter().any(|silent| silent.identity == **asked));
         ClaimError::NoneYet {
             network,
             asked: answered.map(|asked| self.members.label(*asked)).collect(),

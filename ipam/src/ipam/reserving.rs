@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wire::Identity;
 use wire::message::{EntryState, Handover, Invited, Message, TEXT_BYTES_MAX};
 
-use super::{Expected, Ipam, Naming, Pending, Purpose, Stage};
+use super::{Expected, Ipam, Naming, Pending, Purpose, Sent, Stage};
 use crate::event::{Event, RequestId};
 use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, Place, Reservation};
 use crate::outbox::To;
@@ -71,12 +71,14 @@ impl Ipam {
     /// Asks a router to take a workload's address for its next start there. [`Event::Invited`] answers.
     pub fn invite(&mut self, request: RequestId, to: Identity, key: LeaseKey, handover: Handover, now: Instant) {
         let attempt = self.next_attempt();
-        self.waiting.invitations.insert((to, attempt), (request, now + self.config.answer));
+        let invitation = Message::MoveInvite { name: key.clone().into(), to, attempt, handover };
+        let sent = Sent { request, invitation: invitation.clone(), until: now + self.config.answer };
+        self.waiting.invitations.insert((to, attempt), sent);
         let me = self.config.identity;
         if to != me && !self.members.is_connected(&to) {
             return self.end_invitation(to, attempt, refused("it is not connected"));
         }
-        self.send(To::AllPeers, &Message::MoveInvite { name: key.clone().into(), to, attempt, handover });
+        self.send(To::AllPeers, &invitation);
         self.handle_invitation(Invitation { by: me, attempt, to, handover }, key, now);
         self.announce_table();
     }
@@ -149,7 +151,12 @@ impl Ipam {
         let place = Place::default();
         let claim =
             Claim { attachment, workload: Some(workload), address: None, hold: None, mac: None, handover, place };
-        Pending::new(claim, purpose, now + self.config.answer)
+        let patience = match purpose {
+            // Whoever invites waits as long as this, and is to hear why it came to nothing.
+            Purpose::Invited { .. } => self.config.answer * 3 / 4,
+            Purpose::Start | Purpose::Keep => self.config.answer,
+        };
+        Pending::new(claim, purpose, now + patience)
     }
 
     fn begin_keeping(&mut self, pending: Pending, now: Instant) {
@@ -225,14 +232,14 @@ impl Ipam {
 
     /// The invited router has answered.
     pub(super) fn end_invitation(&mut self, from: Identity, attempt: u64, outcome: Invited) {
-        if let Some((request, _)) = self.waiting.invitations.remove(&(from, attempt)) {
+        if let Some(Sent { request, .. }) = self.waiting.invitations.remove(&(from, attempt)) {
             self.outbox.event(Event::Invited { request, outcome });
         }
     }
 
     pub(super) fn time_out_invitations(&mut self, now: Instant) {
-        let over: Vec<_> = self.waiting.invitations.extract_if(.., |_, (_, until)| *until <= now).collect();
-        for (_, (request, _)) in over {
+        let over: Vec<_> = self.waiting.invitations.extract_if(.., |_, sent| sent.until <= now).collect();
+        for (_, Sent { request, .. }) in over {
             self.outbox.event(Event::Invited { request, outcome: refused("it does not answer") });
         }
     }

@@ -13,6 +13,7 @@ use wire::{ClusterId, DecodeError, GENESIS_VERSION, Identity, NetworkId, RECORD_
 use super::forgetting::Forgetting;
 use super::ownership::Gain;
 use super::reserving::refused;
+use super::waiting::Sent;
 use super::{Course, Health, Ipam, Waiting};
 use crate::config::Config;
 use crate::dice::Dice;
@@ -348,7 +349,7 @@ impl Ipam {
         for pending in std::mem::take(&mut self.waiting.claims).into_values() {
             self.answer(&pending.requests, &Err(crate::ClaimError::ReadOnly));
         }
-        for (request, _) in std::mem::take(&mut self.waiting.invitations).into_values() {
+        for Sent { request, .. } in std::mem::take(&mut self.waiting.invitations).into_values() {
             let outcome = refused(&crate::ClaimError::ReadOnly.to_string());
             self.outbox.event(Event::Invited { request, outcome });
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use wire::message::{MoveKey, MovePrepare, MovedLease};
+use wire::message::{Message, MoveKey, MovePrepare, MovedLease, Need};
 use wire::{Identity, NetworkId};
 
 use super::room::Rooms;
@@ -37,7 +37,7 @@ pub(super) struct Waiting {
     /// Questions asked of registrars, and invitations.
     pub(super) attempts: u64,
     /// Invitations that other routers have not answered.
-    pub(super) invitations: BTreeMap<(Identity, u64), (RequestId, Instant)>,
+    pub(super) invitations: BTreeMap<(Identity, u64), Sent>,
     /// Workloads that are to start on a certain host next.
     pub(super) expected: BTreeMap<LeaseKey, Expected>,
     /// What is kept since somebody was revoked for a workload of that one's, and was not asked for since.
@@ -74,6 +74,24 @@ pub(super) enum Stage {
     AnySlot,
 }
 
+impl Stage {
+    /// The lease that was offered with a move.
+    pub(super) fn offered(&self, with: MoveKey) -> Option<MovedLease> {
+        match self {
+            Self::Moving { key, offered, .. } if *key == with => offered.clone(),
+            Self::Moving { .. } | Self::Stopping { .. } | Self::Fresh | Self::Space | Self::AnySlot => None,
+        }
+    }
+}
+
+/// An invitation that another router has not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) request: RequestId,
+    pub(super) invitation: Message,
+    pub(super) until: Instant,
+}
+
 /// Where a workload is to start next, as an operator said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Expected {
@@ -104,10 +122,33 @@ pub(super) enum Naming {
 }
 
 /// A search for space in one network.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Quest {
+    /// What it was for when a router was asked last.
+    pub(super) need: Need,
     pub(super) asked: Vec<Identity>,
     pub(super) waiting: Option<(Identity, Instant)>,
     pub(super) hint: Option<Identity>,
     pub(super) silent: Vec<Identity>,
+}
+
+impl Quest {
+    pub(super) fn new(need: Need) -> Self {
+        Self { need, asked: Vec::new(), waiting: None, hint: None, silent: Vec::new() }
+    }
+
+    /// A claim waits for it: what others could not give just to keep one ahead, or said before, is asked once more.
+    pub(super) fn join(&mut self) {
+        if self.need == Need::Spare || self.waiting.is_none() {
+            *self = Self { waiting: self.waiting, ..Self::new(Need::Waiting) };
+        }
+    }
+
+    /// A router that did not answer can be asked again.
+    pub(super) fn forget_silent(&mut self, peer: Identity) {
+        if self.silent.contains(&peer) {
+            self.asked.retain(|asked| *asked != peer);
+            self.silent.retain(|silent| *silent != peer);
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub struct SpaceRequest {
 }
 
 /// How much a block is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Need {
     /// To keep one ahead.
     Spare,
