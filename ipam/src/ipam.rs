@@ -50,6 +50,7 @@ mod transfers;
 mod waiting;
 
 use forgetting::Forgetting;
+use gifts::Denial;
 use reserving::Invitation;
 use waiting::{Expected, Naming, Pending, Purpose, Quest, Sent, Stage, Waiting};
 
@@ -446,7 +447,9 @@ impl Ipam {
             Message::WantRange(range) => self.send_history(from, &range),
             Message::SpaceRequest(request) => self.handle_space_request(from, &request, now),
             Message::SpaceGrant { network, records } => self.handle_space_grant(from, network, records, now),
-            Message::SpaceDeny { network, hint } => self.handle_space_deny(from, network, hint, now),
+            Message::SpaceDeny { network, hint, resting } => {
+                self.handle_space_deny(from, network, Denial { hint, resting }, now);
+            }
             Message::MovePrepare(prepare) => self.handle_prepare(from, prepare, now),
             Message::MoveOffer { key, lease } => self.handle_offer(from, key, lease),
             Message::MoveReady { key } => self.handle_ready(from, key, now),

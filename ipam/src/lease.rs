@@ -342,8 +342,8 @@ pub enum ClaimError {
         asked: Vec<PeerLabel>,
         /// Routers that have some of the pool, and could not be asked or did not answer.
         silent: Vec<PeerLabel>,
-        /// Slots of this host's that rest.
-        resting: usize,
+        /// Slots that rest: this host's own, and those of whole blocks that others can give afterwards.
+        resting: u64,
     },
     /// No slot is free here, and all who have any of the pool were asked and have no block to spare.
     #[error("no address is left here, and no router has a block to spare: {}", whose(shares))]

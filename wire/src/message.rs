@@ -27,7 +27,7 @@ pub use part::Part;
 pub use space::{Need, Room, SpaceRequest};
 
 /// The version of [`Message`] this crate writes.
-pub const MESSAGE_VERSION: u8 = 3;
+pub const MESSAGE_VERSION: u8 = 4;
 /// The version of [`EntryBody`] this crate writes.
 pub const ENTRY_VERSION: u8 = 4;
 /// The version of [`LogBody`] this crate writes.
@@ -86,6 +86,8 @@ pub enum Message {
         network: NetworkId,
         /// Who may have room.
         hint: Option<Identity>,
+        /// How many slots there are in what the sender can give when they have rested.
+        resting: u32,
     },
     /// The taker asks for a slot and the lease on it.
     MovePrepare(MovePrepare),

@@ -20,7 +20,8 @@ impl Ipam {
         let waiting = &self.waiting;
         (&self.leases, &self.spaces, &waiting.claims, &waiting.restored, self.course.health).hash(&mut second);
         for (network, quest) in &waiting.quests {
-            (network, quest.need, &quest.asked, quest.waiting, quest.hint, &quest.silent).hash(&mut second);
+            (network, quest.need, &quest.asked, quest.waiting, quest.hint, &quest.silent, quest.resting)
+                .hash(&mut second);
         }
         waiting.offers.keys().for_each(|offer| offer.hash(&mut second));
         (&waiting.unanswered, &waiting.pledges, waiting.attempts, &waiting.expected, &waiting.orphans)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wire::message::{Message, Need, SpaceRequest};
 use wire::{Identity, NetworkId, PeerName, Range, Record, Slot};
 
+use super::room::When;
 use super::{Health, Ipam, Pending, Quest, Stage};
 use crate::event::Event;
 use crate::lease::{Attachment, ClaimError};
@@ -17,6 +18,15 @@ use crate::space::Space;
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
 /// Nobody had a spare block: the pool is nearly full, and asking more often makes it no larger.
 const SPARE_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a router says that has nothing to give.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Denial {
+    /// Who may have room.
+    pub(super) hint: Option<Identity>,
+    /// The slots of what it can give when they have rested.
+    pub(super) resting: u32,
+}
 
 impl Ipam {
     /// Admits a joiner and gives it a block of each network, if there is one to give. [`Event::JoinGranted`] brings what it starts
@@ -29,7 +39,7 @@ impl Ipam {
         let networks: Vec<_> = self.config.genesis.networks.iter().map(|network| network.id).collect();
         for network in networks {
             let has_none = self.blocks_of(network, identity).is_empty();
-            if has_none && let Some(block) = self.spare_block(network, Need::Spare) {
+            if has_none && let Some(block) = self.spare_block(network, Need::Spare, When::Now) {
                 self.give(block, identity, now);
             }
         }
@@ -62,7 +72,8 @@ impl Ipam {
                 .collect()
         };
         let answer = if records.is_empty() {
-            Message::SpaceDeny { network, hint: self.room_elsewhere(network, from) }
+            let resting = if self.may_give(&from) { self.resting_room(network, request.need) } else { 0 };
+            Message::SpaceDeny { network, hint: self.room_elsewhere(network, from), resting }
         } else {
             Message::SpaceGrant { network, records }
         };
@@ -70,11 +81,12 @@ impl Ipam {
     }
 
     fn give_block(&mut self, network: NetworkId, to: Identity, need: Need, now: Instant) -> Option<Range> {
-        if self.course.health != Health::Working || self.members.is_refused(&to) || !self.members.is_admitted(&to) {
-            return None;
-        }
-        let block = self.spare_block(network, need)?;
+        let block = self.spare_block(network, need, When::Now).filter(|_| self.may_give(&to))?;
         self.give(block, to, now).map(|_| block)
+    }
+
+    fn may_give(&self, to: &Identity) -> bool {
+        self.course.health == Health::Working && self.members.is_admitted(to) && !self.members.is_refused(to)
     }
 
     pub(super) fn handle_space_grant(
@@ -92,19 +104,14 @@ impl Ipam {
         self.go_on_asking(network, now);
     }
 
-    pub(super) fn handle_space_deny(
-        &mut self,
-        from: Identity,
-        network: NetworkId,
-        hint: Option<Identity>,
-        now: Instant,
-    ) {
+    pub(super) fn handle_space_deny(&mut self, from: Identity, network: NetworkId, denial: Denial, now: Instant) {
         let Some(quest) = self.waiting.quests.get_mut(&network) else { return };
         if quest.waiting.is_none_or(|(asked, _)| asked != from) {
             return;
         }
         quest.waiting = None;
-        quest.hint = hint;
+        quest.hint = denial.hint;
+        quest.resting = quest.resting.saturating_add(u64::from(denial.resting));
         self.waiting.rooms.forget(network, from);
         self.go_on_asking(network, now);
     }
@@ -237,7 +244,7 @@ impl Ipam {
     pub(super) fn exhausted(&self, network: NetworkId) -> ClaimError {
         let shares = self.shares(network);
         let silent = self.unheard(network, &shares);
-        let resting = self.spaces.get(&network).map_or(0, Space::resting) + self.resting_in_pool(network);
+        let resting = self.resting_slots(network);
         if silent.is_empty() && resting == 0 {
             return ClaimError::Exhausted { network, shares };
         }
@@ -251,12 +258,12 @@ impl Ipam {
         }
     }
 
-    fn resting_in_pool(&self, network: NetworkId) -> usize {
-        if !self.is_pool_mine(network) || !self.spaces.get(&network).is_some_and(Space::is_pool_resting) {
-            return 0;
-        }
-        let slots = self.ledger.uncarved_blocks(network).saturating_mul(self.config.genesis.block_slots);
-        usize::try_from(slots).unwrap_or(usize::MAX)
+    /// How many slots there will be without anybody's doing: single ones here, whole blocks elsewhere.
+    fn resting_slots(&self, network: NetworkId) -> u64 {
+        let here = u64::try_from(self.spaces.get(&network).map_or(0, Space::resting)).unwrap_or(u64::MAX);
+        let pool = if self.is_pool_resting(network) { u64::from(self.uncarved_room(network)) } else { 0 };
+        let elsewhere = self.waiting.quests.get(&network).map_or(0, |quest| quest.resting);
+        here.saturating_add(pool).saturating_add(elsewhere)
     }
 
     /// The blocks an identity owns, as this host knows.
@@ -267,14 +274,23 @@ impl Ipam {
 
     /// The next block of the pool, if the pool is this host's, for its own use.
     pub(super) fn carve_own_block(&mut self, network: NetworkId, now: Instant) -> bool {
-        let block = self.block_of_own_pool(network);
+        let block = self.block_of_own_pool(network, When::Now);
         block.is_some_and(|block| self.give(block, self.config.identity, now).is_some())
     }
 
-    /// The next block of the pool, if the pool is this host's and does not rest.
-    pub(super) fn block_of_own_pool(&self, network: NetworkId) -> Option<Range> {
-        let rests = self.spaces.get(&network).is_some_and(Space::is_pool_resting);
-        if rests || !self.is_pool_mine(network) { None } else { self.ledger.uncarved_block(network) }
+    /// The next block of the pool, if the pool is this host's.
+    pub(super) fn block_of_own_pool(&self, network: NetworkId, when: When) -> Option<Range> {
+        let is_kept_back = when == When::Now && self.is_pool_resting(network);
+        if is_kept_back || !self.is_pool_mine(network) { None } else { self.ledger.uncarved_block(network) }
+    }
+
+    /// The slots of what is left of the pool.
+    pub(super) fn uncarved_room(&self, network: NetworkId) -> u32 {
+        self.ledger.uncarved_blocks(network).saturating_mul(self.config.genesis.block_slots)
+    }
+
+    fn is_pool_resting(&self, network: NetworkId) -> bool {
+        self.is_pool_mine(network) && self.spaces.get(&network).is_some_and(Space::is_pool_resting)
     }
 
     fn is_pool_mine(&self, network: NetworkId) -> bool {

@@ -16,11 +16,27 @@ use wire::{Identity, NetworkId, Range, Slot};
 use super::{Health, Ipam};
 use crate::lease::{PeerLabel, Share};
 use crate::outbox::To;
+use crate::space::Space;
 
 /// What connected routers have said of the room they have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rooms {
     said: BTreeMap<(NetworkId, Identity), u32>,
+}
+
+/// As of when something can be spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    Now,
+    /// When what rests has rested, and what came home is part of its block again, if nothing else happens.
+    Rested,
+}
+
+impl When {
+    /// Whether a slot is free then.
+    fn counts(self, space: &Space, slot: Slot) -> bool {
+        space.is_free(slot) || self == Self::Rested && space.is_resting(slot)
+    }
 }
 
 impl Rooms {
@@ -81,9 +97,9 @@ impl Ipam {
     /// How many blocks this host could give, one after the other.
     fn spare_blocks(&self, network: NetworkId) -> u32 {
         let me = self.config.identity;
-        let uncarved = self.block_of_own_pool(network).map_or(0, |_| self.ledger.uncarved_blocks(network));
-        let unused = self.blocks_of(network, me).iter().filter(|block| self.is_unused(block)).count();
-        let free = self.spaces.get(&network).map_or(0, crate::space::Space::free);
+        let uncarved = self.block_of_own_pool(network, When::Now).map_or(0, |_| self.ledger.uncarved_blocks(network));
+        let unused = self.blocks_of(network, me).iter().filter(|block| self.is_unused(block, When::Now)).count();
+        let free = self.spaces.get(&network).map_or(0, Space::free);
         let beyond = u64::try_from(free).unwrap_or(u64::MAX).saturating_sub(self.low_water().saturating_add(1));
         let kept = match self.is_idle(network) {
             true => usize::MAX,
@@ -93,18 +109,29 @@ impl Ipam {
     }
 
     /// A whole, unused block that this host can do without.
-    pub(super) fn spare_block(&self, network: NetworkId, need: Need) -> Option<Range> {
+    pub(super) fn spare_block(&self, network: NetworkId, need: Need, when: When) -> Option<Range> {
         let me = self.config.identity;
-        if let Some(block) = self.block_of_own_pool(network) {
+        if let Some(block) = self.block_of_own_pool(network, when) {
             return Some(block);
         }
-        let unused: Vec<_> = self.blocks_of(network, me).into_iter().filter(|block| self.is_unused(block)).collect();
+        let mut blocks = self.blocks_of(network, me).into_iter().filter(|block| self.is_unused(block, when));
+        let last = blocks.next_back()?;
         let space = self.spaces.get(&network)?;
-        let last = unused.last().copied()?;
-        let in_last = (last.start.0..last.end().0).filter(|slot| space.is_free(Slot(*slot))).count();
-        let left = u64::try_from(space.free().saturating_sub(in_last)).unwrap_or(0);
+        let in_last = (last.start.0..last.end().0).filter(|slot| when.counts(space, Slot(*slot))).count();
+        let all = space.free() + if when == When::Rested { space.resting() } else { 0 };
+        let left = u64::try_from(all.saturating_sub(in_last)).unwrap_or(0);
         let can_do_without = left > self.low_water() || self.is_idle(network) && need == Need::Waiting;
         can_do_without.then_some(last)
+    }
+
+    /// The slots of what this host can give once they have rested, if nobody uses them: a slot that rests beside one that is
+    /// in use is nobody's but this host's afterwards, too.
+    pub(super) fn resting_room(&self, network: NetworkId, need: Need) -> u32 {
+        let block = self.spare_block(network, need, When::Rested);
+        block.map_or(
+            0,
+            |block| if self.ledger.head(&block).is_some() { block.length } else { self.uncarved_room(network) },
+        )
     }
 
     /// Fewer free slots than these, and a block is to be had ahead.
@@ -116,13 +143,16 @@ impl Ipam {
         self.leases.iter().all(|lease| lease.attachment.network != network)
     }
 
-    /// Whether every assignable slot of a block is free, nothing was ever carved out of it, and nobody contests it.
-    fn is_unused(&self, block: &Range) -> bool {
+    /// Whether every assignable slot of a block is free, all of it is one range, and nobody contests it.
+    fn is_unused(&self, block: &Range, when: When) -> bool {
         let Some(network) = self.network(block.network) else { return false };
         let Some(space) = self.spaces.get(&block.network) else { return false };
         let mut slots = (block.start.0..block.end().0).map(Slot).filter(|slot| network.is_assignable(*slot));
-        let is_free = |slot: Slot| space.is_free(slot) && self.leases.of_slot(block.network, slot).is_none();
-        !self.ledger.is_quarantined(block) && self.ledger.carved(block).next().is_none() && slots.all(is_free)
+        let is_free = |slot: Slot| when.counts(space, slot) && self.leases.of_slot(block.network, slot).is_none();
+        // What has come home is merged into its block after a while.
+        let is_home = |range: &Range| when == When::Rested && self.is_mine(range.network, range.start);
+        let is_whole = self.ledger.carved(block).all(|slot| is_home(&slot.range));
+        !self.ledger.is_quarantined(block) && is_whole && slots.all(is_free)
     }
 
     /// Who may have room: the owner of what is left of the pool, or else who says to have the most.

@@ -14,6 +14,7 @@ mod macs;
 mod moves;
 mod names;
 mod reserving;
+mod resting;
 mod returning;
 mod revocations;
 mod sizes;

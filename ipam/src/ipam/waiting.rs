@@ -130,11 +130,13 @@ pub(super) struct Quest {
     pub(super) waiting: Option<(Identity, Instant)>,
     pub(super) hint: Option<Identity>,
     pub(super) silent: Vec<Identity>,
+    /// How many slots those that were asked can give when they have rested.
+    pub(super) resting: u64,
 }
 
 impl Quest {
     pub(super) fn new(need: Need) -> Self {
-        Self { need, asked: Vec::new(), waiting: None, hint: None, silent: Vec::new() }
+        Self { need, asked: Vec::new(), waiting: None, hint: None, silent: Vec::new(), resting: 0 }
     }
 
     /// A claim waits for it: what others could not give just to keep one ahead, or said before, is asked once more.

@@ -118,7 +118,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("want-range", Message::WantRange(range(0, 1 << 20))),
         ("space-request", Message::SpaceRequest(SpaceRequest { network, have: 2, need: Need::Waiting })),
         ("space-grant", Message::SpaceGrant { network, records: records.clone() }),
-        ("space-deny", Message::SpaceDeny { network, hint: Some(id(3)) }),
+        ("space-deny", Message::SpaceDeny { network, hint: Some(id(3)), resting: 64 }),
         ("move-prepare", Message::MovePrepare(prepare)),
         ("move-offer", Message::MoveOffer { key, lease: Some(lease.clone()) }),
         ("move-ready", Message::MoveReady { key }),

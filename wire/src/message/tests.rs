@@ -231,7 +231,8 @@ fn message() -> impl Strategy<Value = Message> {
             need
         })),
         (network(), records()).prop_map(|(network, records)| Message::SpaceGrant { network, records }),
-        (network(), proptest::option::of(identity())).prop_map(|(network, hint)| Message::SpaceDeny { network, hint }),
+        (network(), proptest::option::of(identity()), any::<u32>())
+            .prop_map(|(network, hint, resting)| Message::SpaceDeny { network, hint, resting }),
         (move_key(), text(), text(), wish, handover()).prop_map(|(key, workload, ifname, wish, handover)| {
             Message::MovePrepare(MovePrepare { key, workload, ifname, wish, handover })
         }),
@@ -323,5 +324,6 @@ fn the_numbers_of_the_kinds_are_part_of_the_format() {
     let range = Range { network: NetworkId(0), start: Slot(0), length: 1 };
     assert_eq!(Message::Records(Vec::new()).emit(), [MESSAGE_VERSION, 0, 0]);
     assert_eq!(Message::WantRange(range).emit(), [MESSAGE_VERSION, 5, 0, 0, 1]);
-    assert_eq!(Message::SpaceDeny { network: NetworkId(3), hint: None }.emit(), [MESSAGE_VERSION, 8, 3, 0]);
+    let deny = Message::SpaceDeny { network: NetworkId(3), hint: None, resting: 5 };
+    assert_eq!(deny.emit(), [MESSAGE_VERSION, 8, 3, 0, 5]);
 }

@@ -154,6 +154,9 @@ fn what_is_left_of_an_inherited_pool_rests_too() {
                 })
                 .collect();
             assert!(given.iter().all(|lease| lease.slot != unheard), "host {host}");
+            // Whoever inherited it, the other one hears that it rests.
+            let refused = stage.claim(host, claim("one more", None));
+            assert!(matches!(refused, Err(ClaimError::NoneYet { resting: 16.., .. })), "host {host}: {refused:?}");
         }
     }
     stage.pass(REST);

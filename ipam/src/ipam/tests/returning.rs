@@ -79,7 +79,9 @@ fn a_claim_waits_for_a_holder_that_is_not_connected_and_no_longer_than_for_its_a
         stage.settle();
         match stage.answer(1, request) {
             Some(Ok(lease)) => assert!(comes_back && lease.slot == slot),
-            Some(Err(error)) => assert!(!comes_back && matches!(error, ClaimError::HolderUnreachable { .. }), "{error}"),
+            Some(Err(error)) => {
+                assert!(!comes_back && matches!(error, ClaimError::HolderUnreachable { .. }), "{error}")
+            }
             None => panic!("{comes_back}"),
         }
     }
