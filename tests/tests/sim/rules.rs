@@ -124,8 +124,12 @@ impl Rules {
                 self.epochs.retain(|(host, _), _| *host != number);
                 continue;
             }
+            // One that was revoked, and says so first of all, may have heard that when its disk took nothing any more.
+            if ipam.health() == Health::Revoked {
+                self.epochs.retain(|(host, _), _| *host != number);
+            }
             // I4: a range's epoch rises and never falls, restarts included.
-            for owned in ipam.table() {
+            for owned in ipam.table().into_iter().filter(|_| ipam.health() != Health::Revoked) {
                 let highest = self.epochs.entry((number, owned.range)).or_insert(owned.epoch);
                 ensure!(owned.epoch >= *highest, "host {number} went back from {highest:?} to {owned:?}");
                 *highest = owned.epoch;
