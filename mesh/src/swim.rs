@@ -89,9 +89,18 @@ impl Swim {
     /// There is a session with a router in this life.
     pub(crate) fn handle_up(&mut self, identity: Identity, boot: u32, now: Instant) {
         self.said.now = now;
-        let alive = foca::Member::alive(Router { identity, life: (boot, 0) });
+        let mut router = Router { identity, life: (boot, 0) };
+        let is_dead =
+            |member: &&foca::Member<Router>| member.id().identity == identity && member.state() == foca::State::Down;
+        let dead = self.foca.iter_membership_state().find(is_dead).map(|member| *member.id());
+        // After a cut each takes the other for dead, and would wait for the other to contradict.
+        let forgotten = dead.map_or(Ok(()), |dead| {
+            router.life = router.life.max(dead.life);
+            self.foca.handle_timer(Timer::RemoveDown(dead), &mut self.said)
+        });
         // Everybody meets everybody: nobody needs to be told.
-        if let Err(error) = self.foca.apply_many(std::iter::once(alive), false, &mut self.said) {
+        let alive = std::iter::once(foca::Member::alive(router));
+        if let Err(error) = forgotten.and_then(|()| self.foca.apply_many(alive, false, &mut self.said)) {
             tracing::debug!(%error, "a router that is up");
         }
         self.note_probe();

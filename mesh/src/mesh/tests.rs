@@ -1,6 +1,7 @@
 //! Whole meshes against one another, in virtual time.
 
 mod comparing;
+mod cuts;
 mod hostile;
 mod joining;
 mod relays;
