@@ -61,9 +61,7 @@ impl Roster {
         };
         let (mut renewed, mut change) = (known.clone(), None);
         if rank(&member.certificate.title) > rank(&known.certificate.title) {
-            self.check_renewal(&known.certificate.title, &member.certificate)?;
-            // Nobody needs to vouch again, so nobody is asked whether this voucher is as good as the first.
-            renewed.certificate = Certificate { voucher: known.certificate.voucher, ..member.certificate };
+            renewed.certificate = self.check_renewal(&known.certificate, member.certificate)?;
             change = Some(MemberChange::Renewed);
         }
         if member.addresses.rank() > known.addresses.rank() {
@@ -184,15 +182,33 @@ impl Roster {
     }
 
     /// Only the member renews its certificate, and only key and generation. Whoever vouched for it has no part in that, and may
-    /// have been revoked since.
-    fn check_renewal(&self, known: &Title, renewed: &Certificate) -> Result<(), AdmitError> {
-        let title = &renewed.title;
-        let same = Title { noise_key: title.noise_key, generation: title.generation, ..known.clone() };
-        let rise = title.generation.saturating_sub(known.generation);
-        if same != *title || rise > GENERATIONS_MOST || !is_consented(self.verify, title, &renewed.consent) {
-            return Err(AdmitError::BadCertificate { member: title.identity });
+    /// have been revoked since. Where another vouches, two have admitted it without knowing of each other: both must count,
+    /// for it renews one of the two, and nobody may come to rest on itself.
+    fn check_renewal(&self, known: &Certificate, renewed: Certificate) -> Result<Certificate, AdmitError> {
+        let (was, title) = (&known.title, &renewed.title);
+        let bad = AdmitError::BadCertificate { member: title.identity };
+        if title.generation.saturating_sub(was.generation) > GENERATIONS_MOST {
+            return Err(bad);
         }
-        Ok(())
+        if (&was.name, was.issuer) == (&title.name, title.issuer) {
+            let is_consented = is_consented(self.verify, title, &renewed.consent);
+            // Nobody needs to vouch again, so nobody is asked whether this voucher is as good as the first.
+            return if is_consented { Ok(Certificate { voucher: known.voucher, ..renewed }) } else { Err(bad) };
+        }
+        self.check_certificate(&renewed)?;
+        if self.resting_on(title.identity).contains(&title.issuer) { Err(bad) } else { Ok(renewed) }
+    }
+
+    /// A member, whom it vouched for, whom those vouched for, and so on.
+    fn resting_on(&self, identity: Identity) -> BTreeSet<Identity> {
+        let mut found = BTreeSet::from([identity]);
+        // Issuers stand before those they vouched for.
+        for member in self.members() {
+            if found.contains(&member.certificate.title.issuer) {
+                found.insert(member.identity());
+            }
+        }
+        found
     }
 
     /// Whether somebody is revoked, so that its name may go to the one that takes its place.
@@ -208,8 +224,17 @@ impl Roster {
         match self.members.insert(identity, member) {
             None => self.order.push(identity),
             Some(old) => {
-                if self.by_name.get(old.name()) == Some(&identity) {
+                if *old.name() != title.name && self.by_name.get(old.name()) == Some(&identity) {
                     self.by_name.remove(old.name());
+                    let others = self.members.values().filter(|member| member.name() == old.name());
+                    let other = others.min_by_key(|member| member.revoked);
+                    self.by_name.extend(other.map(|other| (old.name().clone(), other.identity())));
+                }
+                if old.certificate.title.issuer != title.issuer {
+                    let (after, before) = (self.resting_on(identity), std::mem::take(&mut self.order));
+                    let (after, before): (Vec<_>, Vec<_>) =
+                        before.into_iter().partition(|member| after.contains(member));
+                    self.order = [before, after].concat();
                 }
             }
         }

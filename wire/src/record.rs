@@ -57,7 +57,8 @@ pub struct Title {
     pub name: PeerName,
     /// 1, and one more with every renewal; the higher one holds.
     pub generation: u32,
-    /// The authority's key for the first member, a member's identity for every other. It stays the same.
+    /// The authority's key for the first member, a member's identity for every other. It stays the same, but where two have
+    /// admitted the member without knowing of each other.
     pub issuer: Identity,
 }
 

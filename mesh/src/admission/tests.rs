@@ -133,7 +133,19 @@ fn nobody_is_refused_over_a_name() {
     let mut twin = member(3, 1);
     twin.certificate = certificate(3, "host2", &key(1), 1);
     assert_eq!(roster.admit(twin), Ok(Some(MemberChange::New)));
-    assert_eq!(roster.of_name(&"host2".parse().unwrap()), Some(key(2).identity()));
+    let name = "host2".parse().unwrap();
+    assert_eq!(roster.of_name(&name), Some(key(2).identity()));
+    for twin in [3, 2] {
+        let renewed = Member { certificate: certificate(twin, "host2", &key(1), 2), ..member(twin, 1) };
+        assert_eq!(roster.admit(renewed), Ok(Some(MemberChange::Renewed)));
+        assert_eq!(roster.of_name(&name), Some(key(2).identity()), "a renewal takes nobody's name");
+    }
+    // Another sponsor had admitted it under another name, and that is the one that counts.
+    roster.admit(member(4, 1)).unwrap();
+    let other = Member { certificate: certificate(2, "other", &key(4), 3), ..member(2, 1) };
+    assert_eq!(roster.admit(other), Ok(Some(MemberChange::Renewed)));
+    let holders = [name, "other".parse().unwrap()].map(|name| roster.of_name(&name));
+    assert_eq!(holders, [Some(key(3).identity()), Some(key(2).identity())]);
 }
 
 #[test]
@@ -162,8 +174,8 @@ fn nobody_but_the_member_renews_its_certificate() {
         issue_certificate(title(2), &key(1), &key(1)),
         Certificate { title: title(2), ..before.certificate.clone() },
         // What it may not change by itself either.
-        issue_certificate(Title { generation: 2, ..taken }, &key(2), &key(3)),
-        issue_certificate(Title { name: "other".parse().unwrap(), ..title(2) }, &key(2), &key(1)),
+        issue_certificate(Title { generation: 2, ..taken }, &key(2), &key(2)),
+        issue_certificate(Title { name: "other".parse().unwrap(), ..title(2) }, &key(2), &key(2)),
         issue_certificate(title(2 + GENERATIONS_MOST), &key(2), &key(1)),
     ];
     for certificate in forged {
@@ -179,6 +191,42 @@ fn nobody_but_the_member_renews_its_certificate() {
     assert_eq!(known.certificate.title, title(2));
     let mut elsewhere = Roster::new(key(0).identity(), verify);
     assert_eq!(elsewhere.admit_all(vec![known, member(1, 0)]).1, Vec::new());
+}
+
+/// Two sponsors that did not know of each other: their routers must come to the same, and whoever hears all of it later too.
+#[test]
+fn who_was_admitted_twice_is_one_member_everywhere() {
+    let by = |issuer: u8, generation| {
+        let certificate = certificate(2, &format!("by{issuer}"), &key(issuer), generation);
+        Member { certificate, ..member(2, 1) }
+    };
+    let (first, second, others) = (by(1, 1), by(4, 1), [member(1, 0), member(3, 2), member(4, 1), member(5, 3)]);
+    let (mut left, mut right) = (roster(), roster());
+    assert_eq!(left.admit_all([&[first.clone()][..], &others].concat()).1, Vec::new());
+    assert_eq!(right.admit_all([&[second.clone()][..], &others].concat()).1, Vec::new());
+    left.admit(second).unwrap();
+    right.admit(first).unwrap();
+    for generation in 1..4 {
+        assert_eq!(left.digest(&[0; 16]), right.digest(&[0; 16]), "generation {generation}");
+        for roster in [&left, &right] {
+            let known = roster.member(key(2).identity()).unwrap();
+            assert_eq!(roster.of_name(known.name()), Some(known.identity()));
+            let listed: Vec<Member> = roster.members().cloned().collect();
+            let issuer = |member: &Member| member.certificate.title.issuer;
+            let stands = |at: usize| listed[..at].iter().any(|other| other.identity() == issuer(&listed[at]));
+            assert!((1..listed.len()).all(stands), "an issuer stands behind those it vouched for");
+        }
+        // It renews whichever it was given, and both believe it.
+        let renewed = by(if generation == 1 { 1 } else { 4 }, generation + 1);
+        assert_eq!(left.admit(renewed.clone()), Ok(Some(MemberChange::Renewed)));
+        assert_eq!(right.admit(renewed), Ok(Some(MemberChange::Renewed)));
+    }
+    // Nobody comes to rest on itself, nor on somebody who is out.
+    let refused = AdmitError::BadCertificate { member: key(2).identity() };
+    assert_eq!(left.admit(by(5, 9)), Err(refused.clone()));
+    assert_eq!(left.admit(by(2, 9)), Err(refused));
+    left.revoke(key(1).identity());
+    assert_eq!(left.admit(by(1, 9)), Err(AdmitError::RevokedIssuer { issuer: key(1).identity() }));
 }
 
 #[test]

@@ -121,3 +121,20 @@ fn two_keys_under_one_generation_become_one() {
         assert!(meet(&mut sim).is_some_and(|took| took < 20 * SECOND));
     }
 }
+
+#[test]
+fn a_router_that_two_sponsors_admitted_is_known_by_one_certificate() {
+    let by = |sponsor: u8| {
+        let (key, issuer) = (sim::credentials(1, 3).signing_key, sim::credentials(1, sponsor).signing_key);
+        let member = listed(3, (1, 0), 1);
+        let title = wire::Title { issuer: issuer.identity(), ..member.certificate.title.clone() };
+        Member { certificate: issue_certificate(title, &key, &issuer), ..member }
+    };
+    for (left, right) in [(0, 2), (2, 0)] {
+        let mut sim = apart();
+        tell(&mut sim, 0, vec![by(left)]);
+        tell(&mut sim, 1, vec![by(right)]);
+        assert!(meet(&mut sim).is_some_and(|took| took < 20 * SECOND));
+        assert_eq!(known(&mut sim, 0).len(), 4);
+    }
+}
