@@ -49,7 +49,7 @@ impl Roster {
     pub(crate) fn admit(&mut self, member: Member) -> Result<Option<MemberChange>, AdmitError> {
         let identity = member.identity();
         let Some(known) = self.members.get(&identity) else {
-            if self.members.len() - self.revoked >= MEMBERS_MOST {
+            if self.is_full() && !self.leaving.contains(&identity) {
                 return Err(AdmitError::Full);
             }
             self.check_certificate(&member.certificate)?;
@@ -107,7 +107,9 @@ impl Roster {
         let standing = |member: Member| Member { revoked: false, ..member };
         let (_, errors) = self.admit_all(members.into_iter().map(standing).collect());
         for identity in std::mem::take(&mut self.leaving) {
-            self.revoke(identity);
+            if let Some(member) = self.members.get_mut(&identity) {
+                member.revoked = true;
+            }
         }
         errors
     }
@@ -136,6 +138,11 @@ impl Roster {
         }
         found.retain(|identity| !of.contains(identity));
         found
+    }
+
+    /// Whether nobody more can be admitted until somebody is revoked.
+    pub(crate) fn is_full(&self) -> bool {
+        self.members.len() - self.revoked >= MEMBERS_MOST
     }
 
     pub(crate) fn member(&self, identity: Identity) -> Option<&Member> {
@@ -222,7 +229,11 @@ impl Roster {
         let title = member.certificate.title.clone();
         self.sums.put(identity, member.line());
         match self.members.insert(identity, member) {
-            None => self.order.push(identity),
+            None => {
+                self.order.push(identity);
+                // Who leaves takes nobody's place meanwhile.
+                self.revoked += usize::from(self.leaving.contains(&identity));
+            }
             Some(old) => {
                 if *old.name() != title.name && self.by_name.get(old.name()) == Some(&identity) {
                     self.by_name.remove(old.name());

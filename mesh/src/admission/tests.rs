@@ -1,6 +1,6 @@
 //! A roster grows only along signatures, in whatever order they come.
 
-use wire::{Certificate, Title};
+use wire::{Certificate, Signature, Title};
 
 use super::*;
 use crate::identity::{Secret, issue_certificate, verify};
@@ -23,6 +23,26 @@ fn member(number: u8, issuer: u8) -> Member {
 
 fn roster() -> Roster {
     Roster::new(key(0).identity(), verify)
+}
+
+/// A roster that looks at no signature, so that thousands cost little.
+fn credulous() -> Roster {
+    Roster::new(key(0).identity(), |_, _, _| true)
+}
+
+fn numbered(number: u32) -> Identity {
+    let mut identity = [200; 32];
+    identity[..4].copy_from_slice(&number.to_be_bytes());
+    Identity(identity)
+}
+
+/// A member for [`credulous`].
+fn unsigned(number: u32, issuer: Identity) -> Member {
+    let (identity, signature) = (numbered(number), Signature([0; 64]));
+    let name = format!("host{number}").parse().unwrap();
+    let title = Title { identity, noise_key: identity.0, name, generation: 1, issuer };
+    let addresses = SignedAddresses { addresses: Vec::new(), version: (1, 0), signature };
+    Member { certificate: Certificate { title, consent: signature, voucher: signature }, addresses, revoked: false }
 }
 
 #[test]
@@ -79,25 +99,33 @@ fn who_is_distrusted_vouches_for_nobody_more() {
 
 #[test]
 fn the_revoked_take_nobodys_place() {
-    let mut roster = roster();
-    roster.admit(member(1, 0)).unwrap();
-    // What a member of bad will can do in a night. They need not be well made: the roster looks at nothing of them again.
-    let stamp = roster.member(key(1).identity()).unwrap().clone();
-    let identity = |number: u32| {
-        let mut identity = [200; 32];
-        identity[..4].copy_from_slice(&number.to_be_bytes());
-        Identity(identity)
-    };
-    for number in 1..u32::try_from(MEMBERS_MOST).unwrap() {
-        let mut fake = stamp.clone();
-        fake.certificate.title.identity = identity(number);
-        fake.certificate.title.name = format!("fake{number}").parse().unwrap();
-        roster.insert(fake);
+    let (mut roster, authority) = (credulous(), key(0).identity());
+    let most = u32::try_from(MEMBERS_MOST).unwrap();
+    // What a member of bad will can do in a night.
+    for number in 0..most {
+        assert_eq!(roster.admit(unsigned(number, authority)), Ok(Some(MemberChange::New)));
     }
-    assert_eq!(roster.admit(member(2, 1)), Err(AdmitError::Full));
-    assert!(roster.revoke(identity(1)) && !roster.revoke(identity(1)));
-    assert_eq!(roster.admit(member(2, 1)), Ok(Some(MemberChange::New)));
-    assert_eq!(roster.admit(member(3, 1)), Err(AdmitError::Full));
+    assert_eq!(roster.admit(unsigned(most, authority)), Err(AdmitError::Full));
+    assert!(roster.revoke(numbered(1)) && !roster.revoke(numbered(1)));
+    assert_eq!(roster.admit(unsigned(most, authority)), Ok(Some(MemberChange::New)));
+    assert_eq!(roster.admit(unsigned(most + 1, authority)), Err(AdmitError::Full));
+}
+
+#[test]
+fn nor_do_they_after_a_restart() {
+    let (mut roster, authority) = (credulous(), key(0).identity());
+    let most = u32::try_from(MEMBERS_MOST).unwrap();
+    let revoked = (0..most).map(|number| Member { revoked: true, ..unsigned(number, authority) });
+    // Those the revoked vouched for, and others.
+    let living = [unsigned(most, authority), unsigned(most + 1, numbered(7))];
+    assert_eq!(roster.recall(revoked.chain(living.clone()).collect()), Vec::new());
+    let known: Vec<Member> = roster.members().filter(|member| !member.revoked).cloned().collect();
+    assert_eq!(known, living);
+    assert!(!roster.revoke(numbered(1)), "it is counted once");
+    for number in most + 2..2 * most {
+        assert_eq!(roster.admit(unsigned(number, authority)), Ok(Some(MemberChange::New)));
+    }
+    assert_eq!(roster.admit(unsigned(2 * most, authority)), Err(AdmitError::Full));
 }
 
 #[test]
