@@ -4,7 +4,7 @@
 //! Owns the roster and the rules by which it grows. Knows nothing of sessions, and never forgets a member: only revoking
 //! takes one out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wire::{Certificate, Identity, PeerName, Title, Verify};
 
@@ -79,26 +79,23 @@ impl Roster {
 
     /// Admits as many of a list as possible, whatever its order. What is new, and what could not be.
     pub(crate) fn admit_all(&mut self, members: Vec<Member>) -> (Vec<(Member, MemberChange)>, Vec<AdmitError>) {
-        let (mut waiting, mut new, mut refused) = (members, Vec::new(), Vec::new());
-        loop {
-            let (before, mut stranded) = (waiting.len(), Vec::new());
-            for member in waiting {
-                let identity = member.identity();
-                match self.admit(member.clone()) {
-                    Ok(change) => new.extend(self.members.get(&identity).cloned().zip(change)),
-                    Err(AdmitError::UnknownIssuer { issuer }) => {
-                        stranded.push((member, AdmitError::UnknownIssuer { issuer }))
-                    }
-                    Err(error) => refused.push(error),
+        let (mut waiting, mut new, mut refused) = (VecDeque::from(members), Vec::new(), Vec::new());
+        let mut stranded: BTreeMap<Identity, Vec<Member>> = BTreeMap::new();
+        while let Some(member) = waiting.pop_front() {
+            let identity = member.identity();
+            match self.admit(member.clone()) {
+                Ok(change) => {
+                    new.extend(self.members.get(&identity).cloned().zip(change));
+                    waiting.extend(stranded.remove(&identity).unwrap_or_default());
                 }
+                Err(AdmitError::UnknownIssuer { issuer }) => stranded.entry(issuer).or_default().push(member),
+                Err(error) => refused.push(error),
             }
-            // The stranded gain by another round only if somebody was admitted meanwhile.
-            if stranded.is_empty() || stranded.len() == before {
-                refused.extend(stranded.into_iter().map(|(_, error)| error));
-                return (new, refused);
-            }
-            waiting = stranded.into_iter().map(|(member, _)| member).collect();
         }
+        for (issuer, members) in stranded {
+            refused.extend(members.iter().map(|_| AdmitError::UnknownIssuer { issuer }));
+        }
+        (new, refused)
     }
 
     /// Takes over a list from somebody who is believed about who is revoked: our store, or the sponsor. What could not be.

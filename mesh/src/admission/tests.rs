@@ -129,6 +129,30 @@ fn nor_do_they_after_a_restart() {
 }
 
 #[test]
+fn a_list_costs_the_same_in_whatever_order_it_comes() {
+    let mut chain = vec![unsigned(0, key(0).identity())];
+    chain.extend((1..4000).map(|number| unsigned(number, numbered(number - 1))));
+    let mut reversed = chain.clone();
+    reversed.reverse();
+    // What is tried is copied.
+    let cost = |list: Vec<Member>| {
+        let mut roster = credulous();
+        let cost = allocation_counter::measure(|| assert_eq!(roster.admit_all(list).0.len(), 4000));
+        cost.count_total
+    };
+    let (straight, backwards) = (cost(chain), cost(reversed));
+    assert!(backwards < 2 * straight, "{backwards} allocations, in order {straight}");
+}
+
+#[test]
+fn who_waits_for_somebody_unknown_is_told_of_each() {
+    let list = vec![unsigned(3, numbered(2)), unsigned(4, numbered(2)), unsigned(2, numbered(1))];
+    let (new, errors) = credulous().admit_all(list);
+    let unknown = |number| AdmitError::UnknownIssuer { issuer: numbered(number) };
+    assert_eq!((new, errors), (Vec::new(), vec![unknown(1), unknown(2), unknown(2)]));
+}
+
+#[test]
 fn the_name_of_a_revoked_member_is_free() {
     let mut roster = roster();
     roster.admit_all(vec![member(1, 0), member(2, 1)]);
