@@ -128,12 +128,13 @@ impl Roster {
     pub(crate) fn followers(&self, of: &[Identity]) -> BTreeSet<Identity> {
         let mut found: BTreeSet<Identity> = of.iter().copied().collect();
         // Issuers stand before those they vouched for.
-        for member in self.members().filter(|member| !member.revoked) {
+        for member in self.members() {
             if found.contains(&member.certificate.title.issuer) {
                 found.insert(member.identity());
             }
         }
-        found.retain(|identity| !of.contains(identity));
+        let is_in = |identity: &Identity| self.members.get(identity).is_some_and(|member| !member.revoked);
+        found.retain(|identity| !of.contains(identity) && is_in(identity));
         found
     }
 

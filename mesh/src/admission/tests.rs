@@ -98,6 +98,14 @@ fn who_is_distrusted_vouches_for_nobody_more() {
 }
 
 #[test]
+fn whom_a_revoked_follower_let_in_follows_all_the_same() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 1), member(3, 2), member(4, 3)]);
+    roster.revoke(key(3).identity());
+    assert_eq!(roster.followers(&[key(2).identity()]), BTreeSet::from([key(4).identity()]));
+}
+
+#[test]
 fn the_revoked_take_nobodys_place() {
     let (mut roster, authority) = (credulous(), key(0).identity());
     let most = u32::try_from(MEMBERS_MOST).unwrap();
