@@ -116,7 +116,18 @@ impl Roster {
         let is_new = |member: &mut Member| !std::mem::replace(&mut member.revoked, true);
         let is_new = self.members.get_mut(&identity).is_some_and(is_new);
         self.revoked += usize::from(is_new);
+        let name = self.members.get(&identity).map(|member| member.name().clone());
+        if let Some(name) = name.filter(|name| is_new && self.by_name.get(name) == Some(&identity)) {
+            self.pass_on(&name);
+        }
         is_new
+    }
+
+    /// Gives a name to the first who has it, but to one that is revoked only if all are.
+    fn pass_on(&mut self, name: &PeerName) {
+        let namesakes = self.members().filter(|member| member.name() == name);
+        let heir = namesakes.min_by_key(|member| member.revoked).map(Member::identity);
+        self.by_name.extend(heir.map(|heir| (name.clone(), heir)));
     }
 
     /// Whoever this one vouches for from now on is nobody; those it has vouched for stay.
@@ -235,9 +246,7 @@ impl Roster {
             Some(old) => {
                 if *old.name() != title.name && self.by_name.get(old.name()) == Some(&identity) {
                     self.by_name.remove(old.name());
-                    let others = self.members.values().filter(|member| member.name() == old.name());
-                    let other = others.min_by_key(|member| member.revoked);
-                    self.by_name.extend(other.map(|other| (old.name().clone(), other.identity())));
+                    self.pass_on(old.name());
                 }
                 if old.certificate.title.issuer != title.issuer {
                     let (after, before) = (self.resting_on(identity), std::mem::take(&mut self.order));

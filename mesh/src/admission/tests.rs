@@ -204,8 +204,13 @@ fn nobody_is_refused_over_a_name() {
     roster.admit(member(4, 1)).unwrap();
     let other = Member { certificate: certificate(2, "other", &key(4), 3), ..member(2, 1) };
     assert_eq!(roster.admit(other), Ok(Some(MemberChange::Renewed)));
-    let holders = [name, "other".parse().unwrap()].map(|name| roster.of_name(&name));
+    let holders = [name.clone(), "other".parse().unwrap()].map(|name| roster.of_name(&name));
     assert_eq!(holders, [Some(key(3).identity()), Some(key(2).identity())]);
+    // When one of two goes, the name is the other's.
+    let third = Member { certificate: certificate(5, "host2", &key(1), 1), ..member(5, 1) };
+    assert_eq!(roster.admit(third), Ok(Some(MemberChange::New)));
+    roster.revoke(key(3).identity());
+    assert_eq!(roster.of_name(&name), Some(key(5).identity()));
 }
 
 #[test]
