@@ -130,9 +130,9 @@ impl Roster {
         self.by_name.extend(heir.map(|heir| (name.clone(), heir)));
     }
 
-    /// Whoever this one vouches for from now on is nobody; those it has vouched for stay.
-    pub(crate) fn distrust(&mut self, identity: Identity) {
-        self.distrusted.insert(identity);
+    /// Whoever one of these vouches for from now on is nobody; those they have vouched for stay.
+    pub(crate) fn distrust_only(&mut self, identities: BTreeSet<Identity>) {
+        self.distrusted = identities;
     }
 
     /// Whom these vouched for, whom those vouched for, and so on; revoked ones left out.

@@ -181,7 +181,7 @@ impl Start<'_> {
         };
         let members = standing(memory.members, &ipam);
         let mut mesh = Mesh::new(mesh_config(config, underlay), credentials, members, boots, random(), now);
-        ipam.refused().for_each(|identity| mesh.distrust(identity));
+        mesh.distrust_only(ipam.refused().collect());
         if ipam.health() == ipam::Health::Revoked {
             mesh.revoke(title.identity, now);
         }

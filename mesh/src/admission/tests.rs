@@ -86,15 +86,20 @@ fn a_revoked_member_vouches_for_nobody_new() {
 fn who_is_distrusted_vouches_for_nobody_more() {
     let mut roster = roster();
     roster.admit_all(vec![member(1, 0), member(2, 1), member(3, 2), member(4, 1)]);
-    roster.distrust(key(2).identity());
+    roster.distrust_only(BTreeSet::from([key(2).identity()]));
     assert_eq!(roster.admit(member(5, 2)), Err(AdmitError::RevokedIssuer { issuer: key(2).identity() }));
+    // Until the promise is over for which it is distrusted.
+    roster.distrust_only(BTreeSet::from([key(4).identity()]));
+    assert_eq!(roster.admit(member(6, 2)), Ok(Some(MemberChange::New)));
+    roster.distrust_only(BTreeSet::from([key(2).identity()]));
+    assert_eq!(roster.admit(member(7, 2)), Err(AdmitError::RevokedIssuer { issuer: key(2).identity() }));
     // Whom it vouched for before is a member as ever, and so is itself until it is revoked.
     assert_eq!(roster.admit(member(5, 3)), Ok(Some(MemberChange::New)));
     let of = |numbers: &[u8]| numbers.iter().map(|number| key(*number).identity()).collect::<BTreeSet<_>>();
-    assert_eq!(roster.followers(&[key(2).identity()]), of(&[3, 5]));
-    assert_eq!(roster.followers(&[key(1).identity(), key(2).identity()]), of(&[3, 4, 5]));
+    assert_eq!(roster.followers(&[key(2).identity()]), of(&[3, 5, 6]));
+    assert_eq!(roster.followers(&[key(1).identity(), key(2).identity()]), of(&[3, 4, 5, 6]));
     roster.revoke(key(5).identity());
-    assert_eq!(roster.followers(&[key(2).identity()]), of(&[3]));
+    assert_eq!(roster.followers(&[key(2).identity()]), of(&[3, 6]));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How membership spreads: whoever has news tells everybody, and those tell a few more; the rest is found by comparing.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -27,10 +28,10 @@ impl Mesh {
         }
     }
 
-    /// Believes nothing more that a member vouches for: this router has promised to refuse it, or it is revoked. The owner writes
-    /// that down by itself, and says so again after a start.
-    pub fn distrust(&mut self, identity: Identity) {
-        self.roster.distrust(identity);
+    /// Believes nothing more that these members vouch for, and again what others do: this router has promised to refuse these, or
+    /// they are revoked. The owner writes that down by itself, and says so whenever it changes and after a start.
+    pub fn distrust_only(&mut self, identities: BTreeSet<Identity>) {
+        self.roster.distrust_only(identities);
     }
 
     /// Whom these vouched for, directly or through others, and who is not revoked.

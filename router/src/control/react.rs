@@ -108,9 +108,7 @@ impl Control {
             ipam::Event::JoinGranted { identity, snapshot } => self.finish_join(identity, snapshot),
             ipam::Event::Invited { request, outcome } => self.answer_invited(request, outcome),
             ipam::Event::RevokeDone { request, result } => self.answer_revoke(request, result),
-            ipam::Event::Refused { identities } => {
-                identities.into_iter().for_each(|identity| self.mesh.distrust(identity))
-            }
+            ipam::Event::Refused { .. } => self.mesh.distrust_only(self.ipam.refused().collect()),
             ipam::Event::RevocationAsked { question } => tracing::warn!(
                 asker = %question.asker, victims = %super::views::names(&question.victims), answer = ?question.answer,
                 "another router asks to revoke"
@@ -123,6 +121,8 @@ impl Control {
                     }
                     self.mesh.revoke(identity, now);
                 }
+                // What was promised to the revoked is over.
+                self.mesh.distrust_only(self.ipam.refused().collect());
             }
             ipam::Event::RevokedHere => {
                 tracing::error!("the others have revoked this router; its containers are cut off")
