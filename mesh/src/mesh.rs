@@ -95,8 +95,10 @@ struct Out {
     plan: Arc<Plan>,
     stale: Staleness,
     counters: Counters,
-    /// Identities an alarm has been raised about: their gossip comes again and again.
-    alarmed: BTreeSet<Identity>,
+    /// Namesakes an alarm has been raised about: their gossip comes again and again.
+    namesakes: BTreeSet<Identity>,
+    /// Whether one has been raised about this router's own certificate.
+    is_impersonated: bool,
 }
 
 /// Whether the published plan is the true one.

@@ -90,7 +90,7 @@ impl Mesh {
         let identity = member.identity();
         if identity == self.me.identity {
             if member.certificate.title.noise_key != self.me.local.noise_public {
-                self.alarm(identity, Alarm::Impersonated);
+                self.alarm(Alarm::Impersonated);
             }
             return;
         }
@@ -198,14 +198,19 @@ impl Mesh {
         let holder = self.roster.of_name(member.name()).filter(|holder| *holder != claimant && !member.revoked);
         let lives = |holder: &Identity| self.roster.member(*holder).is_some_and(|holder| !holder.revoked);
         if let Some(holder) = holder.filter(lives) {
-            self.alarm(claimant, Alarm::NameTaken { name: member.name().clone(), holder, claimant });
+            self.alarm(Alarm::NameTaken { name: member.name().clone(), holder, claimant });
         }
     }
 
-    /// Raises an alarm once for each identity it is about.
-    fn alarm(&mut self, about: Identity, alarm: Alarm) {
-        if self.out.alarmed.len() < ALARMS_MOST && self.out.alarmed.insert(about) {
-            self.out.events.push_back(Event::Alarm(alarm));
+    /// Raises an alarm once. Others decide how many namesakes there are, so those have an end.
+    pub(super) fn alarm(&mut self, alarm: Alarm) {
+        let out = &mut self.out;
+        let is_new = match &alarm {
+            Alarm::NameTaken { claimant, .. } => out.namesakes.len() < ALARMS_MOST && out.namesakes.insert(*claimant),
+            Alarm::Impersonated => !std::mem::replace(&mut out.is_impersonated, true),
+        };
+        if is_new {
+            out.events.push_back(Event::Alarm(alarm));
         }
     }
 }
@@ -213,7 +218,7 @@ impl Mesh {
 /// Between two calls of a router that starts: so many does the gate of one admit in a second.
 const CALL_TURN: Duration = Duration::from_millis(2);
 /// After so many an operator has looked, or never will.
-const ALARMS_MOST: usize = 1000;
+pub(super) const ALARMS_MOST: usize = 1000;
 /// Those who hear news pass it on to so many: most have it then already from where it began.
 const RELAYS: usize = 3;
 /// Hints about where peers are seen: as many as a cluster is built for.

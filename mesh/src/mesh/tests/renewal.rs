@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::Alarm;
+use crate::mesh::membership::ALARMS_MOST;
 use crate::primitives::Primitives;
 
 /// Gives a node another key, as its router does. Returns the one before.
@@ -116,6 +117,16 @@ fn two_who_renewed_while_they_were_apart_learn_of_it_from_a_third() {
 fn somebody_else_who_renews_our_certificate_is_noticed_and_undone() {
     let mut sim = pair();
     sim.run(SECOND);
+    // However much else there was to raise an alarm about.
+    for number in 0..=ALARMS_MOST {
+        let mut claimant = [0; 32];
+        claimant[..8].copy_from_slice(&number.to_be_bytes());
+        let (claimant, holder) = (Identity(claimant), sim.identity(1));
+        sim.mesh(0).alarm(Alarm::NameTaken { name: "host1".parse().unwrap(), holder, claimant });
+    }
+    sim.drain();
+    let is_alarm = |event: &Event| matches!(event, Event::Alarm(_));
+    assert_eq!(sim.nodes[0].events.iter().filter(|(_, event)| is_alarm(event)).count(), ALARMS_MOST);
     let (now, liar) = (sim.now, sim.identity(1));
     let stolen = sim.mesh(0).make_renewal(&Secret::new([66; 32])).unwrap();
     let news = crate::gossip::Gossip::Members { members: vec![stolen], seen: Vec::new() };
