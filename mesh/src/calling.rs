@@ -69,6 +69,11 @@ impl Calling {
         self.next = Some(now);
     }
 
+    /// The next call is now. The one after comes no sooner for it: others decide how often there is a reason.
+    pub(crate) fn prompt(&mut self, now: Instant) {
+        self.next = Some(now);
+    }
+
     /// The call of this number.
     pub(crate) fn take(&mut self, index: u32) -> Option<Call> {
         let position = self.open.iter().position(|call| call.index == index)?;
@@ -88,6 +93,11 @@ impl Calling {
     /// No call is needed any more. Returns the numbers of those that are forgotten.
     pub(crate) fn stop(&mut self) -> Vec<u32> {
         (self.tries, self.next) = (0, None);
+        self.give_up()
+    }
+
+    /// Nobody will answer what is open. Returns the numbers of those calls.
+    pub(crate) fn give_up(&mut self) -> Vec<u32> {
         self.open.drain(..).map(|call| call.index).collect()
     }
 

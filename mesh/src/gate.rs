@@ -247,13 +247,13 @@ fn split(message: &[u8]) -> Option<(&[u8], &[u8; 16], &[u8; 16])> {
 
 /// A token bucket.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+pub(crate) struct Budget {
     tokens: f64,
     since: Instant,
 }
 
 impl Budget {
-    fn full(burst: u32, now: Instant) -> Self {
+    pub(crate) fn full(burst: u32, now: Instant) -> Self {
         Self { tokens: f64::from(burst), since: now }
     }
 
@@ -263,7 +263,7 @@ impl Budget {
         self.since = now;
     }
 
-    fn spend(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
+    pub(crate) fn spend(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
         let enough = self.has(1.0, per_second, burst, now);
         if enough {
             self.tokens -= 1.0;

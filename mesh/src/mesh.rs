@@ -27,7 +27,7 @@ use wire::{Addresses, ClusterId, Genesis, Identity, PeerIndex};
 use crate::admission::Roster;
 use crate::config::Config;
 use crate::event::{Carrier, Delivery, Event, StreamId, Transmit, Via};
-use crate::gate::Gate;
+use crate::gate::{Budget, Gate};
 use crate::gossip::{Control, Topic};
 use crate::handshake::Local;
 use crate::identity::{Credentials, Secret, cluster_id};
@@ -72,6 +72,8 @@ pub struct Mesh {
     /// Peers that neighbours are to be asked for, and when the next one's turn is.
     seeking: VecDeque<Identity>,
     seek_at: Option<Instant>,
+    /// What is left of the calls that gossip may bring forward.
+    prompts: Budget,
     out: Out,
 }
 
@@ -153,6 +155,7 @@ impl Mesh {
             compared: None,
             seeking: VecDeque::new(),
             seek_at: None,
+            prompts: Budget::full(membership::PROMPTS, now),
             out: Out::default(),
         };
         mesh.meet_all(now);

@@ -34,10 +34,11 @@ impl Path {
         self.endpoint.replace(address) != Some(address)
     }
 
-    /// Takes over what the peer says of itself.
-    pub(crate) fn list(&mut self, addresses: &[SocketAddr]) {
-        self.listed = addresses.iter().copied().map(plain).collect();
+    /// Takes over what the peer says of itself. Returns whether that was news.
+    pub(crate) fn list(&mut self, addresses: &[SocketAddr]) -> bool {
+        let listed: Addresses = addresses.iter().copied().map(plain).collect();
         self.turn = 0;
+        std::mem::replace(&mut self.listed, listed) != self.listed
     }
 
     /// Takes over where another peer sees it. Returns whether that was news.

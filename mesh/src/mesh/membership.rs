@@ -94,28 +94,32 @@ impl Mesh {
             }
             return;
         }
-        if !self.peers.contains(&identity) {
+        let is_new = !self.peers.contains(&identity);
+        if is_new {
             let index = PeerIndex(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
             let peer = Peer::new(identity, index, member.certificate.title.noise_key, self.config.peer, now);
             self.order.push(identity);
             self.peers.insert(peer);
             self.touch_plan();
         }
-        if let Some(peer) = self.peers.get_mut(&identity) {
-            let noise_public = member.certificate.title.noise_key;
-            if std::mem::replace(&mut peer.noise_public, noise_public) != noise_public {
-                // Nobody answers what was asked under the old key; the sessions go on.
-                peer.cookie = None;
-                for index in peer.calling.stop() {
-                    self.indexes.remove(&index);
-                }
+        let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let noise_public = member.certificate.title.noise_key;
+        let is_renewed = std::mem::replace(&mut peer.noise_public, noise_public) != noise_public;
+        if is_renewed {
+            // Nobody answers what was asked under the old key; the sessions go on.
+            peer.cookie = None;
+            for index in peer.calling.give_up() {
+                self.indexes.remove(&index);
             }
-            peer.path.list(&member.addresses.addresses);
-            if member.revoked && !peer.is_revoked() {
-                peer.phase = Phase::Revoked { since: now, answered: None };
-            } else if !peer.is_reachable() {
-                peer.calling.hurry(now);
-                peer.ways.handle_news(now);
+        }
+        let has_moved = peer.path.list(&member.addresses.addresses);
+        if member.revoked && !peer.is_revoked() {
+            peer.phase = Phase::Revoked { since: now, answered: None };
+        } else if (is_renewed || has_moved) && !peer.is_reachable() {
+            peer.ways.handle_news(now);
+            // A new one is called at once in any case.
+            if !is_new && self.prompts.spend(PROMPTS, PROMPTS, now) {
+                peer.calling.prompt(now);
             }
         }
     }
@@ -166,8 +170,8 @@ impl Mesh {
         self.admit(members, Some(from), now);
         for (identity, address) in seen.into_iter().take(SEEN_MOST) {
             let Some(peer) = self.peers.get_mut(&identity).filter(|peer| !peer.is_relay()) else { continue };
-            if peer.path.hint(address) && peer.wants_call(now) {
-                peer.calling.hurry(now);
+            if peer.path.hint(address) && peer.wants_call(now) && self.prompts.spend(PROMPTS, PROMPTS, now) {
+                peer.calling.prompt(now);
             }
         }
     }
@@ -217,6 +221,9 @@ impl Mesh {
 
 /// Between two calls of a router that starts: so many does the gate of one admit in a second.
 const CALL_TURN: Duration = Duration::from_millis(2);
+/// Calls a second that what members say of others, or of members of their own making, brings forward. Each costs us a few
+/// Diffie-Hellmans, and goes wherever it says.
+pub(super) const PROMPTS: u32 = 20;
 /// After so many an operator has looked, or never will.
 pub(super) const ALARMS_MOST: usize = 1000;
 /// Those who hear news pass it on to so many: most have it then already from where it began.

@@ -49,7 +49,7 @@ fn address(host: u8) -> SocketAddr {
 
 fn apply(peer: &mut Peer, step: &Step, now: Instant) {
     match step {
-        Step::Lists(hosts) => peer.path.list(&hosts.iter().copied().map(address).collect::<Vec<_>>()),
+        Step::Lists(hosts) => drop(peer.path.list(&hosts.iter().copied().map(address).collect::<Vec<_>>())),
         Step::Moves(host) => drop(peer.path.follow(address(*host))),
         Step::Rises => peer.phase = Phase::Up { since: now, boot: 1 },
         Step::Falls(DownReason::Revoked) => peer.phase = Phase::Revoked { since: now, answered: None },

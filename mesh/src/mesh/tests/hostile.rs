@@ -290,6 +290,70 @@ fn a_handshake_key_listed_by_another_too_serves_its_holder_alone() {
     assert!(!fake_is_up && sim.downs(2).is_empty());
 }
 
+/// Members of node 0's making that nobody meets, with a list of addresses for each version.
+fn phantoms(version: u32) -> Vec<Member> {
+    let issuer = sim::secret(1, 0, 1);
+    let phantom = |number: u8| {
+        let (signing, noise) = (sim::secret(1, number, 1), sim::secret(1, number, 2));
+        let title = wire::Title {
+            identity: signing.identity(),
+            noise_key: noise.noise_public(),
+            name: format!("phantom{number}").parse().unwrap(),
+            generation: 1,
+            issuer: issuer.identity(),
+        };
+        let listed = if version == 0 { Vec::new() } else { vec![victim(version)] };
+        let addresses = SignedAddresses::sign(listed, (1, version), &signing);
+        Member { certificate: issue_certificate(title, &signing, &issuer), addresses, revoked: false }
+    };
+    (100..140).map(phantom).collect()
+}
+
+/// Two addresses of somebody who has nothing to do with it, in turn.
+fn victim(turn: u32) -> SocketAddr {
+    SocketAddr::from(([203, 0, 113, 1 + u8::from(turn.is_multiple_of(2))], 53))
+}
+
+#[test]
+fn no_member_has_others_call_whom_it_likes_without_end() {
+    let mut sim = pair();
+    let says = |sim: &mut Sim, members: Vec<Member>, seen: Vec<(Identity, SocketAddr)>| {
+        let news = crate::gossip::Gossip::Members { members, seen };
+        let payload = wire::encode(crate::gossip::GOSSIP_VERSION, &news);
+        let (liar, now) = (sim.identity(0), sim.now);
+        sim.mesh(1).handle_gossip(liar, &payload, now);
+        sim.drain();
+    };
+    let calls = |sim: &mut Sim| {
+        let from = sim.nodes[1].address;
+        let tap = sim.tap.replace(Vec::new()).unwrap_or_default();
+        let is_call = |bytes: &[u8]| Kind::of_message(bytes).is_ok_and(|kind| kind == Kind::Initiation);
+        tap.iter().filter(|(sender, _, bytes)| *sender == from && is_call(bytes)).count()
+    };
+    let members = phantoms(0);
+    says(&mut sim, members.clone(), members.iter().map(|member| (member.identity(), victim(0))).collect());
+    // Nobody answers, and each is called ever more seldom.
+    sim.run(600 * SECOND);
+    calls(&mut sim);
+    sim.run(5 * SECOND);
+    let idle = calls(&mut sim);
+    for turn in 1..=250 {
+        says(&mut sim, Vec::new(), members.iter().map(|member| (member.identity(), victim(turn))).collect());
+        sim.run(20 * MILLISECOND);
+    }
+    let hinted = calls(&mut sim);
+    assert!(hinted <= idle + 150, "{hinted} calls in five seconds, {idle} without a word");
+    sim.run(60 * SECOND);
+    calls(&mut sim);
+    for version in 1..=5 {
+        let members = phantoms(version);
+        says(&mut sim, members, Vec::new());
+        sim.run(SECOND);
+    }
+    let listed = calls(&mut sim);
+    assert!(listed <= idle + 150, "{listed} calls in five seconds, {idle} without a word");
+}
+
 #[test]
 fn strangers_hold_few_streams_and_not_for_long() {
     let mut sim = pair();
