@@ -217,9 +217,10 @@ impl Mesh {
     /// Tries an address whose router is not known: a member may be there. If none answers, whoever is there is asked for
     /// its cluster, once for each call ([`Event::Stranger`]).
     pub fn connect(&mut self, address: SocketAddr, now: Instant) {
-        self.named.add(plain(address), now);
-        for peer in self.peers.values_mut().filter(|peer| !peer.is_up()) {
-            peer.calling.hurry(now);
+        if self.named.add(plain(address), now) {
+            for peer in self.peers.values_mut().filter(|peer| !peer.is_up()) {
+                peer.calling.hurry(now);
+            }
         }
     }
 

@@ -22,15 +22,17 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// Adds an address, or doubts again who is there.
-    pub(crate) fn add(&mut self, address: SocketAddr, now: Instant) {
-        if !self.addresses.contains(&address) {
+    /// Adds an address, or doubts again who is there. Returns whether it is new.
+    pub(crate) fn add(&mut self, address: SocketAddr, now: Instant) -> bool {
+        let is_new = !self.addresses.contains(&address);
+        if is_new {
             if self.addresses.len() >= ADDRESSES_MOST {
-                return;
+                return false;
             }
             self.addresses.push(address);
         }
         self.asks.entry(address).or_insert(now + PATIENCE);
+        is_new
     }
 
     /// Forgets an address.

@@ -1,5 +1,6 @@
 //! Whole meshes against one another, in virtual time.
 
+mod addresses;
 mod comparing;
 mod cuts;
 mod hostile;
