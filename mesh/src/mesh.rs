@@ -32,7 +32,7 @@ use crate::gossip::{Control, Topic};
 use crate::handshake::Local;
 use crate::identity::{Credentials, Secret, cluster_id};
 use crate::join_secret::JoinSecret;
-use crate::member::{Member, SignedAddresses};
+use crate::member::{ADDRESSES_MOST, Member, SignedAddresses};
 use crate::named::{Callers, Named};
 use crate::path::plain;
 use crate::peer::Peer;
@@ -261,12 +261,19 @@ impl Mesh {
         Ok(())
     }
 
-    /// Says where this router listens from now on, and tells all members.
-    pub fn set_addresses(&mut self, addresses: Addresses, now: Instant) {
+    /// Says where this router listens from now on, and tells all members: of the best [`crate::ADDRESSES_MOST`], and only if they
+    /// are not what was said before. Returns whether it was news.
+    pub fn set_addresses(&mut self, mut addresses: Addresses, now: Instant) -> bool {
+        addresses.truncate(ADDRESSES_MOST);
+        let Some(ours) = self.roster.member(self.me.identity).filter(|ours| ours.addresses.addresses != addresses)
+        else {
+            return false;
+        };
+        let ours = ours.clone();
         self.me.version.1 = self.me.version.1.saturating_add(1);
-        let Some(ours) = self.roster.member(self.me.identity).cloned() else { return };
         let addresses = SignedAddresses::sign(addresses, self.me.version, &self.me.signing_key);
         self.admit(vec![Member { addresses, ..ours }], None, now);
+        true
     }
 
     /// Where this router says that it listens.

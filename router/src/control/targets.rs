@@ -75,9 +75,8 @@ impl Control {
     /// Tells the others where this router is reached from now on. A host without any address keeps those it had: they may
     /// come back.
     pub(super) fn handle_addresses(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
-        if !addresses.is_empty() && self.mesh.addresses() != addresses {
-            tracing::info!(?addresses, "this host is reached elsewhere from now on");
-            self.mesh.set_addresses(addresses, now);
+        if !addresses.is_empty() && self.mesh.set_addresses(addresses, now) {
+            tracing::info!(addresses = ?self.mesh.addresses(), "this host is reached elsewhere from now on");
         }
     }
 

@@ -17,3 +17,17 @@ fn an_address_that_is_named_again_hurries_nobody() {
     sim.run(60 * SECOND);
     assert!(name(&mut sim) > 0);
 }
+
+#[test]
+fn more_addresses_than_are_listed_are_no_news_again() {
+    let mut sim = pair();
+    let many: Vec<SocketAddr> = (0..20).map(sim::address_of).collect();
+    for _ in 0..3 {
+        let now = sim.now;
+        sim.mesh(0).set_addresses(many.clone(), now);
+        sim.run(SECOND);
+    }
+    let first = sim.identity(0);
+    let addresses = &sim.nodes[1].members[&first].addresses;
+    assert_eq!((&addresses.addresses[..], addresses.version), (&many[..16], (1, 1)));
+}
