@@ -69,4 +69,7 @@ pub enum RefuseReason {
         /// When it admits again.
         wait_s: u32,
     },
+    /// There is no room for one more member.
+    #[error("the cluster has as many members as it can have; revoke those that are gone")]
+    Full,
 }

@@ -92,6 +92,7 @@ fn contact() -> Vec<Example> {
         ("sponsor-revoked", RefuseReason::SponsorRevoked),
         ("sponsor-rolled-back", RefuseReason::SponsorRolledBack),
         ("too-many", RefuseReason::TooMany { wait_s: 30 }),
+        ("full", RefuseReason::Full),
     ];
     let Certificate { title, consent, .. } = certificate(1);
     let proof = Proof { title, consent, addresses: addresses(1) };

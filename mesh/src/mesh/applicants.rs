@@ -42,6 +42,7 @@ impl Mesh {
         self.admit(vec![member.clone()], None, now);
         match self.roster.member(identity) {
             Some(known) if known.certificate == member.certificate => Ok(()),
+            None if self.roster.is_full() => Err(RefuseReason::Full),
             Some(_) | None => Err(RefuseReason::BadProof),
         }
     }
@@ -178,6 +179,9 @@ impl Mesh {
         let holder = self.roster.of_name(name).and_then(|holder| self.roster.member(holder));
         if holder.is_some_and(|holder| !holder.revoked) {
             return Err(RefuseReason::NameTaken { name: name.clone() });
+        }
+        if self.roster.is_full() {
+            return Err(RefuseReason::Full);
         }
         Ok(None)
     }

@@ -18,7 +18,7 @@ use super::intake::Intake;
 use super::password::read_beside;
 use super::then::{Admission, Then};
 use crate::clock::BootTime;
-use crate::storage::StorageError;
+use crate::storage::{Change, StorageError};
 use crate::token::{IssuedToken, TokenState};
 
 /// Every token that was made here.
@@ -256,7 +256,7 @@ impl Control {
 
     /// The admission is durable: says so to everybody, and asks the ledger for a first block.
     pub(super) fn admit_stored(&mut self, admission: Admission, now: Instant) {
-        let Admission { application, member, .. } = admission;
+        let Admission { application, member, token } = admission;
         self.admitting.remove(&application.name);
         match self.mesh.admit_join(member, now) {
             Ok(()) => {
@@ -264,8 +264,10 @@ impl Control {
                 self.joining.insert(application.identity, application);
             }
             Err(reason) => {
-                // Another router admitted somebody of that name meanwhile.
-                self.parts.storing.add([crate::memory::no_member_change(application.identity)], Then::Member);
+                // The last place went to another meanwhile, or the identity did.
+                let token = self.give_back(token, now);
+                let changes = token.into_iter().chain([crate::memory::no_member_change(application.identity)]);
+                self.parts.storing.add(changes, Then::Member);
                 self.refuse_join(application.join, reason);
             }
         }
@@ -276,11 +278,17 @@ impl Control {
         let Admission { application, token, .. } = admission;
         tracing::error!(%error, name = %application.name, "an admission cannot be stored");
         self.admitting.remove(&application.name);
-        if let Some(token) = token.and_then(|id| self.parts.tokens.issued.get_mut(&id)) {
-            token.give_back();
-            self.tokens_changed(now);
-        }
+        self.give_back(token, now);
         self.refuse_join(application.join, RefuseReason::ReadOnly);
+    }
+
+    /// Nobody profited from a use of this token. Returns the change that stores it.
+    fn give_back(&mut self, token: Option<TokenId>, now: Instant) -> Option<Change> {
+        let token = self.parts.tokens.issued.get_mut(&token?)?;
+        token.give_back();
+        let change = token.change();
+        self.tokens_changed(now);
+        Some(change)
     }
 
     /// The ledger has a block for the applicant, durably: tells it everything.

@@ -3,9 +3,11 @@
 use wire::envelope::Frames;
 
 use super::*;
+use crate::admission::MEMBERS_MOST;
 use crate::event::{Application, JoinId, Origin, SecretUsed, Standing};
 use crate::join::{Candidate, JoinError, Joined, Joiner, Progress};
 use crate::join_secret::{SecretKind, SecretState};
+use crate::primitives::Primitives;
 use crate::token::{Token, TokenId};
 
 const STREAM: StreamId = StreamId(7_000);
@@ -174,6 +176,33 @@ fn every_refusal_has_its_reason_on_both_sides() {
         assert_eq!(refused(&events), vec![reason]);
         assert_eq!(events.last(), Some(&Event::CloseStream { stream: STREAM }));
     }
+}
+
+#[test]
+fn a_cluster_that_is_full_says_so_before_anything_is_used_up() {
+    // Its members are made up, so it looks at no signature.
+    let mut sim = Sim::new(1, &[]);
+    let primitives = Primitives { verify: |_, _, _| true, ..Primitives::default() };
+    sim.add(1, 0, &[0], Config { primitives, ..Config::default() });
+    sim.mesh(0).set_join_secrets(vec![secret(SecretKind::Token(ID), 1, SecretState::Live)]);
+    let (mut stamp, now) = (sim::member(1, 0), sim.now);
+    stamp.certificate.title.issuer = Identity(sim::genesis(1).authority);
+    let members = (1..MEMBERS_MOST).map(|number| {
+        let mut member = stamp.clone();
+        let title = &mut member.certificate.title;
+        title.identity.0[..8].copy_from_slice(&number.to_be_bytes());
+        title.name = format!("made-up{number}").parse().unwrap();
+        member
+    });
+    let (members, mesh) = (members.collect(), sim.mesh(0));
+    mesh.admit(members, None, now);
+    while mesh.poll_event().is_some() {}
+    let token = token(&mut sim, 1);
+    let mut joiner = Joiner::with_token(candidate(1, "new"), &token, [1; 32]);
+    let (progress, events) = converse(&mut sim, &mut joiner, grant);
+    assert_eq!(progress, vec![Progress::Failed(JoinError::Refused { reason: RefuseReason::Full })]);
+    assert_eq!(refused(&events), vec![RefuseReason::Full]);
+    assert!(!events.iter().any(|event| matches!(event, Event::JoinRequested(_))));
 }
 
 #[test]
