@@ -136,7 +136,9 @@ impl Ipam {
                     }
                 }
                 LeaseState::Active | LeaseState::Fenced => return Err(self.still_runs(lease)),
-                LeaseState::Held { .. } if wanted.is_none_or(|wanted| wanted == lease.slot) => {
+                LeaseState::Held { .. }
+                    if wanted.is_none_or(|wanted| wanted == lease.slot) && self.is_mine(key.network, lease.slot) =>
+                {
                     return Ok(Step::Take(lease.slot));
                 }
                 // The workload wants another address from now on: it keeps this one until it has that one.

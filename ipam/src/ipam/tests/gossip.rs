@@ -118,6 +118,24 @@ fn two_records_of_one_epoch_quarantine_the_range_everywhere_and_drop_nobody() {
 }
 
 #[test]
+fn a_held_address_in_quarantine_is_given_to_nobody() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.release(1, "c1");
+    let held = stage.claim(2, claim("c2", Some("web"))).unwrap().slot;
+    stage.release(2, "c2");
+    // Host 1 gave the slot to 2, and to 3 besides.
+    let range = Range { network: NetworkId::DEFAULT, start: held, length: 1 };
+    let head = stage.hosts[0].ipam.ledger.head(&range).unwrap();
+    let given = stage.hosts[0].ipam.ledger.record(&head.hash).unwrap().body.clone();
+    hear(&mut stage, 0, 1, vec![record(1, held.0, 1, 3, given.epoch.0, given.previous)]);
+    stage.pass(Duration::from_secs(15));
+    assert!(stage.hosts[2].ipam.is_frozen(NetworkId::DEFAULT, held, stage.now));
+    let again = stage.claim(2, claim("again", Some("web"))).unwrap();
+    assert_ne!(again.slot, held);
+}
+
+#[test]
 fn what_goes_to_a_stranger_or_comes_from_one_waits_until_it_is_admitted() {
     let mut stage = Stage::new(2, 24, 16);
     let head =
