@@ -47,10 +47,11 @@ impl Ipam {
         self.course.turns = 0;
         self.course.lies_told = false;
         self.revocations.told.clear();
+        // Before leases are told of again with their blocks: a name that was lost is not to be taken back.
+        self.settle_names(now);
         self.merge_homes(MOVES_WINDOW, now);
         self.forget_what_all_are_past();
         self.count_lines();
-        self.settle_names(now);
         self.meet_all_expected(now);
         self.ask_again();
         self.want_again();

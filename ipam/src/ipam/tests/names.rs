@@ -302,3 +302,32 @@ fn a_name_stays_pledged_until_a_line_of_it_counts() {
     }
     assert_eq!(answers, [(1, true), (2, false)]);
 }
+
+/// It has forgotten that it lost the name, and takes a slot home, with which it tells everybody of its block's leases.
+#[test]
+fn a_name_that_was_lost_is_not_taken_back_after_a_restart() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(1, claim("traveller-1", Some("traveller"))).unwrap();
+    stage.claim(0, claim("traveller-0", Some("other"))).unwrap();
+    stage.cut(0, 1);
+    for host in 0..2 {
+        stage.claim(host, claim(&format!("c{host}"), Some("web"))).unwrap();
+    }
+    stage.link(0, 1);
+    stage.pass(Duration::from_secs(15));
+    let author = |stage: &Stage| {
+        let mut lines = stage.hosts[0].ipam.directory().filter(|line| line.workload == "web");
+        lines.next().map(|line| line.author)
+    };
+    let winner = author(&stage).unwrap();
+    let loser = (0..2).find(|host| stage.id(*host) != winner).unwrap();
+    // There and back, from the loser's block.
+    let (name, container) = if loser == 0 { ("other", "traveller-0") } else { ("traveller", "traveller-1") };
+    stage.release(loser, container);
+    stage.claim(1 - loser, claim("away", Some(name))).unwrap();
+    stage.release(1 - loser, "away");
+    stage.claim(loser, claim("back", Some(name))).unwrap();
+    stage.restart(loser);
+    stage.pass(Duration::from_secs(30));
+    assert_eq!(author(&stage), Some(winner));
+}
