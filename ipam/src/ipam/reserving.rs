@@ -226,7 +226,11 @@ impl Ipam {
             let waits = Invited::Waits { holder: holder.identity, container_id: container_id.clone() };
             return self.tell_inviter(pending, waits);
         }
-        self.cancel_move(pending.claim.key());
+        let key = pending.claim.key();
+        // Somebody may have said since that it is to go elsewhere.
+        if self.waiting.expected.get(&key).is_none_or(|expected| expected.to == self.config.identity) {
+            self.cancel_move(key);
+        }
         self.tell_inviter(pending, refused(&error.to_string()));
     }
 

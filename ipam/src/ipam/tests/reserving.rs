@@ -245,3 +245,21 @@ fn an_invitation_that_comes_twice_is_one() {
     stage.settle();
     assert_eq!(outcome(&stage, 2, asked), None);
 }
+
+/// The operator has changed its mind, and the host that was named first cannot have the address.
+#[test]
+fn a_move_that_fails_leaves_the_newer_one_alone() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.claim(0, claim("c1", Some("web"))).unwrap();
+    // Whoever has it hears, and does not answer.
+    stage.links.retain(|(from, _)| *from != 0);
+    let first = invite(&mut stage, 3, 1, "web");
+    stage.pass(Duration::from_secs(1));
+    invite(&mut stage, 3, 2, "web");
+    // The first has given up, the second waits still.
+    stage.pass(Duration::from_millis(2500));
+    assert!(matches!(outcome(&stage, 3, first), Some(Invited::Refused { .. })));
+    for host in 1..4 {
+        assert_eq!(stage.hosts[host].ipam.moving_to(&key("web"), stage.now), Some(stage.id(2)), "host {host}");
+    }
+}
