@@ -281,7 +281,7 @@ impl Ipam {
         let answers = claims.chain(quests).chain(asks).map(|at| (at, Wakeup::Answer));
         let holds = self.leases.iter().filter_map(|lease| match lease.state {
             // What cannot be written is not given up.
-            LeaseState::Held { .. } if self.course.health == Health::ReadOnly => None,
+            LeaseState::Held { .. } if self.outbox.is_closed() => None,
             LeaseState::Held { until } => Some((until?, Wakeup::Hold)),
             LeaseState::Active | LeaseState::Fenced => None,
         });

@@ -68,6 +68,11 @@ impl Outbox {
         outbox
     }
 
+    /// Whether the store has failed: what is decided from here on is in memory alone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn write(&mut self, write: Write) {
         if !self.closed {
             self.gathering.push(write);

@@ -72,7 +72,8 @@ impl Ipam {
 
     /// Takes a claim as far as it gets without another router.
     pub(super) fn advance(&mut self, mut pending: Pending, now: Instant) {
-        match self.decide(&pending, now) {
+        // While it waited, this router may have been found restored from a copy, or revoked.
+        match self.check(&pending.claim).and_then(|()| self.decide(&pending, now)) {
             Ok(Step::Take(slot)) => self.grant(&pending, slot, now),
             Ok(Step::Ask { slot, holding, wish }) => {
                 let key = MoveKey { network: pending.claim.attachment.network, slot, epoch: holding.epoch };

@@ -7,7 +7,7 @@ use std::time::Instant;
 use wire::message::{Came, ENTRY_VERSION, Entry, EntryBody, EntryState, Message};
 use wire::{NetworkId, Slot};
 
-use super::{Health, Ipam, Stage};
+use super::{Ipam, Stage};
 use crate::config::Hold;
 use crate::event::{Alarm, Event, Release, RequestId};
 use crate::lease::{Attachment, ClaimError, Lease, LeaseKey, LeaseState, Stickiness};
@@ -47,7 +47,7 @@ impl Ipam {
     /// What failed to be written may be on the disk all the same: then even what is not known may have to be released.
     fn judge_release(&self, known: bool) -> Release {
         match known {
-            _ if self.course.health == Health::ReadOnly => Release::ReadOnly,
+            _ if self.outbox.is_closed() => Release::ReadOnly,
             true => Release::Done,
             false => Release::Unknown,
         }
@@ -75,7 +75,7 @@ impl Ipam {
 
     /// Gives up the addresses whose workloads did not come back.
     pub(super) fn end_holds(&mut self, now: Instant) {
-        if self.course.health == Health::ReadOnly {
+        if self.outbox.is_closed() {
             return;
         }
         let is_over = |lease: &&Lease| matches!(lease.state, LeaseState::Held { until: Some(until) } if until <= now);
@@ -156,16 +156,18 @@ impl Ipam {
         if woken.is_empty() {
             return;
         }
-        if self.course.health != Health::ReadOnly {
-            for (network, slot) in woken {
-                self.outbox.write(Write::rested(network, slot));
-            }
+        for (network, slot) in woken {
+            self.outbox.write(Write::rested(network, slot));
         }
         self.resume_claims(now);
     }
 
     /// Says in the directory what became of a sticky workload.
     fn publish(&mut self, lease: &Lease, state: EntryState, came: Option<Came>) {
+        // A line that is not on the disk would convict this router of having forgotten it.
+        if self.outbox.is_closed() {
+            return;
+        }
         let key = lease.key();
         let Some(holding) = self.ledger.owner(key.network, lease.slot) else { return };
         if lease.stickiness == Stickiness::Ephemeral || holding.owner != self.config.identity {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wire::Identity;
 use wire::message::{EntryState, Handover, Invited, Message, TEXT_BYTES_MAX};
 
-use super::{Expected, Ipam, Naming, Pending, Purpose, Sent, Stage};
+use super::{Expected, Health, Ipam, Naming, Pending, Purpose, Sent, Stage};
 use crate::event::{Event, RequestId};
 use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, Place, Reservation};
 use crate::outbox::To;
@@ -55,7 +55,8 @@ impl Ipam {
             let fits = address.is_none_or(|address| address == self.address(key.network, lease.slot));
             lease.state == LeaseState::Active && fits
         };
-        if let Some(lease) = self.leases.of_key(&key).filter(has_it).cloned() {
+        let works = self.course.health == Health::Working;
+        if let Some(lease) = self.leases.of_key(&key).filter(|lease| works && has_it(lease)).cloned() {
             // It runs and has it: only how long it is kept afterwards can change.
             let lease = Lease { hold, ..lease };
             self.keep_lease(lease.clone());

@@ -6,7 +6,10 @@ use wire::NetworkId;
 use wire::message::{Handover, Invited};
 
 use crate::stage::{Stage, attachment, claim, genesis, identity, rows, signing_key};
-use crate::{Alarm, ClaimError, Config, Event, Health, Ipam, LeaseKey, Release, RestoreError, RevokeError, found};
+use crate::{
+    Alarm, ClaimError, Config, Event, Health, Hold, Ipam, LeaseKey, Release, Reservation, RestoreError, RevokeError,
+    found,
+};
 
 #[test]
 fn a_store_of_another_identity_is_refused() {
@@ -271,4 +274,72 @@ fn an_address_is_held_while_nothing_can_be_written_and_nobody_is_woken_over_it()
     stage.hosts[0].ipam.resume(&rows, now).unwrap();
     stage.pass(Duration::from_secs(3600));
     assert_eq!(stage.hosts[0].ipam.space().held, 0);
+}
+
+/// What a router without a store does, it does in memory, and says nothing of it: its own word would convict it afterwards.
+#[test]
+fn a_disk_that_was_full_is_not_taken_for_one_that_was_restored() {
+    for loser in 0..2 {
+        let mut stage = Stage::new(2, 24, 16);
+        stage.cut(0, 1);
+        for host in 0..2 {
+            stage.claim(host, claim(&format!("c{host}"), Some("web"))).unwrap();
+        }
+        stage.release(loser, &format!("c{loser}"));
+        // The other has started it more often.
+        let other = 1 - loser;
+        stage.release(other, &format!("c{other}"));
+        stage.claim(other, claim("again", Some("web"))).unwrap();
+        stage.hosts[loser].ipam.handle_store_failed(stage.now);
+        stage.link(0, 1);
+        stage.pass(Duration::from_secs(30));
+        let (id, rows) = (stage.id(loser), rows(&stage.hosts[loser].disk));
+        let written = Ipam::new(stage.hosts[loser].config.clone(), &rows, stage.now).unwrap().directory.next_number(id);
+        let said = stage.hosts[other].ipam.directory.next_number(id);
+        assert!(said <= written, "host {loser} said {said}, and has {written} on its disk");
+        stage.hosts[loser].ipam.resume(&rows, stage.now).unwrap();
+        stage.pass(Duration::from_secs(30));
+        assert_eq!(stage.hosts[loser].ipam.health(), Health::Working, "{loser}");
+    }
+}
+
+#[test]
+fn nothing_is_kept_for_a_container_that_runs_while_nothing_can_be_written() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.hosts[1].ipam.handle_store_failed(stage.now);
+    let request = stage.request();
+    let key = LeaseKey { network: NetworkId::DEFAULT, workload: "web".to_owned(), ifname: "eth0".to_owned() };
+    stage.hosts[1].ipam.reserve(request, Reservation { key, address: None, hold: Hold::Forever }, stage.now);
+    stage.settle();
+    assert_eq!(stage.answer(1, request), Some(Err(ClaimError::ReadOnly)));
+    let rows = rows(&stage.hosts[1].disk);
+    stage.hosts[1].ipam.resume(&rows, stage.now).unwrap();
+    stage.pass(Duration::from_secs(30));
+    assert_eq!(stage.hosts[1].ipam.health(), Health::Working);
+}
+
+/// The registrars of some of these names answer late, or not at all.
+#[test]
+fn a_claim_that_waits_is_not_granted_by_a_router_that_was_found_restored() {
+    let mut stage = restored(3);
+    stage.links.retain(|(from, to)| *from != 1 && *to != 1);
+    let (first, second) = (stage.id(0), stage.id(1));
+    stage.links.insert((1, 0));
+    stage.hosts[1].ipam.handle_peer_up(first, stage.now);
+    stage.hosts[0].ipam.handle_peer_up(second, stage.now);
+    stage.send(1);
+    let requests: Vec<_> = (0..8).map(|number| format!("late-{number}")).collect();
+    let requests: Vec<_> = requests.iter().map(|name| stage.begin(1, claim(name, Some(name)))).collect();
+    stage.settle();
+    let waiting: Vec<_> = requests.into_iter().filter(|request| stage.answer(1, *request).is_none()).collect();
+    assert!(!waiting.is_empty());
+    stage.links.insert((0, 1));
+    stage.hosts[1].ipam.handle_peer_up(first, stage.now);
+    stage.settle();
+    assert_eq!(stage.hosts[1].ipam.health(), Health::RolledBack);
+    stage.pass(Duration::from_secs(9));
+    for request in waiting {
+        assert_eq!(stage.answer(1, request), Some(Err(ClaimError::RolledBackHere)));
+    }
 }

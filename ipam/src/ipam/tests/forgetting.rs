@@ -158,3 +158,19 @@ fn revoked_among_forgotten(victim: usize) {
         assert_eq!(stage.hosts[host].ipam.table(), stage.hosts[others[0]].ipam.table());
     }
 }
+
+/// What a router without a store has heard is not held: who took its word for it would forget what it needs to follow.
+#[test]
+fn nothing_is_forgotten_that_a_router_with_a_full_disk_has_not_written() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.claim(0, claim("c0", Some("web"))).unwrap();
+    stage.pass(Duration::from_secs(30));
+    stage.hosts[2].ipam.handle_store_failed(stage.now);
+    hop(&mut stage, 0, 0, 1);
+    hop(&mut stage, 1, 1, 0);
+    stage.pass(Duration::from_secs(400));
+    let rows = crate::stage::rows(&stage.hosts[2].disk);
+    stage.hosts[2].ipam.resume(&rows, stage.now).unwrap();
+    stage.pass(Duration::from_secs(60));
+    assert_eq!(stage.hosts[2].ipam.table(), stage.hosts[0].ipam.table());
+}
