@@ -20,6 +20,8 @@ use hostnet::veth::{self, Attach, AttachError, DetachError, Hairpin, Port, Route
 #[path = "edge/guard.rs"]
 mod guard;
 
+#[path = "edge/super_frames.rs"]
+mod super_frames;
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const MTU: u32 = 1389;
 /// A packet on one machine, which may compile at the same time.

@@ -26,7 +26,7 @@ losses! {
     NoSession = "no-session",
     /// The session's key may seal no more.
     KeyExhausted = "key-exhausted",
-    /// The kernel's offload fields do not fit the frame.
+    /// The kernel's offload fields do not fit the frame, or would make far more of it than it is.
     Offload = "offload",
     /// Larger than the interface to the underlay takes.
     TooLarge = "too-large",

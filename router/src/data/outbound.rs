@@ -183,7 +183,8 @@ enum Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    /// Decides it by the kernel's offload fields and the path's size. `None` when the fields contradict the frame.
+    /// Decides it by the kernel's offload fields and the path's size. `None` when the fields contradict the frame, or make far
+    /// more of it than it is.
     fn of(parcel: &Parcel<'a>, path: Path) -> Option<Self> {
         let room = frame_room(path.datagram_bytes);
         let checksum = match parcel.virtio.checksum {
@@ -207,9 +208,20 @@ impl<'a> Shape<'a> {
             }
             Protocol::Tcp | Protocol::Udp => cutter,
         };
+        let count = cutter.count();
+        if count > SEGMENTS_MAX || count * cutter.header_bytes() > SEGMENT_HEADERS_MAX {
+            return None;
+        }
         Some(Self::Super { cutter, protocol, checksum })
     }
 }
+
+/// Whoever may write raw frames can ask for segments of one byte: 65,000 datagrams for one frame. The smallest segment that an
+/// application can ask a kernel for, of 88 bytes, makes fewer than 900.
+const SEGMENTS_MAX: usize = 2048;
+
+/// Or for kilobytes of extension headers in front of each segment. As many of the longest headers of IPv4 and TCP.
+const SEGMENT_HEADERS_MAX: usize = SEGMENTS_MAX * (14 + 60 + 60);
 
 /// The socket, and what is to go through it next.
 struct Batch {

@@ -25,6 +25,7 @@ use super::super::publication::Publication;
 use super::super::worker::{Place, Worker};
 use super::super::{Forwarding, Report};
 use super::hosts::{A, B, NETWORK, tcp, udp};
+use super::packets::{Extension, NetworkHeader, Packet, Payload, Summed, TransportHeader};
 use super::{TCP_CHECKSUM, UDP_CHECKSUM, cut, payload};
 
 /// A worker, the far end of its tap, and the buffers its thread would have.
@@ -270,6 +271,43 @@ fn small_frames_that_wait_share_datagrams_and_alone_they_do_not_wait() {
     near.turn();
     let mut buffer = [0; 2048];
     assert_eq!([far.recv(&mut buffer).unwrap(), far.recv(&mut buffer).unwrap()], [1432, 732]);
+}
+
+#[test]
+fn a_frame_that_asks_for_far_more_than_it_is_goes_nowhere() {
+    let mut group = bind_group("127.0.0.1:0".parse().unwrap(), NonZeroU8::MIN).unwrap();
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    far.set_nonblocking(true).unwrap();
+    let addresses = [group.local, far.local_addr().unwrap()];
+    let mut near = Bench::new(group.data.remove(0), forwarding(0, addresses, 1472, Suite::Aes256Gcm));
+    let mut sent = |packet: &Packet, segment_bytes| {
+        near.tap.send(&with(packet.super_virtio(segment_bytes), &packet.frame(Summed::Partly))).unwrap();
+        near.turn();
+        let mut buffer = [0; 2048];
+        // What the socket has no room for is lost, and does not matter.
+        let came = std::iter::from_fn(|| far.recv(&mut buffer).ok()).count() > 0;
+        (came, near.losses().iter().map(|(reason, count)| (*reason, *count)).collect::<Vec<_>>())
+    };
+    let ipv4 =
+        NetworkHeader::Ipv4 { service: 0, identification: 1, fragment: 0, time_to_live: 64, options: Vec::new() };
+    let laden = NetworkHeader::Ipv6 { class: 0, label: 0, hops: 64, extensions: vec![Extension::padding(30); 5] };
+    let tcp = TransportHeader::Tcp { sequence: 1, flags: 0x10, window: 1000, urgent: 0, options: Vec::new() };
+    let udp = TransportHeader::Udp { ports: [4000, 5000] };
+    let packet = |network: &NetworkHeader, transport: &TransportHeader| Packet {
+        from: A,
+        to: B,
+        network: network.clone(),
+        transport: transport.clone(),
+        payload: Payload { first: 0, bytes: 60_000 },
+    };
+    // An application may ask for segments of 88 bytes, with twelve bytes of them for the time.
+    for transport in [&tcp, &udp] {
+        assert_eq!(sent(&packet(&ipv4, transport), 76), (true, vec![]));
+    }
+    let refused = [(&ipv4, &tcp, 1), (&ipv4, &udp, 1), (&ipv4, &tcp, 29), (&laden, &tcp, 60_000), (&laden, &udp, 50)];
+    for (count, (network, transport, segment_bytes)) in (1..).zip(refused) {
+        assert_eq!(sent(&packet(network, transport), segment_bytes), (false, vec![("offload", count)]));
+    }
 }
 
 #[test]
