@@ -64,13 +64,14 @@ impl Netns {
     }
 }
 
-/// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace.
+/// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace, or our own. To that
+/// one no container was ever attached: the process whose number is in the path is another one by now.
 #[must_use]
 pub fn is_gone(path: &Path) -> bool {
     use OpenNetnsError::{Missing, NotANamespace, Own, Unreadable};
     match Netns::open(path) {
-        Err(Missing { .. } | NotANamespace { .. }) => true,
-        Ok(_) | Err(Own { .. } | Unreadable { .. }) => false,
+        Err(Missing { .. } | NotANamespace { .. } | Own { .. }) => true,
+        Ok(_) | Err(Unreadable { .. }) => false,
     }
 }
 

@@ -30,7 +30,7 @@ const HELD: LeaseState = LeaseState::Held { until: None };
 #[test]
 fn what_is_left_without_interface_and_namespace_is_an_orphan_whatever_became_of_its_address() {
     let (nobody, somebody) = (BTreeSet::new(), BTreeSet::from(["rd0"]));
-    for gone in ["/nonexistent/netns", "/proc/cpuinfo"] {
+    for gone in ["/nonexistent/netns", "/proc/cpuinfo", "/proc/self/ns/net"] {
         for state in [LeaseState::Active, LeaseState::Fenced] {
             assert!(is_orphan(&lease(state, gone), &nobody), "{state:?} {gone}");
             assert!(!is_orphan(&lease(state, gone), &somebody), "{state:?} {gone}");
