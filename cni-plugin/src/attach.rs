@@ -185,10 +185,14 @@ fn mtu(add: &Add, lease: &Lease, addresses: &[Address]) -> Result<u32, Fault> {
 fn routes(add: &Add, addresses: &[Address]) -> Result<Vec<Route>, Fault> {
     let mut routes = Vec::new();
     if add.settings.default_gateway {
-        routes.extend(addresses.iter().map(|address| Route {
+        let defaults = addresses.iter().map(|address| Route {
             destination: if address.gateway.is_ipv4() { Prefix::ALL_V4 } else { Prefix::ALL_V6 },
             gateway: Some(address.gateway),
-        }));
+        });
+        let wanted = &add.settings.routes;
+        let is_wanted_elsewhere =
+            |own: &Route| wanted.iter().any(|wanted| wanted.gateway.is_some() && wanted.leads_to(own.destination));
+        routes.extend(defaults.filter(|own| !is_wanted_elsewhere(own)));
     }
     for wanted in &add.settings.routes {
         let family = |address: &&Address| address.gateway.is_ipv4() == wanted.destination.address.is_ipv4();
@@ -196,9 +200,15 @@ fn routes(add: &Add, addresses: &[Address]) -> Result<Vec<Route>, Fault> {
         let gateway = wanted.gateway.or(own).ok_or_else(|| {
             Fault::new(Code::Config, format!("routes: the network has no gateway for {}", wanted.destination))
         })?;
-        let route = Route { destination: wanted.destination, gateway: Some(gateway) };
-        if !routes.contains(&route) {
-            routes.push(route);
+        match routes.iter().find(|route| wanted.leads_to(route.destination)).and_then(|route| route.gateway) {
+            None => routes.push(Route { destination: wanted.destination, gateway: Some(gateway) }),
+            Some(other) if other == gateway => {}
+            // The kernel takes the first, and the second would go without a word.
+            Some(other) => {
+                let destination = wanted.destination;
+                let message = format!("routes: {destination} cannot lead to {other} and to {gateway}");
+                return Err(Fault::new(Code::Config, message));
+            }
         }
     }
     Ok(routes)

@@ -76,6 +76,13 @@ pub(crate) struct WantedRoute {
     pub(crate) gateway: Option<IpAddr>,
 }
 
+impl WantedRoute {
+    /// Whether it is to that destination, however the bits behind the prefix are written.
+    pub(crate) fn leads_to(&self, destination: Prefix) -> bool {
+        self.destination.length == destination.length && self.destination.contains(destination.address)
+    }
+}
+
 impl Config {
     /// Decodes, then checks the name, then the version: the order in which others do it.
     pub(crate) fn parse(stdin: &[u8]) -> Result<Self, Fault> {

@@ -60,6 +60,28 @@ fn routes_go_through_the_gateway_of_their_family() {
 }
 
 #[test]
+fn a_default_route_that_is_asked_for_stands_in_the_place_of_the_networks() {
+    let routes = |keys: &str, six| routes(&add(keys), &addresses(&lease(six)));
+    let shown = |keys, six| {
+        let show = |route: Route| format!("{} {}", route.destination, route.gateway.unwrap());
+        routes(keys, six).unwrap().into_iter().map(show).collect::<Vec<_>>()
+    };
+    let elsewhere = r#","routes":[{"dst":"0.0.0.0/0","gw":"10.32.0.9"}]"#;
+    assert_eq!(shown(elsewhere, false), ["0.0.0.0/0 10.32.0.9"]);
+    assert_eq!(shown(elsewhere, true), ["::/0 fd00:32::1", "0.0.0.0/0 10.32.0.9"]);
+    let elsewhere6 = r#","routes":[{"dst":"::/0","gw":"fd00:32::9"}]"#;
+    assert_eq!(shown(elsewhere6, true), ["0.0.0.0/0 10.32.0.1", "::/0 fd00:32::9"]);
+    let twice = r#","routes":[{"dst":"192.0.2.0/24"},{"dst":"192.0.2.0/24","gw":"10.32.0.1"}]"#;
+    assert_eq!(shown(twice, false), ["0.0.0.0/0 10.32.0.1", "192.0.2.0/24 10.32.0.1"]);
+    for both in [r#"{"dst":"0.0.0.0/0"}"#, r#"{"dst":"10.0.0.0/0","gw":"10.32.0.8"}"#] {
+        let refused =
+            routes(&format!(r#","routes":[{{"dst":"0.0.0.0/0","gw":"10.32.0.9"}},{both}]"#), false).unwrap_err();
+        assert_eq!(refused.code, Code::Config);
+        assert!(refused.message.contains("0/0") && refused.message.contains("10.32.0.9"), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_lease_is_doubtful_unless_it_certainly_was_not_given() {
     let socket = std::path::PathBuf::from("/run/raddle/control.sock");
     let gone = |kind: std::io::ErrorKind| ClientError::Unreachable { socket: socket.clone(), source: kind.into() };
