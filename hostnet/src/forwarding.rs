@@ -34,7 +34,8 @@ pub fn switch_on(family: Family) -> Result<(), ForwardError> {
 fn keep_listening_to_routers() -> io::Result<()> {
     for entry in fs::read_dir(Path::new(sysctl::ROOT).join("ipv6/conf"))? {
         let name = entry?.file_name();
-        let Some(interface) = name.to_str() else { continue };
+        // What is meant for interfaces that come later was never a word to any that is there.
+        let Some(interface) = name.to_str().filter(|name| ![ALL, DEFAULT].contains(name)) else { continue };
         let of = |key| sysctl::read(Family::V6, interface, key);
         if of("accept_ra")?.as_deref() == Some("1") && of(KEY)?.as_deref() == Some("0") {
             sysctl::write(Family::V6, interface, "accept_ra", "2")?;
@@ -45,6 +46,9 @@ fn keep_listening_to_routers() -> io::Result<()> {
 
 /// The settings of all interfaces at once.
 const ALL: &str = "all";
+
+/// What an interface begins with.
+const DEFAULT: &str = "default";
 
 const KEY: &str = "forwarding";
 

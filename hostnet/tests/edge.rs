@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use hostnet::announce::Announcer;
 use hostnet::bridge::{self, Bridge, EnsureBridgeError};
+use hostnet::forwarding::{self, Family};
 use hostnet::link::{self, LinkState, Prefix};
 use hostnet::netns::Netns;
 use hostnet::route::overlapping_route;
@@ -19,9 +20,9 @@ use hostnet::veth::{self, Attach, AttachError, DetachError, Hairpin, Port, Route
 
 #[path = "edge/guard.rs"]
 mod guard;
-
 #[path = "edge/super_frames.rs"]
 mod super_frames;
+
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const MTU: u32 = 1389;
 /// A packet on one machine, which may compile at the same time.
@@ -421,6 +422,22 @@ fn an_attachment_corrects_its_neighbours_stale_entries() {
     one.knows(&["10.32.0.6", "fd00:32::6"]);
     two.attach(&host).unwrap();
     one.learns("02:00:00:00:00:06");
+}
+
+#[test]
+fn a_host_that_begins_to_forward_listens_to_its_routers_where_it_did_and_nowhere_else() {
+    let host = Space::new("host");
+    let setting = |interface: &str| format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra");
+    let listens = |interface: &str| host.ok(&["cat", &setting(interface)]).trim().to_owned();
+    for (interface, value) in [("listens", "1"), ("deaf", "0")] {
+        host.ok(&["ip", "link", "add", interface, "type", "bridge"]);
+        host.ok(&["sh", "-c", "echo $1 > $0", &setting(interface), value]);
+    }
+    host.ok(&["sh", "-c", "echo 1 > $0", &setting("default")]);
+    host.open().run(|| forwarding::switch_on(Family::V6)).unwrap().unwrap();
+    host.ok(&["ip", "link", "add", "later", "type", "bridge"]);
+    assert_eq!(["listens", "deaf", "default", "later"].map(listens), ["2", "0", "1", "1"]);
+    assert_eq!(host.ok(&["cat", "/proc/sys/net/ipv6/conf/later/forwarding"]).trim(), "1");
 }
 
 #[test]
