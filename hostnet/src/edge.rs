@@ -66,7 +66,23 @@ pub struct Edge {
     ports: BTreeMap<String, GuardedPort>,
     /// Ports without a lease whose interfaces may still exist.
     left: BTreeSet<String>,
-    loaded: Option<Rules>,
+    loaded: Option<Loaded>,
+}
+
+/// What was made of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Loaded {
+    extent: Extent,
+    rules: Rules,
+}
+
+/// How much of the tables there is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What containers may send.
+    Guard,
+    /// And who is seen under the host's address.
+    GuardAndMasquerade,
 }
 
 /// How many rules were made.
@@ -89,17 +105,33 @@ impl Edge {
     /// Makes the tables, or makes them anew, in one transaction. Takes a few milliseconds, some ten more where there were tables.
     ///
     /// # Errors
-    /// [`EdgeError`]; the kernel's tables are what they were.
+    /// [`EdgeError`]; the kernel's tables are what they were, unless it is [`EdgeError::Unmasqueraded`].
     pub fn load(&mut self) -> Result<(), EdgeError> {
-        self.loaded = None;
+        let wanted = self.wanted_extent();
+        match self.make(wanted) {
+            Err(EdgeError::Unguarded { why }) if wanted == Extent::GuardAndMasquerade => {
+                // A kernel that translates no addresses can still look at what is sent.
+                let is_guarded = Nftables::open().is_ok_and(|mut nftables| self.is_whole(&mut nftables));
+                if !is_guarded {
+                    self.make(Extent::Guard)?;
+                }
+                Err(EdgeError::Unmasqueraded { why })
+            }
+            made => made,
+        }
+    }
+
+    fn make(&mut self, extent: Extent) -> Result<(), EdgeError> {
         let former = Family::OURS.into_iter().filter(|family| self.may_have_table(*family));
-        run_nft(&rules::text(former, &self.bridge, self.underlay_port, self.ports.values()))?;
+        let text = rules::text(former, &self.bridge, self.underlay_port, extent, self.ports.values());
+        run_nft(&text).map_err(|why| EdgeError::Unguarded { why })?;
+        self.loaded = None;
         // Without its elements a port would be open: the sets of the text have those with a lease only.
         let left = self.left.iter().map(|name| name_key(name).to_vec()).collect();
         let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
         let ports = Change { verb: Verb::Add, family: Family::Bridge, set: PORTS, keys: left };
         nftables.change(&self.table, &[ports]).map_err(EdgeError::Kernel)?;
-        self.loaded = Some(self.count(&mut nftables).map_err(EdgeError::Kernel)?);
+        self.loaded = Some(Loaded { extent, rules: self.count(&mut nftables).map_err(EdgeError::Kernel)? });
         Ok(())
     }
 
@@ -120,14 +152,17 @@ impl Edge {
         self.left.extend(gone.iter().map(|port| port.interface.clone()));
         self.left.retain(|name| !wanted.contains_key(name));
         self.ports = wanted;
-        if self.loaded.is_none() {
+        let Some(Loaded { extent, .. }) = self.loaded else {
             return Err(EdgeError::NotLoaded);
-        }
+        };
         let removed = gone.iter().flat_map(|port| changes(Verb::Remove, port)).filter(|change| change.set != PORTS);
-        let all: Vec<_> = removed.chain(new.iter().flat_map(|port| changes(Verb::Add, port))).collect();
-        let done = Nftables::open().and_then(|mut nftables| nftables.change(&self.table, &all));
-        // Somebody has flushed something: all of it is made again.
-        done.or_else(|_| self.load())
+        let all = removed.chain(new.iter().flat_map(|port| changes(Verb::Add, port)));
+        let all: Vec<_> = all.filter(|change| extent.has(change.family)).collect();
+        match Nftables::open().and_then(|mut nftables| nftables.change(&self.table, &all)) {
+            Ok(()) if extent.holds(self.wanted_extent()) => Ok(()),
+            // Nobody was masqueraded yet; or somebody has flushed something, and all of it is made again.
+            Ok(()) | Err(_) => self.load(),
+        }
     }
 
     /// Looks whether the kernel has what it should have, and repairs it. Forgets ports whose interfaces are gone.
@@ -141,7 +176,10 @@ impl Edge {
             return Ok(Checked::Restored);
         }
         self.forget(&mut nftables).map_err(EdgeError::Kernel)?;
-        Ok(Checked::Whole)
+        if self.loaded.is_some_and(|loaded| loaded.extent.holds(self.wanted_extent())) {
+            return Ok(Checked::Whole);
+        }
+        self.load().map(|()| Checked::Restored)
     }
 
     /// What was dropped, for every port that dropped anything.
@@ -202,8 +240,12 @@ impl Edge {
         Ok(Rules { bridge: count(Family::Bridge)?, inet: count(Family::Inet)? })
     }
 
+    /// Whether the kernel has all that was made.
     fn is_whole(&self, nftables: &mut Nftables) -> bool {
-        let rules = self.count(nftables).ok();
+        let Some(Loaded { extent, rules }) = self.loaded else {
+            return false;
+        };
+        let has_its_rules = self.count(nftables).is_ok_and(|there| there == rules);
         let has_its_elements = |set: Set| {
             let there = nftables.elements(set.family(), &self.table, set.name()).unwrap_or_default();
             let there: BTreeSet<_> = there.into_iter().map(|element| element.key).collect();
@@ -211,7 +253,12 @@ impl Edge {
             let wanted: BTreeSet<_> = self.ports.values().flat_map(|port| keys(set, port)).chain(left).collect();
             there == wanted
         };
-        self.loaded.is_some() && rules == self.loaded && Set::ALL.into_iter().all(has_its_elements)
+        has_its_rules && Set::ALL.into_iter().filter(|set| extent.has(set.family())).all(has_its_elements)
+    }
+
+    fn wanted_extent(&self) -> Extent {
+        let is_masqueraded = self.ports.values().any(|port| !port.masqueraded().is_empty());
+        if is_masqueraded { Extent::GuardAndMasquerade } else { Extent::Guard }
     }
 
     fn forget(&mut self, nftables: &mut Nftables) -> io::Result<()> {
@@ -231,6 +278,18 @@ impl Edge {
 
     fn is_known(&self, name: &str) -> bool {
         self.ports.contains_key(name) || self.left.contains(name)
+    }
+}
+
+impl Extent {
+    /// Whether sets of that family are part of it.
+    fn has(self, family: Family) -> bool {
+        family == Family::Bridge || self == Self::GuardAndMasquerade
+    }
+
+    /// Whether all of the other is part of it.
+    fn holds(self, other: Self) -> bool {
+        self == other || self == Self::GuardAndMasquerade
     }
 }
 
@@ -370,35 +429,52 @@ fn is_plain(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name.bytes().all(plain)
 }
 
-fn run_nft(text: &str) -> Result<(), EdgeError> {
+fn run_nft(text: &str) -> Result<(), NftError> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(EdgeError::NoNft)?;
+    let mut child = command.spawn().map_err(NftError::Missing)?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read to the end has something to say, and says it.
         let _ = stdin.write_all(text.as_bytes());
     }
-    let output = child.wait_with_output().map_err(EdgeError::NoNft)?;
+    let output = child.wait_with_output().map_err(NftError::Missing)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(EdgeError::Refused { said: said.chars().take(300).collect() })
+    Err(NftError::Refused { said: said.chars().take(300).collect() })
 }
 
-/// Why the edge does not look.
+/// Why rules were not loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// There is no `nft` to load the rules with.
-    #[error("containers can send with others' addresses: the command nft, of the package nftables, cannot be run")]
-    NoNft(#[source] io::Error),
-    /// `nft` did not take the rules.
-    #[error("containers can send with others' addresses: nft says {said:?}")]
+pub enum NftError {
+    /// There is no `nft` to load them with.
+    #[error("the command nft, of the package nftables, cannot be run")]
+    Missing(#[source] io::Error),
+    /// It did not take them.
+    #[error("nft says {said:?}")]
     Refused {
         /// Its words, cut to 300 characters.
         said: String,
     },
-    /// The rules have never been loaded, or were lost and could not be loaded again.
+}
+
+/// Why the edge does not look, or does not do all that it is to.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// No rules could be loaded.
+    #[error("containers can send with others' addresses: {why}")]
+    Unguarded {
+        /// Why.
+        why: NftError,
+    },
+    /// Containers are looked at, but the rules that masquerade could not be loaded.
+    #[error("containers with \"ipMasq\" have no way out: {why}")]
+    Unmasqueraded {
+        /// Why.
+        why: NftError,
+    },
+    /// The rules have never been loaded.
     #[error("containers can send with others' addresses: the rules are not loaded")]
     NotLoaded,
     /// The kernel refused something else.

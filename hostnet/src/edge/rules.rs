@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::nftables::Family;
-use super::{GuardedPort, Set, ipv4_of, ipv6_of};
+use super::{Extent, GuardedPort, Set, ipv4_of, ipv6_of};
 
 /// The table's name, in both families: one for each bridge, so that several routers share a host.
 pub(super) fn table(bridge: &str) -> String {
@@ -26,6 +26,7 @@ pub(super) fn text<'a>(
     former: impl Iterator<Item = Family>,
     bridge: &str,
     underlay_port: u16,
+    extent: Extent,
     ports: impl Iterator<Item = &'a GuardedPort> + Clone,
 ) -> String {
     let table = table(bridge);
@@ -45,7 +46,7 @@ pub(super) fn text<'a>(
     text.push_str(CHAINS);
     text.push_str("}\n");
     let _ = writeln!(text, "table inet {table} {{\n{}", beyond(bridge, underlay_port));
-    if ports.clone().any(|port| !port.masqueraded().is_empty()) {
+    if extent == Extent::GuardAndMasquerade {
         sets(&mut text, Family::Inet, &ports);
         text.push_str(&masquerade(bridge));
     }
@@ -79,7 +80,7 @@ fn beyond(bridge: &str, underlay_port: u16) -> String {
 }
 
 /// Only where a port wants it: whoever asks for address translation has the kernel track every connection, and with
-/// `br_netfilter` those within the bridge too. The first port that does finds no set for its address, and the tables are made anew.
+/// `br_netfilter` those within the bridge too. For the first port that does, the tables are made anew.
 fn masquerade(bridge: &str) -> String {
     format!(
         "chain postrouting {{ type nat hook postrouting priority 100; policy accept;\n\

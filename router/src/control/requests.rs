@@ -256,18 +256,27 @@ impl Control {
             Err(_) => {}
         }
         let answer = match result {
-            Ok(lease) => {
-                self.guard_ports();
-                if lease.state == LeaseState::Active {
-                    self.announce(&lease, now);
-                }
-                self.lease_answer(&lease)
-            }
+            Ok(lease) => self.answer_lease(&lease, now),
             Err(error) => Err(self.claim_error(&error)),
         };
         if let Some(Waiting::Lease(reply)) = self.waiting.remove(&request) {
             let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
         }
+    }
+
+    /// The container's guard comes before its address does. One that nothing masquerades would have no way out, and not know why.
+    fn answer_lease(&mut self, lease: &ipam::Lease, now: Instant) -> Result<Answer, ApiError> {
+        self.guard_ports();
+        if lease.place.masqueraded
+            && let Err(error) = self.parts.guarding.ensure_rules()
+        {
+            self.release_quietly(lease.attachment.clone(), now);
+            return Err(error);
+        }
+        if lease.state == LeaseState::Active {
+            self.announce(lease, now);
+        }
+        self.lease_answer(lease)
     }
 
     /// Says where the lease's addresses live from now on.

@@ -123,6 +123,70 @@ fn nobody_is_told_that_he_is_masqueraded_where_nothing_masquerades() -> Result<(
     Ok(())
 }
 
+/// The host's `nft` and kernel change behind a router that has loaded its rules: gone, or without address translation.
+const NO_NFT: &str = "mount --bind /dev/null /usr/sbin/nft";
+const NO_TRANSLATION: &str = "
+    cp /usr/sbin/nft /run/nft-whole
+    printf '%s\\n' '#!/bin/sh' 'rules=$(cat)' \\
+        'case $rules in *masquerade*) echo Error: Could not process rule: No such file or directory >&2; exit 1;; esac' \\
+        'printf \"%s\\n\" \"$rules\" | /run/nft-whole -f -' > /run/nft-without
+    chmod +x /run/nft-without
+    mount --bind /run/nft-without /usr/sbin/nft";
+
+fn port_of(result: &Value) -> Result<&str> {
+    result["interfaces"][1]["name"].as_str().context("no port")
+}
+
+#[test]
+fn who_cannot_be_masqueraded_is_refused_and_costs_nobody_his_guard() -> Result<()> {
+    for wrong in [NO_NFT, NO_TRANSLATION] {
+        let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+        let host = stage.host(1)?;
+        let cluster = Cluster::form(&stage)?;
+        host.run(&["sh", "-ec", wrong])?.ok()?;
+        let (masked, plain) = (Sandbox::new(host, "masked")?, Sandbox::new(host, "plain")?);
+        refuses(&masked.call("ADD", &[], &masqueraded())?, 11, &["masquerade", "nft"])?;
+        until("nothing is left of it", WAIT, || Ok(cluster.router(1)?.containers()?.is_empty().then_some(())))?;
+        ensure!(host.container_links()?.is_empty(), "it has left an interface");
+        let result = plain.add(&conf("1.0.0"))?;
+        host.run(&["umount", "/usr/sbin/nft"])?.ok()?;
+        let ports = host.run(&["nft", "list", "set", "bridge", "raddle-raddle0", "ports"])?.ok()?;
+        ensure!(ports.contains(port_of(&result)?), "nobody looks at the next container: {ports}");
+        masked.add(&masqueraded())?;
+        let rules = host.run(&["nft", "list", "ruleset"])?.ok()?;
+        ensure!(rules.contains("type nat"), "it is masqueraded by nothing: {rules}");
+    }
+    Ok(())
+}
+
+#[test]
+fn rules_that_masquerade_and_cannot_be_loaded_again_leave_the_guard() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    let cluster = Cluster::form(&stage)?;
+    let (masked, plain) = (Sandbox::new(host, "masked")?, Sandbox::new(host, "plain")?);
+    let mut ports = vec![port_of(&masked.add(&masqueraded())?)?.to_owned()];
+    host.run(&["sh", "-ec", NO_TRANSLATION])?.ok()?;
+    host.run(&["/run/nft-whole", "flush", "ruleset"])?.ok()?;
+    let rules = || host.run(&["/run/nft-whole", "list", "ruleset"])?.ok();
+    let until_guarded = |ports: &[String]| {
+        until("all are guarded", WAIT, || {
+            let rules = rules()?;
+            Ok(ports.iter().all(|port| rules.contains(port)).then_some(rules))
+        })
+    };
+    let guard = until_guarded(&ports)?;
+    ensure!(guard.contains("dport 6783") && !guard.contains("type nat"), "{guard}");
+    let warnings = || Ok::<_, anyhow::Error>(cluster.router(1)?.status()?["warnings"].to_string());
+    until("the operator is told", WAIT, || Ok(warnings()?.contains("ipMasq").then_some(())))?;
+    ports.push(port_of(&plain.add(&conf("1.0.0"))?)?.to_owned());
+    until_guarded(&ports)?;
+    host.run(&["umount", "/usr/sbin/nft"])?.ok()?;
+    until("it is masqueraded again", WAIT, || Ok(rules()?.contains("type nat").then_some(())))?;
+    until("all is well", WAIT, || Ok((warnings()? == "[]").then_some(())))?;
+    until_guarded(&ports).map(|_| ())
+}
+
 /// Every setting of the host's network stack that is not of one of our own interfaces.
 fn settings(host: &Host) -> Result<Vec<String>> {
     let all = host.run(&["sh", "-c", "cd /proc/sys/net && grep -r . . 2>/dev/null || true"])?.ok()?;
