@@ -3,7 +3,7 @@
 //! Owns the reading of its messages and the patience with strangers. Knows no key.
 //!
 //! ```text
-//!   Stranger ──first envelope that opens──▶ Bound(peer)          Dialed ──same──▶ Bound       Asking ──answer──▶ closed
+//!   Stranger ──an envelope that says Bind──▶ Bound(peer)         Dialed ──same──▶ Bound       Asking ──answer──▶ closed
 //!      └──────first contact────▶ Applying                        each but Bound ──patience──▶ closed
 //! ```
 

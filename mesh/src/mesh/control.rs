@@ -15,7 +15,8 @@ use crate::session::{Confirmation, Opened};
 use crate::ways::Way;
 
 impl Mesh {
-    /// Opens a control envelope and does what it says. Returns whose it is.
+    /// Opens a control envelope and does what it says. Returns whose it is, if that is proven: on a stream that is nobody's,
+    /// only by what is never said but on a stream. A datagram that was held back could be written there by anybody.
     pub(super) fn handle_envelope(&mut self, via: Via, bytes: &[u8], now: Instant) -> Option<Identity> {
         let header = Header::parse(bytes).ok();
         let owner = header.and_then(|header| Some((header, *self.indexes.get(&header.receiver)?)));
@@ -25,14 +26,18 @@ impl Mesh {
         };
         let peer = self.peers.get_mut(&identity)?;
         match peer.sessions.open(header.receiver, header.counter, &mut bytes.to_vec()) {
-            Ok(opened) if peer.is_revoked() => {
-                self.hear_revoked(identity, via, &opened);
-                Some(identity)
-            }
             Ok(opened) => {
-                self.note_authentic(identity, via, &opened, now);
-                self.handle_control(identity, via, &opened, now);
-                Some(identity)
+                let is_nobodys = matches!(via, Via::Stream(stream) if self.unproven.contains(&stream));
+                let is_proven = !is_nobodys || matches!(Control::parse(&opened.plaintext), Some(Control::Bind));
+                if peer.is_revoked() {
+                    self.hear_revoked(identity, via, &opened);
+                } else {
+                    self.note_authentic(identity, via, &opened, now);
+                    if is_proven {
+                        self.handle_control(identity, via, &opened, now);
+                    }
+                }
+                is_proven.then_some(identity)
             }
             Err(OpenError::Replayed { .. }) => {
                 self.out.counters.replayed += 1;

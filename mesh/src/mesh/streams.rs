@@ -127,7 +127,7 @@ impl Mesh {
         }
     }
 
-    /// An envelope of this peer's came on the stream.
+    /// The peer said on the stream that it is its own.
     fn bind(&mut self, stream: StreamId, identity: Identity, now: Instant) {
         let Some(open) = self.streams.get_mut(&stream) else { return };
         let accepted = match open.standing {

@@ -31,6 +31,25 @@ fn a_recorded_call_is_refused() {
 }
 
 #[test]
+fn a_datagram_that_was_held_back_makes_nobodys_stream_a_peers() {
+    let mut sim = pair();
+    sim.run(5 * SECOND);
+    let (now, one, elsewhere) = (sim.now, sim.identity(1), sim::address_of(9));
+    sim.mesh(0).send_datagram(one, &Control::Check { number: 1 }.emit());
+    let held_back = sim.mesh(0).poll_transmit().unwrap().bytes;
+    let stream = StreamId(1000);
+    sim.mesh(1).handle_stream_opened(stream, Origin::Accepted(elsewhere), now);
+    sim.mesh(1).handle_stream_bytes(stream, &wire::envelope::Frames::emit(&held_back).unwrap(), now);
+    let events: Vec<Event> = std::iter::from_fn(|| sim.mesh(1).poll_event()).collect();
+    assert_eq!(events, vec![Event::CloseStream { stream }]);
+    assert_eq!(sim.mesh(1).poll_transmit(), None, "it was answered");
+    let zero = sim.identity(0);
+    sim.mesh(1).send(zero, Topic::LEDGER, &[7; 5000], Delivery::Reliable, now).unwrap();
+    sim.run(SECOND);
+    assert_eq!(sim.messages(0), [vec![7; 5000]]);
+}
+
+#[test]
 fn another_cluster_is_never_met() {
     let mut sim = Sim::new(1, &[&[0, 1]]);
     sim.add(2, 1, &[0, 1], Config::default());
