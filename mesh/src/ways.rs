@@ -13,6 +13,7 @@ use wire::Identity;
 use wire::envelope::Course;
 
 use crate::gossip::Reach;
+use crate::path_mtu::BASE_BYTES;
 use crate::trial::Trial;
 
 /// One way to a peer.
@@ -135,7 +136,8 @@ impl Ways {
 
     /// A neighbour says how it reaches the peer. Returns whether that is a new way.
     pub(crate) fn handle_reach(&mut self, relay: Identity, reach: &Reach, now: Instant) -> bool {
-        let is_new = self.add(Way::Relay(relay), reach.datagram_bytes, Claim::Hoped, now);
+        let datagram_bytes = reach.datagram_bytes.max(LEAST_BYTES);
+        let is_new = self.add(Way::Relay(relay), datagram_bytes, Claim::Hoped, now);
         if let Some(known) = self.relays.iter_mut().find(|known| known.identity == relay) {
             known.course = reach.course;
         }
@@ -477,6 +479,9 @@ const FAR: Duration = Duration::from_secs(600);
 /// All of a small cluster, and then twice as many each time.
 const ASKED_FIRST: usize = 8;
 const ASKED_MOST: usize = 64;
+/// What every relay can pass on, also by another: the least that a path carries, without the words to two of them. Who says
+/// less would have each frame cut to crumbs.
+const LEAST_BYTES: u16 = BASE_BYTES - 2 * 40;
 /// Enough to choose from.
 const RELAYS_MOST: usize = 4;
 /// Who else is told; the others ask again.

@@ -20,6 +20,17 @@ fn reach(millis: u64) -> Reach {
     Reach { round_trip: Duration::from_millis(millis), datagram_bytes: 1400, course: Course::Direct, address: None }
 }
 
+#[test]
+fn a_relay_says_no_less_than_any_can_pass_on() {
+    let mut ways = Ways::new(start());
+    for said in [0, 70, 1119] {
+        ways.handle_reach(relay(1), &Reach { datagram_bytes: said, ..reach(5) }, start());
+        assert_eq!(ways.relay_bytes(relay(1)), 1120);
+    }
+    ways.handle_reach(relay(1), &reach(5), start());
+    assert_eq!(ways.relay_bytes(relay(1)), 1400);
+}
+
 /// Which ways are open at some time: the direct one, and each relay with its round trip in milliseconds.
 #[derive(Debug, Clone)]
 struct Sky {
