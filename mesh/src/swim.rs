@@ -13,6 +13,9 @@
 //! Who speaks and who is spoken to, the session says: only their lives are written. Loss is lived with in three ways:
 //! anything authentic from the probed one counts as its answer, a probe without an answer makes this router ask by itself
 //! at once, and a router that hears nobody doubts everybody rather than accuse them one by one.
+//!
+//! What a router says of its own life counts. Of another's it may be wrong, or lie: a life that the other cannot have is not
+//! believed, since nothing that the other says of itself would be heard beside it.
 
 mod words;
 
@@ -34,6 +37,8 @@ pub(crate) struct Swim {
     failures: u32,
     /// The newest suspicion of each router that was heard of: it comes again and again.
     suspicions: BTreeMap<Identity, (Life, u16)>,
+    /// The life of each that there was a session with, as it said itself.
+    lives: BTreeMap<Identity, Life>,
 }
 
 /// A router in one of its lives.
@@ -75,6 +80,8 @@ struct Said {
     timers: BTreeMap<(Instant, u64), Timer<Router>>,
     count: u64,
     pinged: Option<(Router, u8)>,
+    /// When this router last took a new life.
+    renewed: Option<Instant>,
 }
 
 impl Swim {
@@ -82,14 +89,16 @@ impl Swim {
     pub(crate) fn new(identity: Identity, boot: u32, seed: [u8; 8], now: Instant) -> Self {
         let me = Router { identity, life: (boot, 0) };
         let foca = Foca::new(me, settings(), Dice(u64::from_le_bytes(seed) | 1), Words);
-        let said = Said { now, deeds: VecDeque::new(), timers: BTreeMap::new(), count: 0, pinged: None };
-        Self { foca, said, probe: None, failures: 0, suspicions: BTreeMap::new() }
+        let said = Said { now, deeds: VecDeque::new(), timers: BTreeMap::new(), count: 0, pinged: None, renewed: None };
+        Self { foca, said, probe: None, failures: 0, suspicions: BTreeMap::new(), lives: BTreeMap::new() }
     }
 
     /// There is a session with a router in this life.
     pub(crate) fn handle_up(&mut self, identity: Identity, boot: u32, now: Instant) {
         self.said.now = now;
-        let mut router = Router { identity, life: (boot, 0) };
+        self.note_life(identity, (boot, 0));
+        let life = self.lives.get(&identity).copied().unwrap_or_default();
+        let mut router = Router { identity, life };
         let is_dead =
             |member: &&foca::Member<Router>| member.id().identity == identity && member.state() == foca::State::Down;
         let dead = self.foca.iter_membership_state().find(is_dead).map(|member| *member.id());
@@ -106,13 +115,13 @@ impl Swim {
         self.note_probe();
     }
 
-    /// Takes what a router said of those that are `known`: others would be probed for ever, and nobody else then. Returns
-    /// `None` if it is nothing we read.
+    /// Takes what a router said of those whose boot counter is `known`: others would be probed for ever, and nobody else
+    /// then. Returns `None` if it is nothing we read.
     pub(crate) fn handle_data(
         &mut self,
         from: Identity,
         bytes: &[u8],
-        known: impl Fn(Identity) -> bool,
+        known: impl Fn(Identity) -> Option<u32>,
         now: Instant,
     ) -> Option<()> {
         if bytes.len() > PACKET_BYTES.get() - words::ADDRESS_BYTES {
@@ -120,7 +129,12 @@ impl Swim {
         }
         self.said.now = now;
         let me = *self.foca.identity();
-        let bytes = Words::about(|identity| identity == me.identity || known(identity), bytes)?;
+        let is_known = |identity| identity == me.identity || known(identity).is_some();
+        let bytes = Words::about(is_known, |update| self.is_credible(update, &known), bytes)?;
+        self.note_life(from, Words::life(&bytes)?);
+        if !self.may_contradict() && Words::is_about_death(&bytes) {
+            return Some(());
+        }
         let suspicions = Words::suspicions(&bytes);
         let read = self.foca.handle_data(&Words::address(from, me.identity, &bytes), &mut self.said);
         self.note_probe();
@@ -174,6 +188,33 @@ impl Swim {
         std::iter::from_fn(|| self.said.deeds.pop_front()).find(|deed| !(is_alone && matches!(deed, Deed::Gone(_))))
     }
 
+    fn note_life(&mut self, identity: Identity, life: Life) {
+        let known = self.lives.entry(identity).or_insert(life);
+        *known = life.max(*known);
+    }
+
+    /// Whether what somebody says of a router may be so.
+    fn is_credible(&self, update: &foca::Member<Router>, known: impl Fn(Identity) -> Option<u32>) -> bool {
+        let router = *update.id();
+        let me = *self.foca.identity();
+        if router.identity == me.identity {
+            // Of another life of ours foca would tell everybody that it is over.
+            let is_final = update.state() == foca::State::Down || update.incarnation() == u16::MAX;
+            return router == me && (!is_final || self.may_contradict());
+        }
+        let signed = known(router.identity).map(|boot| (boot, 0));
+        let said = self.lives.get(&router.identity).copied();
+        let last = signed.max(said);
+        last.is_some_and(|(boot, renewals)| router.life <= (boot, renewals.saturating_add(AHEAD)))
+    }
+
+    /// Whether this router may take a new life. Each is told to all, and there are only so many.
+    fn may_contradict(&self) -> bool {
+        let (_, renewals) = self.foca.identity().life;
+        let is_calm = |at| self.said.now.saturating_duration_since(at) >= CONTRADICTION;
+        renewals < u16::MAX && self.said.renewed.is_none_or(is_calm)
+    }
+
     /// Whether the probed one was heard; if so, foca is told that it answered.
     fn look(&mut self, heard: &impl Fn(Identity) -> Option<Instant>, stage: Stage) {
         let Some(Probe { router, number, since }) = self.probe else { return };
@@ -216,11 +257,8 @@ impl Runtime<Router> for Said {
         match notification {
             Notification::MemberUp(router) => self.deeds.push_back(Deed::Back(router.identity)),
             Notification::MemberDown(router) => self.deeds.push_back(Deed::Gone(router.identity)),
-            Notification::Rename(..)
-            | Notification::Active
-            | Notification::Idle
-            | Notification::Defunct
-            | Notification::Rejoin(_) => {}
+            Notification::Rename(..) | Notification::Active | Notification::Idle | Notification::Defunct => {}
+            Notification::Rejoin(_) => self.renewed = Some(self.now),
         }
     }
 
@@ -309,6 +347,10 @@ const TRANSMISSIONS: NonZeroU8 = NonZeroU8::new(15).unwrap();
 const SUSPICION: Duration = Duration::from_secs(3);
 /// How long somebody who contradicts without a new life is not believed: longer than its death takes to be told to all.
 const FORGET: Duration = Duration::from_secs(60);
+/// Between two contradictions: the news of the first has reached all by then.
+const CONTRADICTION: Duration = Duration::from_secs(1);
+/// How many lives somebody may have begun, by hearsay, since it spoke to this router itself: it speaks to each in turn.
+const AHEAD: u16 = 16;
 /// There is news seldom; then it is told to three routers this often.
 const GOSSIP: Duration = Duration::from_millis(300);
 /// With the sealing below what surely fits a datagram.

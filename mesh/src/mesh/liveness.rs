@@ -13,8 +13,11 @@ use crate::swim::Deed;
 impl Mesh {
     /// Takes what a peer says about who lives.
     pub(super) fn handle_swim(&mut self, from: Identity, payload: &[u8], now: Instant) {
-        let peers = &self.peers;
-        let known = |identity: Identity| peers.get(&identity).is_some_and(|peer| !peer.is_revoked());
+        let (peers, roster) = (&self.peers, &self.roster);
+        let known = |identity: Identity| {
+            peers.get(&identity).filter(|peer| !peer.is_revoked())?;
+            Some(roster.member(identity)?.addresses.version.0)
+        };
         if self.swim.handle_data(from, payload, known, now).is_none() {
             self.out.counters.malformed += 1;
         }

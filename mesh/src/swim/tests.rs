@@ -58,7 +58,7 @@ impl Ring {
         let to = to.0[0];
         if !self.dead.contains(&to) {
             self.heard.insert((to, number), self.now);
-            self.swims[usize::from(to)].handle_data(identity(number), &bytes, |_| true, self.now).unwrap();
+            self.swims[usize::from(to)].handle_data(identity(number), &bytes, |_| Some(1), self.now).unwrap();
         }
     }
 
@@ -128,9 +128,14 @@ fn who_hears_nobody_doubts_everybody() {
 
 /// A word of gossip from router 1 that has these to say.
 fn gossip(updates: &[foca::Member<Router>]) -> Vec<u8> {
-    let (src, dst) = (Router { identity: identity(1), life: (1, 0) }, Router { identity: identity(0), life: (1, 0) });
+    word(foca::Message::Gossip, (1, 0), updates)
+}
+
+/// A word of router 1 to router 0 in that life of it.
+fn word(message: foca::Message<Router>, life: Life, updates: &[foca::Member<Router>]) -> Vec<u8> {
+    let (src, dst) = (Router { identity: identity(1), life: (1, 0) }, Router { identity: identity(0), life });
     let mut bytes = Vec::new();
-    let header = foca::Header { src, src_incarnation: 0, dst, message: foca::Message::Gossip };
+    let header = foca::Header { src, src_incarnation: 0, dst, message };
     Words.encode_header(&header, &mut bytes).unwrap();
     bytes.extend(u16::try_from(updates.len()).unwrap().to_be_bytes());
     updates.iter().for_each(|update| Words.encode_member(update, &mut bytes).unwrap());
@@ -138,9 +143,59 @@ fn gossip(updates: &[foca::Member<Router>]) -> Vec<u8> {
 }
 
 #[test]
+fn a_life_that_somebody_cannot_have_is_not_believed() {
+    for life in [(u32::MAX, u16::MAX), (2, 0), (1, u16::MAX), (1, AHEAD + 1)] {
+        let mut ring = Ring::new(4);
+        ring.run(5 * SECOND);
+        ring.words = 0;
+        for liar in [identity(2), identity(0)] {
+            let lie = gossip(&[foca::Member::alive(Router { identity: liar, life })]);
+            assert_eq!(ring.swims[0].handle_data(identity(1), &lie, |_| Some(1), ring.now), Some(()));
+        }
+        ring.run(20 * SECOND);
+        assert!(ring.words <= 4 * 2 * 21, "{life:?}: {} words", ring.words);
+        assert_eq!(ring.swims.iter().map(|swim| swim.foca.identity().life).max(), Some((1, 0)), "{life:?}");
+    }
+}
+
+#[test]
+fn who_is_called_dead_again_and_again_contradicts_once_a_second_and_never_falls_silent() {
+    for begun in [0, u16::MAX] {
+        let mut ring = Ring::new(4);
+        ring.run(5 * SECOND);
+        let router = Router { identity: identity(0), life: (1, begun) };
+        let Swim { foca, said, .. } = &mut ring.swims[0];
+        foca.change_identity(router, said).unwrap_or_else(|_| assert_eq!(begun, 0));
+        ring.run(5 * SECOND);
+        ring.words = 0;
+        for _ in 0..1000 {
+            let me = *ring.swims[0].foca.identity();
+            let hopeless = foca::Member::new(me, u16::MAX, foca::State::Suspect);
+            let slander = [
+                word(foca::Message::TurnUndead, me.life, &[]),
+                word(foca::Message::Gossip, me.life, &[foca::Member::down(me)]),
+                word(foca::Message::Gossip, me.life, &[hopeless]),
+            ];
+            for word in slander {
+                assert_eq!(ring.swims[0].handle_data(identity(1), &word, |_| Some(1), ring.now), Some(()));
+            }
+            ring.run(Duration::from_millis(10));
+        }
+        let (_, renewals) = ring.swims[0].foca.identity().life;
+        assert!(renewals - begun <= 10, "{renewals} lives in 10 s");
+        // Each tells the news of it to three every 300 ms, as any news.
+        assert!(ring.words <= 4 * (2 * 11 + 3 * 40), "{} words", ring.words);
+        ring.told.clear();
+        ring.dead.extend(1..4);
+        ring.run(5 * SECOND);
+        assert_eq!(ring.told(&Deed::DoubtAll), BTreeSet::from([0]), "it looks after nobody any more");
+    }
+}
+
+#[test]
 fn who_is_no_member_is_not_heard_of() {
     let mut ring = Ring::new(3);
-    let known = |identity: Identity| identity.0[0] < 3;
+    let known = |identity: Identity| (identity.0[0] < 3).then_some(1);
     let stranger = |number: u32, state| {
         let mut identity = [99; 32];
         identity[..4].copy_from_slice(&number.to_be_bytes().map(|byte| byte | 0x80));
@@ -205,6 +260,6 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
         let mut ring = Ring::new(2);
-        let _ = ring.swims[0].handle_data(identity(1), &bytes, |_| true, ring.now);
+        let _ = ring.swims[0].handle_data(identity(1), &bytes, |_| Some(1), ring.now);
     }
 }

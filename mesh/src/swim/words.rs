@@ -20,6 +20,7 @@ const HEAD_BYTES: usize = 1 + 6 + 2 + 6;
 const UPDATE_BYTES: usize = 32 + 6 + 2 + 1;
 const PING: u8 = 0;
 const ACK: u8 = 1;
+const TURN_UNDEAD: u8 = 9;
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -59,8 +60,24 @@ impl Words {
         answer
     }
 
-    /// A message (as on the wire) without what it says of routers that are not known. None if it is for one, or malformed.
-    pub(super) fn about(known: impl Fn(Identity) -> bool, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// Whose life the sender of a message (as on the wire) has.
+    pub(super) fn life(bytes: &[u8]) -> Option<Life> {
+        let mut life = bytes.get(1..7)?;
+        Some(take_life(&mut life))
+    }
+
+    /// Whether a message (as on the wire) tells its receiver that it is dead.
+    pub(super) fn is_about_death(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&TURN_UNDEAD)
+    }
+
+    /// A message (as on the wire) without what it says of routers that are not known, or what is not credible. None if it is
+    /// for one that is not known, or malformed.
+    pub(super) fn about(
+        known: impl Fn(Identity) -> bool,
+        credible: impl Fn(&Member<Router>) -> bool,
+        bytes: &[u8],
+    ) -> Option<Vec<u8>> {
         let is_known = |router: &[u8]| router.first_chunk().is_some_and(|identity| known(Identity(*identity)));
         let body = body(bytes);
         let (head, rest) = bytes.split_at_checked(body)?;
@@ -73,7 +90,11 @@ impl Words {
         if updates.len() != usize::from(u16::from_be_bytes(*count)) * UPDATE_BYTES {
             return None;
         }
-        let kept: Vec<&[u8]> = updates.chunks_exact(UPDATE_BYTES).filter(|update| is_known(update)).collect();
+        let mut kept = Vec::new();
+        for update in updates.chunks_exact(UPDATE_BYTES).filter(|update| is_known(update)) {
+            let member = foca::Codec::decode_member(&mut Self, update).ok()?;
+            kept.extend(credible(&member).then_some(update));
+        }
         let count = u16::try_from(kept.len()).ok()?.to_be_bytes();
         Some([head, &count, &kept.concat()].concat())
     }
@@ -101,7 +122,7 @@ impl foca::Codec<Router> for Words {
             Message::Announce => (6, None, None),
             Message::Feed => (7, None, None),
             Message::Gossip | Message::Broadcast => (8, None, None),
-            Message::TurnUndead => (9, None, None),
+            Message::TurnUndead => (TURN_UNDEAD, None, None),
         };
         room(&buf, ADDRESS_BYTES + HEAD_BYTES + 1 + 38)?;
         buf.put_slice(&header.src.identity.0);
@@ -127,7 +148,7 @@ impl foca::Codec<Router> for Words {
             6 => Message::Announce,
             7 => Message::Feed,
             8 => Message::Gossip,
-            9 => Message::TurnUndead,
+            TURN_UNDEAD => Message::TurnUndead,
             _ => return Err(WordsError::Unknown(kind)),
         };
         Ok(Header { src, src_incarnation, dst, message })
