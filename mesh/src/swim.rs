@@ -107,11 +107,10 @@ impl Swim {
             router.life = router.life.max(dead.life);
             self.foca.handle_timer(Timer::RemoveDown(dead), &mut self.said)
         });
-        // Everybody meets everybody: nobody needs to be told.
-        let alive = std::iter::once(foca::Member::alive(router));
-        if let Err(error) = forgotten.and_then(|()| self.foca.apply_many(alive, false, &mut self.said)) {
-            tracing::debug!(%error, "a router that is up");
+        if let Err(error) = forgotten {
+            tracing::debug!(%error, "a router that is up after all");
         }
+        self.count_in(router);
         self.note_probe();
     }
 
@@ -160,6 +159,7 @@ impl Swim {
         self.said.now = now;
         while let Some(entry) = self.said.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             let timer = entry.remove();
+            let forgotten = if let Timer::RemoveDown(router) = &timer { Some(*router) } else { None };
             match timer {
                 Timer::SendIndirectProbe { .. } => self.look(&heard, Stage::Direct),
                 Timer::ProbeRandomMember(_) => self.look(&heard, Stage::Last),
@@ -171,6 +171,11 @@ impl Swim {
             }
             if let Err(error) = self.foca.handle_timer(timer, &mut self.said) {
                 tracing::trace!(%error, "a deadline of liveness that does not fit");
+            }
+            // It has a session all the same. Both may have called each other dead in a cut that no session noticed, and then
+            // neither speaks first.
+            if let Some(router) = forgotten.filter(|router| heard(router.identity).is_some()) {
+                self.count_in(router);
             }
             self.note_probe();
         }
@@ -186,6 +191,15 @@ impl Swim {
         // With nobody else left, nobody else agrees.
         let is_alone = self.foca.num_members() == 0;
         std::iter::from_fn(|| self.said.deeds.pop_front()).find(|deed| !(is_alone && matches!(deed, Deed::Gone(_))))
+    }
+
+    /// Counts a router among the living, unless it is there already.
+    fn count_in(&mut self, router: Router) {
+        let alive = foca::Member::alive(router);
+        // Everybody meets everybody: nobody needs to be told.
+        if let Err(error) = self.foca.apply_many(std::iter::once(alive), false, &mut self.said) {
+            tracing::debug!(%error, "a router that is up");
+        }
     }
 
     fn note_life(&mut self, identity: Identity, life: Life) {
@@ -345,8 +359,9 @@ const INDIRECT: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 const TRANSMISSIONS: NonZeroU8 = NonZeroU8::new(15).unwrap();
 /// Time for the suspected one to contradict, and for everybody to ask it.
 const SUSPICION: Duration = Duration::from_secs(3);
-/// How long somebody who contradicts without a new life is not believed: longer than its death takes to be told to all.
-const FORGET: Duration = Duration::from_secs(60);
+/// How long somebody who contradicts without a new life is not believed: longer than its death takes to be told to all. Two
+/// that were cut off from each other and called each other dead watch over each other again after that long.
+const FORGET: Duration = Duration::from_secs(20);
 /// Between two contradictions: the news of the first has reached all by then.
 const CONTRADICTION: Duration = Duration::from_secs(1);
 /// How many lives somebody may have begun, by hearsay, since it spoke to this router itself: it speaks to each in turn.

@@ -26,3 +26,23 @@ fn halves_that_met_again_notice_a_death_in_the_other() {
         }
     }
 }
+
+/// Nor did their sessions notice the shorter of these cuts.
+#[test]
+fn who_was_cut_off_for_seconds_is_looked_after_again() {
+    for (count, cut) in [(3, 6), (3, 8), (3, 11), (2, 8)] {
+        let mut sim = Sim::new(1, &vec![&[0, 1, 2][..count]; count]);
+        sim.run(10 * SECOND);
+        sim.cuts.extend((1..count).map(|other| (0, other)));
+        sim.run(cut * SECOND);
+        sim.cuts.clear();
+        sim.run(60 * SECOND);
+        assert!(sim.all_up(), "after {cut} s");
+        sim.kill(0);
+        sim.run(20 * SECOND);
+        assert!(
+            (1..count).all(|other| !sim.is_up(other, 0)),
+            "after {cut} s nobody of {count} looks after it any more"
+        );
+    }
+}
