@@ -10,7 +10,7 @@ use super::Mesh;
 use crate::aead::OpenError;
 use crate::event::{Carrier, DownReason, Event, StreamId, Via};
 use crate::gossip::{Control, Topic};
-use crate::peer::Phase;
+use crate::peer::{Peer, Phase};
 use crate::session::{Confirmation, Opened};
 use crate::ways::Way;
 
@@ -235,6 +235,11 @@ impl Mesh {
             if let Some((stream, message)) = peer.channel.poll_stream() {
                 self.send_on_stream(identity, stream, &message);
             } else if let Some(Way::Relay(relay)) = peer.ways.used() {
+                // While another one is looked for, what waits goes on waiting.
+                if !self.peers.get(&relay).is_some_and(Peer::is_relay) {
+                    return;
+                }
+                let Some(peer) = self.peers.get_mut(&identity) else { return };
                 let Some(message) = peer.channel.poll_relay() else { return };
                 self.send_reliably(identity, relay, &message, now);
             } else if let Some(message) = peer.channel.poll_datagram(now) {

@@ -135,6 +135,7 @@ impl Mesh {
         };
         if self.peers.get_mut(&identity).is_some_and(|peer| peer.ways.handle_answer(way, number, now)) {
             self.choose_way(identity, now);
+            self.flush_channel(identity, now);
         }
     }
 

@@ -174,6 +174,21 @@ fn another_relay_takes_over_and_the_shortest_one_is_chosen() {
 }
 
 #[test]
+fn what_is_not_to_be_lost_waits_while_a_relay_is_replaced() {
+    let mut sim = all(11, 4);
+    sim.cuts.insert((0, 3));
+    sim.run(30 * SECOND);
+    let Route::Relay(used) = sim.route(0, 3) else { panic!("{:?}", sim.route(0, 3)) };
+    sim.kill(if used == sim.identity(1) { 1 } else { 2 });
+    let (far, now) = (sim.identity(3), sim.now);
+    sim.mesh(0).lower(used, DownReason::Silent, now);
+    assert_eq!(sim.mesh(0).peers.get(&far).unwrap().ways.used(), Some(Way::Relay(used)), "it is replaced already");
+    sim.mesh(0).send(far, Topic::LEDGER, &[7; 5000], Delivery::Reliable, now).unwrap();
+    sim.run(20 * SECOND);
+    assert_eq!(sim.messages(3), [vec![7; 5000]]);
+}
+
+#[test]
 fn renewing_goes_on_by_a_relay() {
     let session = SessionTimes { renew: 5 * SECOND, jitter: SECOND, refuse: 8 * SECOND, idle: 5 * SECOND };
     let config = Config { session, ..Config::default() };
