@@ -43,6 +43,7 @@ use crate::rng::Rng;
 use crate::streams::Stream;
 use crate::swim::Swim;
 use crate::view::{Counters, PeerView};
+use crate::ways::Way;
 
 pub use renewal::RenewError;
 
@@ -190,7 +191,10 @@ impl Mesh {
         let Some(identity) = self.identity_of(peer) else { return };
         let Some(peer) = self.peers.get_mut(&identity).filter(|peer| peer.is_up()) else { return };
         peer.sessions.use_up(now);
-        peer.path.mtu.handle_sent(sent_bytes);
+        let carrier = match peer.ways.used() {
+            Some(Way::Relay(relay)) => relay,
+            Some(Way::Direct) | None => identity,
+        };
         if received_bytes > 0 {
             peer.liveness.handle_heard(now);
         } else if sent_bytes > 0 {
@@ -198,6 +202,9 @@ impl Mesh {
         }
         if sent_bytes > 0 {
             peer.ways.handle_traffic(now);
+        }
+        if let Some(carrier) = self.peers.get_mut(&carrier) {
+            carrier.path.mtu.handle_sent(sent_bytes);
         }
     }
 

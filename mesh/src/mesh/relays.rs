@@ -188,10 +188,15 @@ impl Mesh {
             return;
         };
         let hinted = reach.address.is_some_and(|address| peer.path.hint(address));
+        let before = peer.ways.relay_bytes(from);
         let is_new = peer.ways.handle_reach(from, reach, now);
+        let is_other = peer.ways.relay_bytes(from) != before;
         // Many may say so at once.
         if (hinted || is_new) && !peer.is_up() && !peer.calling.is_fresh(now) {
             peer.calling.hurry(now);
+        }
+        if is_other {
+            self.touch_plan();
         }
         self.tell_seekers(whom);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Delivery;
-use crate::gossip::{Leg, Topic};
+use crate::gossip::{Leg, Reach, Topic};
 use crate::plan::Hop;
 use crate::route::Route;
 
@@ -186,6 +186,39 @@ fn what_is_not_to_be_lost_waits_while_a_relay_is_replaced() {
     sim.mesh(0).send(far, Topic::LEDGER, &[7; 5000], Delivery::Reliable, now).unwrap();
     sim.run(20 * SECOND);
     assert_eq!(sim.messages(3), [vec![7; 5000]]);
+}
+
+/// The largest datagram from 0 to 2.
+fn planned_bytes(sim: &mut Sim) -> u16 {
+    let far = sim.identity(2);
+    sim.mesh(0).plan().peers.iter().find(|peer| peer.identity == far).unwrap().datagram_bytes
+}
+
+#[test]
+fn a_path_to_a_relay_that_becomes_narrow_is_noticed() {
+    let mut sim = line();
+    sim.run(30 * SECOND);
+    assert_eq!(planned_bytes(&mut sim), 1472 - 40);
+    sim.weather.carries = 1300;
+    let index = sim.mesh(0).peers.get(&sim::secret(1, 2, 1).identity()).unwrap().index;
+    for _ in 0..15 {
+        let now = sim.now;
+        sim.mesh(0).handle_traffic(index, 100_000, 100_000, now);
+        sim.run(SECOND);
+    }
+    assert!(planned_bytes(&mut sim) + 40 <= 1300, "{} bytes are lost", planned_bytes(&mut sim));
+}
+
+#[test]
+fn what_a_relay_says_later_shows_in_the_plan() {
+    let mut sim = line();
+    sim.run(30 * SECOND);
+    assert_eq!(planned_bytes(&mut sim), 1472 - 40);
+    let (relay, far, now) = (sim.identity(1), sim.identity(2), sim.now);
+    let reach =
+        Reach { round_trip: MILLISECOND, datagram_bytes: 1300, course: wire::envelope::Course::Direct, address: None };
+    sim.mesh(0).handle_reach(relay, far, &reach, now);
+    assert_eq!(planned_bytes(&mut sim), 1300);
 }
 
 #[test]
