@@ -171,6 +171,9 @@ impl NetworkTable {
     }
 
     pub(crate) fn owner_of6(&self, address: Ipv6Addr) -> Option<(Slot, Owner)> {
+        if let Some(mac) = Mac::of_link_local(address) {
+            return self.owner_of_mac(mac);
+        }
         let slot = self.network.slot_of6(address)?;
         Some((slot, self.owner(slot)))
     }

@@ -195,6 +195,13 @@ impl Mac {
         let [a, b, c, d, e, f] = self.0;
         Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
     }
+
+    /// Whose link-local IPv6 address it is, if that is made of a MAC.
+    #[must_use]
+    pub fn of_link_local(address: Ipv6Addr) -> Option<Self> {
+        let [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, 0xff, 0xfe, d, e, f] = address.octets() else { return None };
+        Some(Self([a ^ 2, b, c, d, e, f]))
+    }
 }
 
 impl fmt::Display for Mac {

@@ -110,6 +110,18 @@ fn a_link_local_address_belongs_to_the_mac_also_behind_a_peer() {
 }
 
 #[test]
+fn who_has_a_link_local_address_is_asked_where_its_mac_is() {
+    let own = |slot| Mac(mac(slot)).link_local().octets();
+    let solicitation = |from, target| icmp6(from, own(from), 135, target);
+    assert_eq!(out(&solicitation(HERE, own(AT_P))), Verdict::Send(P));
+    assert_eq!(from_p(&solicitation(AT_P, own(HERE))), Verdict::Deliver);
+    assert_eq!(out(&solicitation(HERE, own(NOWHERE))), dropped(DropReason::NoOwner));
+    assert_eq!(out(&solicitation(HERE, own(GATEWAY))), dropped(DropReason::Gateway));
+    let random = "fe80::1234:5678:9abc:def0".parse::<Ipv6Addr>().unwrap().octets();
+    assert_eq!(out(&solicitation(HERE, random)), dropped(DropReason::Foreign));
+}
+
+#[test]
 fn a_frame_goes_to_the_owner_of_its_destination() {
     let cases = [
         (AT_P, Verdict::Send(P)),
