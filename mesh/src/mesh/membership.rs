@@ -56,6 +56,8 @@ impl Mesh {
         self.forget_indexes(gone);
         if was_up {
             self.lower(identity, reason, now);
+        } else {
+            self.end_audience(identity);
         }
     }
 

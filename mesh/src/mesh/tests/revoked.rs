@@ -173,3 +173,16 @@ fn a_router_that_knows_it_is_revoked_falls_silent() {
     sim.run(60 * SECOND);
     assert!(!sim.tap.take().unwrap().iter().any(|(from, _, _)| *from == address));
 }
+
+#[test]
+fn who_is_revoked_itself_listens_to_nobody_it_had_shut_out() {
+    let mut sim = revoked();
+    sim.start(2);
+    let victim = sim.identity(2);
+    let is_its = |stream: &Stream| matches!(stream.standing, crate::streams::Standing::Bound(peer) if peer == victim);
+    let has_stream = |sim: &mut Sim| sim.mesh(0).streams.values().any(is_its);
+    assert!(sim.run_while(5 * SECOND, |sim| !has_stream(sim)).is_some(), "it never had a stream");
+    let (own, now) = (sim.identity(0), sim.now);
+    sim.mesh(0).revoke(own, now);
+    assert!(!has_stream(&mut sim));
+}
