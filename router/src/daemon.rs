@@ -43,7 +43,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let storage = Storage::open(&data_dir.store_path()).map_err(|error| with_remedy(&error))?;
     let memory = Memory::recall(&storage).map_err(|error| match error {
         RecallError::Storage(error) => with_remedy(&error),
-        RecallError::Damaged { .. } | RecallError::Unfinished => error.into(),
+        RecallError::Damaged { .. } | RecallError::Incomplete => error.into(),
     })?;
     let keys = own_keys(&data_dir, &memory)?;
     let sockets = bind(config)?;
@@ -79,7 +79,7 @@ fn own_keys(data_dir: &DataDir, memory: &Memory) -> anyhow::Result<Keys> {
         data_dir.path().display(),
     );
     ensure!(
-        memory.stamp == data_dir.stamp()?,
+        memory.stamp == DataDir::stamp(&data_dir.store_path())?,
         "{} is a copy: its store was made on another machine or as another file. An identity is one with its disk, or \
          addresses would be held twice. Join again as a new router with an empty --data-dir; if the original is gone for \
          good, run 'raddle revoke {}' on another router",

@@ -8,8 +8,9 @@
 //!     signing.key   0600   Ed25519 secret, 32 bytes
 //!     noise.key     0600   X25519 secret, 32 bytes; noise.key.next: the one that is to replace it
 //!     cluster.psk   0600   Argon2id(password), only where a mesh is formed by password
-//!     ledger.redb   0600   genesis, certificate, members, ledger, leases, tokens
+//!     ledger.redb   0600   genesis, certificate, members, ledger, leases, tokens; ledger.redb.new: before it is whole
 //!     spool/               releases that raddle-cni could not deliver
+//!     .NAME.PID     0600   being written, or left by a writer that died: never read
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -81,6 +82,11 @@ impl DataDir {
         self.path.join("ledger.redb")
     }
 
+    /// Where it is made: what an attempt that was killed has left there is no store.
+    pub(crate) fn unfinished_store_path(&self) -> PathBuf {
+        self.path.join("ledger.redb.new")
+    }
+
     /// Where undelivered releases lie.
     pub(crate) fn spool_path(&self) -> PathBuf {
         self.path.join("spool")
@@ -89,6 +95,17 @@ impl DataDir {
     /// Whether `raddle init` or `raddle join` has been here.
     pub(crate) fn has_store(&self) -> bool {
         self.store_path().exists()
+    }
+
+    /// A data directory is one router.
+    pub(crate) fn refuse_a_second(&self) -> Result<(), DataDirError> {
+        if self.has_store() { Err(DataDirError::Taken { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    /// Waits until nobody else fills this directory. It is this process's while what is returned lives.
+    pub(crate) fn lock(&self) -> Result<File, DataDirError> {
+        let locked = File::open(&self.path).and_then(|directory| directory.lock().map(|()| directory));
+        locked.map_err(|source| DataDirError::Unreadable { path: self.path.clone(), source })
     }
 
     /// Reads a secret; its file must be readable by its owner alone.
@@ -108,12 +125,7 @@ impl DataDir {
 
     /// Writes a secret durably. Never replaces one.
     pub(crate) fn write_secret(&self, file: SecretFile, secret: &Secret) -> Result<(), DataDirError> {
-        let path = self.path.join(file.name());
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut opened| {
-            opened.write_all(secret.bytes())?;
-            opened.sync_all()
-        });
-        written.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
+        self.place(file, secret, |unfinished, path| fs::hard_link(unfinished, path))
     }
 
     /// Writes the handshake key that is to replace the one in use; one that an interrupted renewal left goes.
@@ -143,15 +155,22 @@ impl DataDir {
         if self.has_secret(file) && self.read_secret(file)?.bytes() == secret.bytes() {
             return Ok(());
         }
-        let (path, new) = (self.path.join(file.name()), self.path.join(format!("{}.new", file.name())));
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
-        let written = opened.and_then(|mut opened| {
-            opened.write_all(secret.bytes())?;
-            opened.sync_all()?;
-            fs::rename(&new, &path)
-        });
-        written.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
+        self.place(file, secret, |unfinished, path| fs::rename(unfinished, path))
+    }
+
+    /// Has a secret put in its place when it is on the disk beside it: what is there is whole, wherever this ends.
+    fn place(
+        &self,
+        file: SecretFile,
+        secret: &Secret,
+        put: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), DataDirError> {
+        let path = self.path.join(file.name());
+        let unfinished = self.path.join(format!(".{}.{}", file.name(), std::process::id()));
+        let placed = write_whole(&unfinished, secret.bytes()).and_then(|()| put(&unfinished, &path));
+        // Gone already if it was renamed.
+        let _ = fs::remove_file(&unfinished);
+        placed.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
     }
 
     /// Whether the secret's file is there.
@@ -159,16 +178,24 @@ impl DataDir {
         self.path.join(file.name()).exists()
     }
 
-    /// Takes back a half-made store. The keys stay: the next attempt uses them.
-    pub(crate) fn clear(&self) {
-        let _ = fs::remove_file(self.path.join(SecretFile::Psk.name()));
-        let _ = fs::remove_file(self.store_path());
+    /// Puts a store in its place that is whole, durably. The file stays the same one.
+    pub(crate) fn finish_store(&self) -> Result<(), DataDirError> {
+        let path = self.store_path();
+        let renamed = fs::rename(self.unfinished_store_path(), &path);
+        renamed.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path, source })
     }
 
-    /// What ties the store to this disk: the machine's id and the store file's inode, both of which a copy changes.
-    pub(crate) fn stamp(&self) -> Result<String, DataDirError> {
-        let path = self.store_path();
-        let metadata = fs::metadata(&path).map_err(|source| DataDirError::Unreadable { path, source })?;
+    /// Takes back a half-made store. The keys stay: the next attempt uses them.
+    pub(crate) fn clear(&self) {
+        for path in [self.path.join(SecretFile::Psk.name()), self.store_path(), self.unfinished_store_path()] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// What ties a store to this disk: the machine's id and the file's inode, both of which a copy changes.
+    pub(crate) fn stamp(store: &Path) -> Result<String, DataDirError> {
+        let unreadable = |source| DataDirError::Unreadable { path: store.to_owned(), source };
+        let metadata = fs::metadata(store).map_err(unreadable)?;
         let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
         Ok(format!("{} {}", machine.trim(), metadata.ino()))
     }
@@ -176,6 +203,12 @@ impl DataDir {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn refuse_if_open_to_others(path: &Path, metadata: &fs::Metadata, wanted: &'static str) -> Result<(), DataDirError> {
@@ -197,6 +230,8 @@ pub(crate) enum DataDirError {
     NotADirectory { path: PathBuf },
     #[error("{} has mode {mode:04o}, so others than its owner can read it; run 'chmod {wanted} {}'", path.display(), path.display())]
     OpenToOthers { path: PathBuf, mode: u32, wanted: &'static str },
+    #[error("{} already holds a router; run 'raddle router', or name another directory with --data-dir", path.display())]
+    Taken { path: PathBuf },
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{} has {length} bytes where a key has 32; restore it, or start anew with another --data-dir", path.display())]

@@ -1,7 +1,7 @@
 //! How a router comes into being: as the first of a cluster, or as a member of one that exists.
 //!
-//! Owns the order in which a data directory is filled: keys first, the store's one transaction last, so that what is
-//! interrupted is no router at all. Knows nothing of running one.
+//! Owns the order in which a data directory is filled: keys first, then the store, which gets its name when it is whole. What is
+//! interrupted anywhere is no router at all, and can be begun again with the same keys. Knows nothing of running one.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
@@ -106,6 +106,10 @@ pub(crate) fn refuse_overlap(pool: Pool, pool6: Option<PoolChoice6>, bridge: &st
 
 /// Fills a data directory that has its keys. Where this fails, there is no store in it.
 pub(crate) fn settle(data_dir: &DataDir, membership: Membership) -> Result<(), FoundError> {
+    let _alone = data_dir.lock()?;
+    data_dir.refuse_a_second()?;
+    // What an attempt that was killed has left.
+    data_dir.clear();
     let filled = fill(data_dir, membership);
     if filled.is_err() {
         data_dir.clear();
@@ -118,13 +122,16 @@ fn fill(data_dir: &DataDir, membership: Membership) -> Result<(), FoundError> {
     if let Some(psk) = psk {
         data_dir.write_secret(SecretFile::Psk, &psk)?;
     }
-    let storage = Storage::create(&data_dir.store_path())?;
+    let store = data_dir.unfinished_store_path();
+    let storage = Storage::create(&store)?;
     let mut changes: Vec<Change> = ledger.into_iter().map(memory::ledger_change).collect();
     changes.extend(members.iter().map(memory::member_change));
     changes.push(memory::genesis_change(&genesis));
     changes.push(memory::certificate_change(&certificate));
-    changes.push(memory::stamp_change(&data_dir.stamp()?));
+    changes.push(memory::stamp_change(&DataDir::stamp(&store)?));
     storage.commit(&changes)?;
+    drop(storage);
+    data_dir.finish_store()?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::cli::{Globals, InitArgs, JoinArgs, JoinSecret, PeerAddress};
 use crate::config::{Config, host_name};
 use crate::datadir::DataDir;
 use crate::found::{self, Keys, Membership};
-use crate::{random, refuse_to_begin_twice, say};
+use crate::{random, say};
 
 /// `raddle join`.
 pub(crate) fn by_command(globals: &Globals, args: &JoinArgs) -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn by_command(globals: &Globals, args: &JoinArgs) -> anyhow::Result<(
         text.parse::<Token>()?;
     }
     let data_dir = DataDir::create(&globals.data_dir)?;
-    refuse_to_begin_twice(&data_dir)?;
+    data_dir.refuse_a_second()?;
     let cluster = join_patiently(&data_dir, &name, &secret, &args.addresses())?;
     let text = format!(
         "{name} is a member of cluster {}\n\nnext:\n  raddle router            run it (or: systemctl start raddle)\n",

@@ -22,7 +22,6 @@ mod underlay;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::ensure;
 use cli::{Command, Globals, InitArgs, Output};
 use config::Config;
 use datadir::DataDir;
@@ -88,7 +87,7 @@ pub(crate) fn begin_cluster(
     bridge: &str,
 ) -> anyhow::Result<Title> {
     let name = args.name.clone().map_or_else(config::host_name, Ok)?;
-    refuse_to_begin_twice(data_dir)?;
+    data_dir.refuse_a_second()?;
     found::refuse_overlap(args.pool, args.pool6, bridge)?;
     let plan = found::Plan { name: name.clone(), pool: args.pool, pool6: args.pool6, block_slots: args.block_size };
     let keys = found::Keys::prepare(data_dir)?;
@@ -100,16 +99,6 @@ pub(crate) fn begin_cluster(
     let pools = control::pools(&membership.genesis.networks);
     found::settle(data_dir, membership)?;
     Ok(Title { name, identity: keys.signing.identity(), cluster, pools })
-}
-
-/// A data directory is one router.
-fn refuse_to_begin_twice(data_dir: &DataDir) -> anyhow::Result<()> {
-    ensure!(
-        !data_dir.has_store(),
-        "{} already holds a router; run 'raddle router', or name another directory with --data-dir",
-        data_dir.path().display(),
-    );
-    Ok(())
 }
 
 /// One answer, as text or as one JSON object.

@@ -44,8 +44,8 @@ impl Memory {
                 Table::Ledger(number) => ledger.extend(ledger_row(number, key, value)),
             }
         }
-        let genesis = genesis.ok_or(RecallError::Unfinished)?;
-        let certificate = certificate.ok_or(RecallError::Unfinished)?;
+        let genesis = genesis.ok_or(RecallError::Incomplete)?;
+        let certificate = certificate.ok_or(RecallError::Incomplete)?;
         Ok(Self { genesis, certificate, boots, stamp, members, tokens, targets, ledger })
     }
 }
@@ -122,8 +122,10 @@ pub(crate) enum RecallError {
     Storage(#[from] StorageError),
     #[error("the store's row {row:?} is damaged: {source}; this identity is lost: join again with an empty --data-dir")]
     Damaged { row: String, source: DecodeError },
-    #[error("'raddle init' or 'raddle join' was interrupted here; remove the directory and run it again")]
-    Unfinished,
+    #[error(
+        "the store does not say which cluster it is of; this identity is lost: join again with an empty --data-dir"
+    )]
+    Incomplete,
 }
 
 /// The format of single facts.

@@ -72,6 +72,7 @@ fn unwritten(error: &DataDirError) -> ApiError {
         | DataDirError::Missing { .. }
         | DataDirError::NotADirectory { .. }
         | DataDirError::OpenToOthers { .. }
+        | DataDirError::Taken { .. }
         | DataDirError::Unreadable { .. }
         | DataDirError::NotAKey { .. } => told,
     }
