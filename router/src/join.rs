@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use mesh::{Candidate, JoinError, Joined, Joiner, Progress, RefuseReason, Token};
 use wire::PeerName;
 use zeroize::Zeroizing;
@@ -86,11 +86,14 @@ fn join_patiently(
 /// Between two attempts: different on each of many hosts that were turned away together.
 fn pause(error: &anyhow::Error) -> Duration {
     let [random] = random();
-    let after = error.downcast_ref::<Interrupted>().map_or(AGAIN, |interrupted| interrupted.after);
-    after.mul_f64(0.5 + f64::from(random) / 256.0)
+    after(error).mul_f64(0.5 + f64::from(random) / 256.0)
 }
 
-/// Tries each address until one answers.
+fn after(error: &anyhow::Error) -> Duration {
+    error.downcast_ref::<Interrupted>().map_or(AGAIN, |interrupted| interrupted.after)
+}
+
+/// Asks at each address until one answers. Whoever takes the connection and comes to no answer is no reason not to ask the next.
 fn join(
     data_dir: &DataDir,
     name: &PeerName,
@@ -99,20 +102,28 @@ fn join(
 ) -> anyhow::Result<wire::ClusterId> {
     // On the disk before the first byte is sent: a lost answer can be asked for again by the same identity.
     let keys = Keys::prepare(data_dir)?;
-    let mut unreachable = Vec::new();
+    let (mut unreachable, mut interrupted): (Vec<String>, Option<anyhow::Error>) = (Vec::new(), None);
     for peer in peers {
         match resolve(peer).and_then(|addresses| dial(&addresses)) {
-            Ok(stream) => {
-                let membership =
-                    converse(stream, &keys, name, secret).with_context(|| format!("cannot join at {peer}"))?;
-                let cluster = mesh::cluster_id(&membership.genesis);
-                found::settle(data_dir, membership)?;
-                return Ok(cluster);
-            }
+            Ok(stream) => match converse(stream, &keys, name, secret) {
+                Ok(membership) => {
+                    let cluster = mesh::cluster_id(&membership.genesis);
+                    found::settle(data_dir, membership)?;
+                    return Ok(cluster);
+                }
+                Err(error) => {
+                    let error = error.context(format!("cannot join at {peer}"));
+                    if !error.is::<Interrupted>() {
+                        return Err(error);
+                    }
+                    // Each has said when to come again: then it is time for all of them.
+                    interrupted = interrupted.into_iter().chain([error]).max_by_key(|error| after(error));
+                }
+            },
             Err(error) => unreachable.push(format!("{peer}: {error}")),
         }
     }
-    Err(anyhow!(Unreachable { tried: unreachable.join("; ") }))
+    Err(interrupted.unwrap_or_else(|| anyhow!(Unreachable { tried: unreachable.join("; ") })))
 }
 
 /// Somebody was there and did not come to an answer. Trying again may help: the same keys ask for the same membership.
@@ -224,3 +235,6 @@ const DIAL: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Between two rounds over all peers.
 const AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
