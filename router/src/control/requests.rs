@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use control_api::{
     Answer, ApiError, Collected, CollectedAttachment, Done, ErrorKind, GcRequest, Lease, LeaseRequest, OwnerKind,
-    Prefixed, Reply, Request, Revoked, TokenCreated,
+    Prefixed, Reply, Request, Revoked,
 };
 use ipam::{Attachment, Claim, ClaimError, Hold, LeaseState, Place, Release, RequestId, RevokeError};
 use tokio::sync::oneshot;
@@ -19,7 +19,6 @@ use super::then::Then;
 use super::waiting::Waiting;
 use super::{Control, reconcile, views, wanted};
 use crate::api::Call;
-use crate::storage::Change;
 
 /// Digits of an identity that stand for it, as the log shows it.
 const PREFIX_DIGITS: usize = 8;
@@ -212,31 +211,6 @@ impl Control {
             ipam::Health::RolledBack => Err(rolled_back()),
             ipam::Health::Revoked => Err(ApiError::new(ErrorKind::NotReady, "this router was revoked by the others")
                 .with_remedy("empty its data directory and run 'raddle join' again")),
-        }
-    }
-
-    /// The token is told when it is durable. Nobody can use it before.
-    fn create_token(&mut self, ttl: Duration, uses: u32, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
-        if self.ipam.health() == ipam::Health::ReadOnly {
-            return drop(reply.send(Reply::Error(self.read_only())));
-        }
-        let cluster = self.about.cluster;
-        let token = self.parts.tokens.create(ttl, uses);
-        let (change, text, id) = (token.change(), token.text(cluster).to_string(), token.id.to_string());
-        let answer = Answer::TokenCreated(TokenCreated { token: text, expires_s: ttl.as_secs(), uses, id });
-        self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(answer) });
-        self.tokens_changed(now);
-    }
-
-    fn withdraw_token(&mut self, id: &str, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
-        match self.parts.tokens.withdraw(id) {
-            Ok(token) => {
-                tracing::info!(token = %token.id, "withdrawn: nobody joins by it any more");
-                let change = Change { value: None, ..token.change() };
-                self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(Answer::Done(Done {})) });
-                self.tokens_changed(now);
-            }
-            Err(error) => drop(reply.send(Reply::Error(error))),
         }
     }
 

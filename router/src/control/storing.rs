@@ -13,7 +13,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use control_api::{ApiError, ErrorKind, Reply};
+use control_api::{Answer, ApiError, Done, ErrorKind, Reply};
 use tokio::sync::mpsc;
 
 use super::Control;
@@ -179,8 +179,16 @@ impl Control {
             (Then::Member, Err(error)) => {
                 tracing::error!(%error, "a member cannot be stored; it is learned again after a restart");
             }
-            (Then::Answer { reply, answer }, Ok(())) => drop(reply.send(Reply::Ok(*answer))),
+            (Then::Answer { reply, answer } | Then::Issue { reply, answer, .. }, Ok(())) => {
+                drop(reply.send(Reply::Ok(*answer)));
+            }
             (Then::Answer { reply, .. }, Err(error)) => drop(reply.send(Reply::Error(unstored(error)))),
+            (Then::Issue { id, reply, .. }, Err(error)) => self.unissue_token(id, reply, error, now),
+            (Then::Withdraw { token, reply }, Ok(())) => {
+                tracing::info!(token = %token.id, "withdrawn: nobody joins by it any more");
+                drop(reply.send(Reply::Ok(Answer::Done(Done {}))));
+            }
+            (Then::Withdraw { token, reply }, Err(error)) => self.keep_token(*token, reply, error, now),
             (Then::Renew(renewal), Ok(())) => self.renewal_stored(*renewal, now),
             (Then::Renew(renewal), Err(error)) => renewal.refuse(error),
             (Then::Admit(admission), Ok(())) => self.admit_stored(*admission, now),

@@ -7,6 +7,7 @@ use mesh::{Application, Member, Secret, TokenId};
 use tokio::sync::oneshot;
 
 use crate::datadir::DataDir;
+use crate::token::IssuedToken;
 
 /// What waits for a transaction.
 pub(super) enum Then {
@@ -16,6 +17,10 @@ pub(super) enum Then {
     Member,
     /// Somebody at the control socket.
     Answer { reply: oneshot::Sender<Reply<Answer>>, answer: Box<Answer> },
+    /// A new token, and who asked for it.
+    Issue { id: TokenId, reply: oneshot::Sender<Reply<Answer>>, answer: Box<Answer> },
+    /// The end of a token, and who asked for it.
+    Withdraw { token: Box<IssuedToken>, reply: oneshot::Sender<Reply<Answer>> },
     /// Another handshake key of this router.
     Renew(Box<Renewal>),
     /// Somebody who wants to be a member.

@@ -5,17 +5,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use control_api::{ApiError, ErrorKind, TokenView};
+use control_api::{Answer, ApiError, ErrorKind, Reply, TokenCreated, TokenView};
 use mesh::{
     Application, JoinId, JoinSecret, RefuseReason, Secret, SecretKind, SecretState, SecretUsed, Standing, Token,
     TokenId,
 };
+use tokio::sync::oneshot;
 use wire::{ClusterId, Identity};
 
 use super::Control;
 use super::inputs::Occasion;
 use super::intake::Intake;
 use super::password::read_beside;
+use super::storing::unstored;
 use super::then::{Admission, Then};
 use crate::clock::BootTime;
 use crate::storage::{Change, StorageError};
@@ -158,6 +160,65 @@ impl Control {
         self.parts.tokens.expire(now);
         self.mesh.set_join_secrets(self.parts.tokens.secrets(now));
         self.deadlines.token = self.parts.tokens.next_expiry(now).and_then(|after| now.checked_add(after));
+    }
+
+    /// The token is told when it is durable. Nobody can use it before.
+    pub(super) fn create_token(
+        &mut self,
+        ttl: Duration,
+        uses: u32,
+        reply: oneshot::Sender<Reply<Answer>>,
+        now: Instant,
+    ) {
+        if self.ipam.health() == ipam::Health::ReadOnly {
+            return drop(reply.send(Reply::Error(self.read_only())));
+        }
+        let token = self.parts.tokens.create(ttl, uses);
+        let (change, text, id) = (token.change(), token.text(self.about.cluster).to_string(), token.id);
+        let created = TokenCreated { token: text, expires_s: ttl.as_secs(), uses, id: id.to_string() };
+        let answer = Box::new(Answer::TokenCreated(created));
+        self.parts.storing.add([change], Then::Issue { id, reply, answer });
+        self.tokens_changed(now);
+    }
+
+    /// It is not on the disk, and nobody was told of it.
+    pub(super) fn unissue_token(
+        &mut self,
+        id: TokenId,
+        reply: oneshot::Sender<Reply<Answer>>,
+        error: &StorageError,
+        now: Instant,
+    ) {
+        self.parts.tokens.issued.remove(&id);
+        self.tokens_changed(now);
+        let _ = reply.send(Reply::Error(unstored(error)));
+    }
+
+    /// Nobody joins by it from here on; that is said when the disk has forgotten it too.
+    pub(super) fn withdraw_token(&mut self, id: &str, reply: oneshot::Sender<Reply<Answer>>, now: Instant) {
+        match self.parts.tokens.withdraw(id) {
+            Ok(token) => {
+                let change = Change { value: None, ..token.change() };
+                self.parts.storing.add([change], Then::Withdraw { token: Box::new(token), reply });
+                self.tokens_changed(now);
+            }
+            Err(error) => drop(reply.send(Reply::Error(error))),
+        }
+    }
+
+    /// The disk has not forgotten it, so it would be good again after a start: it stays, to be withdrawn once more.
+    pub(super) fn keep_token(
+        &mut self,
+        token: IssuedToken,
+        reply: oneshot::Sender<Reply<Answer>>,
+        error: &StorageError,
+        now: Instant,
+    ) {
+        let refusal = unstored(error);
+        let message = format!("token {} is not withdrawn: {}", token.id, refusal.message);
+        self.parts.tokens.issued.insert(token.id, token);
+        self.tokens_changed(now);
+        let _ = reply.send(Reply::Error(ApiError { message, ..refusal }));
     }
 
     /// The operator asks for the password to be read again (SIGHUP): that takes a moment of a core, so not here.

@@ -1,4 +1,4 @@
-//! Disks that are full, and disks that went back in time.
+//! Disks that are full, hosts that lose power while a router is made, and disks that went back in time.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use control_api::{ClientError, ErrorKind, Health, LeaseState, StoreState};
-use tests::{Cluster, Container, Router, Stage, Underlay, peer, until};
+use tests::{Cluster, Container, Host, PASSWORD, Router, Stage, Underlay, password_file, peer, until};
 
 use crate::client::Asker;
 
@@ -27,15 +27,14 @@ pub(crate) fn active(asker: &Asker, owner: &str) -> Result<BTreeMap<String, Ipv4
 fn a_full_disk_gives_no_address_and_is_gone_on_with_when_there_is_space() -> Result<()> {
     let stage = Stage::build(Underlay { hosts: 2, mtu_bytes: 1500 })?;
     let second = stage.host(2)?;
-    second.run(&["mkdir", "-p", DATA])?.ok()?;
-    second.run(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", DATA])?.ok()?;
+    on_a_small_disk(second)?;
     let mut cluster = Cluster::form(&stage)?;
     let (one, two) = (Container::start(stage.host(1)?, "one", None)?, Container::start(second, "two", None)?);
     one.until_reaches(two.address()?)?;
     let asker = Asker::of(second);
     let mut given = BTreeMap::from([(String::from("before"), asker.allocate("before", None)?)]);
 
-    second.run(&["sh", "-c", &format!("cat /dev/zero > {DATA}/rubbish || true")])?.ok()?;
+    fill(second)?;
     let (mut number, mut took) = (0, Duration::ZERO);
     let refusal = loop {
         number += 1;
@@ -74,6 +73,107 @@ fn a_full_disk_gives_no_address_and_is_gone_on_with_when_there_is_space() -> Res
         std::io::stdout(),
         "{number} claims until refused, in {took:?}; given again {back:?} after there was space"
     )?;
+    Ok(())
+}
+
+/// A token is listed as long as it is good, and withdrawn when that was said.
+#[test]
+fn a_full_disk_makes_no_token_and_withdraws_none() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    on_a_small_disk(host)?;
+    host.raddle(&["init"])?.ok()?;
+    let mut router = Router::start(host, &[])?;
+    let listed = |router: &Router| -> Result<Vec<String>> {
+        let answer = router.raddle(&["token", "list", "--output", "json"])?.json()?;
+        let tokens = answer["tokens"].as_array().into_iter().flatten();
+        Ok(tokens.filter_map(|token| Some(token["id"].as_str()?.to_owned())).collect())
+    };
+    fill(host)?;
+    let mut made = 0;
+    let said = loop {
+        let created = router.raddle(&["token", "create"])?;
+        if !created.is_ok() {
+            break created.refused()?.1;
+        }
+        made += 1;
+        ensure!(made < 60, "a full disk takes everything");
+    };
+    ensure!(said.contains("free space"), "{said}");
+    let tokens = listed(&router)?;
+    ensure!(tokens.len() == made, "{made} tokens were given: {tokens:?}");
+    let leaked = tokens.first().context("no token was made")?;
+    let (_, said) = router.raddle(&["token", "withdraw", leaked])?.refused()?;
+    ensure!(said.contains("not withdrawn") && said.contains("free space"), "{said}");
+    ensure!(listed(&router)? == tokens, "a token that is still good is not listed");
+
+    host.run(&["rm", &format!("{DATA}/rubbish")])?.ok()?;
+    until("the token is withdrawn", Duration::from_secs(30), || {
+        Ok(router.raddle(&["token", "withdraw", leaked])?.is_ok().then_some(()))
+    })?;
+    router.kill()?;
+    router.start_again()?;
+    ensure!(listed(&router)? == tokens.iter().skip(1).cloned().collect::<Vec<_>>(), "a withdrawn token came back");
+    Ok(())
+}
+
+#[test]
+fn a_router_that_found_no_space_is_made_when_there_is_some() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    let password = password_file(host, PASSWORD)?;
+    let init = ["init", "--password-file", &password];
+    on_a_small_disk(host)?;
+    fill(host)?;
+    for more in ["0", "4K", "4K", "4K", "64K"] {
+        host.run(&["truncate", "-s", &format!("-{more}"), &format!("{DATA}/rubbish")])?.ok()?;
+        let (_, said) = host.raddle(&init)?.refused()?;
+        ensure!(said.contains("No space left"), "{more} more: {said}");
+    }
+    host.run(&["rm", &format!("{DATA}/rubbish")])?.ok()?;
+    host.raddle(&init)?.ok()?;
+    Router::start(host, &[])?;
+    Ok(())
+}
+
+#[test]
+fn a_router_that_was_killed_while_it_was_made_is_made_by_the_same_command() -> Result<()> {
+    let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
+    let host = stage.host(1)?;
+    let password = password_file(host, PASSWORD)?;
+    for files in 1..=6 {
+        host.run(&["rm", "-rf", DATA])?.ok()?;
+        host.run(&["python3", "-c", KILL, DATA, &files.to_string(), "raddle", "init", "--password-file", &password])?
+            .ok()?;
+        let again = host.raddle(&["init", "--password-file", &password])?;
+        if !again.is_ok() {
+            let (_, said) = again.refused()?;
+            ensure!(said.contains("already holds a router"), "killed at {files} files: {said}");
+        }
+        Router::start(host, &[]).with_context(|| format!("killed at {files} files"))?;
+    }
+    Ok(())
+}
+
+/// Runs a command, and kills it when so many files are in the folder.
+const KILL: &str = "
+import os, subprocess, sys
+folder, files, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+begun = subprocess.Popen(command)
+while begun.poll() is None:
+    if os.path.isdir(folder) and len(os.listdir(folder)) >= files:
+        begun.kill()
+        begun.wait()
+";
+
+fn on_a_small_disk(host: &Host) -> Result<()> {
+    host.run(&["mkdir", "-p", DATA])?.ok()?;
+    host.run(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", DATA])?.ok()?;
+    Ok(())
+}
+
+fn fill(host: &Host) -> Result<()> {
+    host.run(&["sh", "-c", &format!("cat /dev/zero > {DATA}/rubbish || true")])?.ok()?;
     Ok(())
 }
 
