@@ -228,7 +228,7 @@ pub(crate) struct RouterArgs {
     /// How to seal data: what this processor does fastest, or always the same
     #[arg(long, value_enum, value_name = "SUITE", default_value_t = Cipher::Auto)]
     pub(crate) cipher: Cipher,
-    /// The MTU of new containers [default: what the smallest path carries, followed as it changes]
+    /// The MTU of new containers; where the cluster has IPv6, 1280 at least [default: what the smallest path carries, followed as it changes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..))]
     pub(crate) mtu: Option<u16>,
     /// Also let routers join that know the password in this file

@@ -115,6 +115,13 @@ struct Edge {
 impl Edge {
     fn make(config: &Config, genesis: &Genesis, underlay: &Underlay) -> anyhow::Result<Self> {
         let network = default_network(genesis)?;
+        let inner_mtu = InnerMtu::new(config.mtu_bytes, wire::chunk::inner_mtu(underlay.datagram_bytes()));
+        let mtu_bytes = inner_mtu.bytes();
+        // The kernel takes IPv6 from an interface that carries less.
+        ensure!(
+            network.pool6.is_none() || mtu_bytes >= IPV6_MTU,
+            "--mtu {mtu_bytes} is too small for IPv6, which this cluster has: {IPV6_MTU} at least"
+        );
         let addresses = gateway_addresses(network);
         for prefix in &addresses {
             let overlap =
@@ -127,8 +134,6 @@ impl Edge {
                 );
             }
         }
-        let inner_mtu = InnerMtu::new(config.mtu_bytes, wire::chunk::inner_mtu(underlay.datagram_bytes()));
-        let mtu_bytes = inner_mtu.bytes();
         // The tap first: a router that runs on this bridge already has it, and keeps its bridge as it is.
         let queues = NonZeroU8::new(config.queues).unwrap_or(NonZeroU8::MIN);
         let tap = tap::open(&config.tap, queues)?;
@@ -278,5 +283,7 @@ fn mesh_config(config: &Config, underlay: &Underlay) -> mesh::Config {
     }
 }
 
+/// What every interface with IPv6 carries at least (RFC 8200 section 5).
+const IPV6_MTU: u32 = 1280;
 /// Inputs that may wait for the control loop.
 const INPUTS: usize = 1024;

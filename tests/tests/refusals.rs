@@ -98,6 +98,18 @@ fn a_pool_that_overlaps_a_route_is_refused() -> Result<()> {
 }
 
 #[test]
+fn an_mtu_that_carries_no_ipv6_is_refused_where_the_cluster_has_it() -> Result<()> {
+    let stage = stage(2)?;
+    for (number, words) in [(1, ["init", "--pool6"].as_slice()), (2, &["init"])] {
+        stage.host(number)?.raddle(words)?.ok()?;
+    }
+    says(stage.host(1)?, &["router", "--mtu", "1279"], 1, &["--mtu 1279", "1280"])?;
+    Router::start(stage.host(1)?, &["--mtu", "1280"])?;
+    Router::start(stage.host(2)?, &["--mtu", "1279"])?;
+    Ok(())
+}
+
+#[test]
 fn a_port_in_use_is_named() -> Result<()> {
     let stage = stage(1)?;
     let host = stage.host(1)?;
