@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh::Target;
@@ -42,7 +44,19 @@ pub(crate) struct Streams {
 /// A stream in use.
 struct Open {
     queue: mpsc::Sender<Vec<u8>>,
+    /// Bytes in the queue, and those that are being written.
+    queued_bytes: Arc<AtomicUsize>,
     reader: AbortHandle,
+    writer: AbortHandle,
+}
+
+/// What is said on a stream: how much of it may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// With a member, or with a stranger before it is one.
+    Talk,
+    /// All that the cluster knows, to whoever was let in.
+    Grant,
 }
 
 impl Streams {
@@ -96,27 +110,45 @@ impl Streams {
         }
         let (reader, writer) = socket.into_split();
         let (queue, queued) = mpsc::channel(QUEUE);
-        tokio::spawn(write(writer, queued));
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let writer = tokio::spawn(write(writer, queued, Arc::clone(&queued_bytes))).abort_handle();
         let reader = tokio::spawn(read(stream, reader, self.events.clone())).abort_handle();
-        self.open.insert(stream, Open { queue, reader });
+        self.open.insert(stream, Open { queue, queued_bytes, reader, writer });
     }
 
-    /// Queues bytes. A stream whose queue is full is closed: what it owed is repaired by the next exchange of digests.
-    pub(crate) fn send(&mut self, stream: u64, bytes: Vec<u8>) -> Sent {
-        match self.open.get(&stream).map(|open| open.queue.try_send(bytes)) {
-            Some(Ok(())) => Sent::Queued,
-            Some(Err(_)) => {
-                self.close(stream);
-                Sent::Closed
-            }
-            None => Sent::Closed,
+    /// Queues bytes. A stream whose queue is full is cut, with all that waits: what it owed is repaired by the next exchange of
+    /// digests.
+    pub(crate) fn send(&mut self, stream: u64, speech: Speech, bytes: Vec<u8>) -> Sent {
+        let Some(open) = self.open.get(&stream) else { return Sent::Closed };
+        let length = bytes.len();
+        let waiting = open.queued_bytes.fetch_add(length, Ordering::Relaxed) + length;
+        if waiting <= speech.most_bytes() && open.queue.try_send(bytes).is_ok() {
+            return Sent::Queued;
         }
-    }
-
-    /// Ends a stream after what is queued, and reads no more. No event follows.
-    pub(crate) fn close(&mut self, stream: u64) {
         if let Some(open) = self.open.remove(&stream) {
             open.reader.abort();
+            open.writer.abort();
+        }
+        Sent::Closed
+    }
+
+    /// Ends a stream after what is queued, if the far side takes it in reasonable time, and reads no more. No event follows.
+    pub(crate) fn close(&mut self, stream: u64) {
+        if let Some(Open { reader, writer, .. }) = self.open.remove(&stream) {
+            reader.abort();
+            tokio::spawn(async move {
+                tokio::time::sleep(FAREWELL).await;
+                writer.abort();
+            });
+        }
+    }
+}
+
+impl Speech {
+    fn most_bytes(self) -> usize {
+        match self {
+            Self::Talk => TALK_BYTES,
+            Self::Grant => GRANT_BYTES,
         }
     }
 }
@@ -139,10 +171,15 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(SILENCE))
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queued: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queued: mpsc::Receiver<Vec<u8>>,
+    queued_bytes: Arc<AtomicUsize>,
+) -> io::Result<()> {
     while let Some(bytes) = queued.recv().await {
         // Whoever takes nothing for so long is gone, or means harm.
         timeout(WRITE, writer.write_all(&bytes)).await??;
+        queued_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
     }
     writer.shutdown().await
 }
@@ -169,9 +206,18 @@ const SILENCE: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(1800);
 /// A megabyte passes any link worth having in less.
 const WRITE: Duration = Duration::from_secs(30);
+/// As long as a joiner waits for its answer.
+const FAREWELL: Duration = Duration::from_secs(30);
 /// Messages waiting for one peer; a snapshot is sent in far fewer.
 const QUEUE: usize = 1024;
+/// Twice what the mesh keeps for a peer until it has a stream, so that all of that may wait here too.
+const TALK_BYTES: usize = 16 << 20;
+/// What a joiner takes (256 MiB), with its envelopes.
+const GRANT_BYTES: usize = 257 << 20;
 /// One read of the socket.
 const READ_BYTES: usize = 64 * 1024;
 /// Out of file descriptors passes; spinning on it does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

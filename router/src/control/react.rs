@@ -13,9 +13,10 @@ use super::alarms::Part;
 use super::inputs::{Input, Lookup};
 use super::then::Then;
 use wire::Identity;
+use wire::envelope::Kind;
 
 use crate::data::Report;
-use crate::streams::{Sent, StreamEvent};
+use crate::streams::{Sent, Speech, StreamEvent};
 
 impl Control {
     pub(super) fn handle(&mut self, input: Input, now: Instant) {
@@ -231,12 +232,21 @@ impl Control {
                 // A full socket buffer or an unreachable host is a lost datagram; the mesh expects losses.
                 Carrier::Datagram(to) => drop(self.parts.udp.try_send_to(&transmit.bytes, to)),
                 Carrier::Stream(stream) => {
-                    if self.parts.streams.send(stream.0, transmit.bytes) == Sent::Closed {
+                    let speech = speech(&transmit.bytes);
+                    if self.parts.streams.send(stream.0, speech, transmit.bytes) == Sent::Closed {
                         self.mesh.handle_stream_closed(stream, now);
                     }
                 }
             }
         }
+    }
+}
+
+/// Behind its length a message says what it is.
+fn speech(bytes: &[u8]) -> Speech {
+    match bytes.get(4..).map(Kind::of_message) {
+        Some(Ok(Kind::JoinGrant)) => Speech::Grant,
+        Some(_) | None => Speech::Talk,
     }
 }
 
