@@ -132,7 +132,7 @@ async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, idle: Duration)
             return Ok(());
         }
         let reply = match server::parse_request(&line) {
-            Ok(request) => ask(&calls, request, client.clone()).await,
+            Ok(request) => ask(&calls, request, client.clone()).await?,
             Err(error) => Reply::Error(error),
         };
         within(idle, client.write(&server::emit_reply(&reply))).await?;
@@ -146,13 +146,23 @@ async fn within<T>(idle: Duration, done: impl Future<Output = io::Result<T>>) ->
     tokio::time::timeout(idle, done).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn ask(calls: &mpsc::Sender<Call>, request: Request, client: Client) -> Reply<Answer> {
+async fn ask(calls: &mpsc::Sender<Call>, request: Request, client: Client) -> io::Result<Reply<Answer>> {
     let (reply, answer) = oneshot::channel();
     let stopped = || Reply::Error(ApiError::new(ErrorKind::TryAgain, "the router is stopping"));
-    if calls.send(Call { request, reply, client }).await.is_err() {
-        return stopped();
+    if calls.send(Call { request, reply, client: client.clone() }).await.is_err() {
+        return Ok(stopped());
     }
-    answer.await.unwrap_or_else(|_| stopped())
+    tokio::select! {
+        answer = answer => Ok(answer.unwrap_or_else(|_| stopped())),
+        () = hung_up(&client) => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+/// An answer may wait for a disk or another router for any time; nobody holds a place for one who waits no more.
+async fn hung_up(client: &Client) {
+    while !client.has_hung_up() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn group_line() -> Option<String> {
@@ -186,6 +196,8 @@ pub(crate) enum BindControlError {
 const CONNECTIONS: usize = 512;
 /// Longer than anybody who has connected takes to ask; a place that is held for nothing keeps an ADD out.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often it is asked whether somebody still waits: seldom enough to cost nothing, often enough to free places.
+const LOOK: Duration = Duration::from_secs(1);
 /// Out of file descriptors passes; spinning on it does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -40,3 +40,20 @@ fn whoever_says_nothing_loses_its_place() {
         assert!(asked.try_recv().is_err());
     });
 }
+
+#[test]
+fn whoever_waits_no_more_loses_its_place() {
+    runtime().block_on(async {
+        let (calls, mut asked) = mpsc::channel(1);
+        let (mut client, served) = UnixStream::pair().unwrap();
+        let served = tokio::spawn(converse(served, calls, IDLE));
+        let mut line = serde_json::to_vec(&serde_json::json!({ "version": 1, "verb": "status" })).unwrap();
+        line.push(b'\n');
+        client.write_all(&line).await.unwrap();
+        // It is never answered.
+        let _call = asked.recv().await.unwrap();
+        drop(client);
+        let ended = tokio::time::timeout(Duration::from_secs(10), served).await.unwrap().unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    });
+}
