@@ -112,7 +112,8 @@ Examples:
   raddle status --output json | jq -r '.warnings[]'
 
 JSON: version, cluster, name, identity, uptime_s, listen[], pool, pool6,
-      slots{owned, allocated, held, free}, peers{connected, known}, store, health, warnings[]";
+      slots{owned, allocated, held, free}, peers{connected, known}, store, health, warnings[],
+      drops{}";
 
 pub(super) const PEERS: &str = "\
 Examples:

@@ -153,7 +153,8 @@ fn peer_view(control: &Control, peer: mesh::PeerView) -> Peer {
         },
         rtt_ms: peer.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
         cipher: peer.suite.map(|suite| suite.name().to_owned()),
-        mtu_bytes: Some(u32::from(wire::chunk::inner_mtu(peer.mtu_bytes.saturating_sub(header)))),
+        mtu_bytes: (peer.route != mesh::Route::None)
+            .then(|| u32::from(wire::chunk::inner_mtu(peer.mtu_bytes.saturating_sub(header)))),
         tx_bytes: traffic.sent_bytes,
         rx_bytes: traffic.received_bytes,
         since_s: peer.since.as_secs(),

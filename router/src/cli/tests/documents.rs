@@ -49,7 +49,10 @@ fn every_verb_and_every_flag_is_documented() {
     for (heading, verb) in [("token create", "create"), ("token list", "list"), ("token withdraw", "withdraw")] {
         verbs.push((heading, token.find_subcommand(verb).unwrap()));
     }
+    let (table, _) = DOCUMENT.split_once("\n## ").unwrap();
     for (heading, verb) in verbs {
+        let is_listed = [heading, verb.get_name()].iter().any(|name| table.contains(&format!("`{name}`")));
+        assert!(is_listed, "{heading}: no row");
         let text = section(heading);
         for flag in verb.get_arguments().filter_map(|flag| flag.get_long()) {
             let known = ["help", "version", "data-dir", "control-socket", "output"].contains(&flag);
