@@ -52,7 +52,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let boots = memory.boots.saturating_add(1);
     storage.commit(&[boots_change(boots)]).map_err(|error| with_remedy(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let start = Start { config, data_dir: &data_dir, storage, memory, keys, boots };
         let (mut control, inputs) = start.assemble(sockets, &underlay, edge)?;
         if !is_new {
@@ -60,7 +60,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         }
         control.run(inputs).await;
         Ok(())
-    })
+    });
+    // A name server that does not answer keeps nobody from stopping.
+    runtime.shutdown_background();
+    ended
 }
 
 /// What is wrong with the store, and what the operator does about it.
