@@ -117,7 +117,7 @@ fn join(
                         return Err(error);
                     }
                     // Each has said when to come again: then it is time for all of them.
-                    interrupted = interrupted.into_iter().chain([error]).max_by_key(|error| after(error));
+                    interrupted = interrupted.into_iter().chain([error]).max_by_key(after);
                 }
             },
             Err(error) => unreachable.push(format!("{peer}: {error}")),
