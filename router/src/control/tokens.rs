@@ -20,6 +20,7 @@ use super::password::read_beside;
 use super::storing::unstored;
 use super::then::{Admission, Then};
 use crate::clock::BootTime;
+use crate::memory::{member_change, no_member_change};
 use crate::storage::{Change, StorageError};
 use crate::token::{IssuedToken, TokenState};
 
@@ -304,7 +305,7 @@ impl Control {
         if application.standing == Standing::Newcomer {
             self.parts.tokens.intake.note(now);
         }
-        let changes = token.iter().map(IssuedToken::change).chain([crate::memory::member_change(&member)]);
+        let changes = token.iter().map(IssuedToken::change).chain([member_change(&member)]);
         let changes: Vec<_> = changes.collect();
         // Used up from now on, lest it be used again while it is being stored.
         let id = token.as_ref().map(|token| token.id);
@@ -327,7 +328,11 @@ impl Control {
             Err(reason) => {
                 // The last place went to another meanwhile, or the identity did.
                 let token = self.give_back(token, now);
-                let changes = token.into_iter().chain([crate::memory::no_member_change(application.identity)]);
+                // Whom another router has admitted meanwhile stays the member that it is.
+                let members = self.mesh.members();
+                let member = members.iter().find(|member| member.identity() == application.identity);
+                let row = member.map_or_else(|| no_member_change(application.identity), member_change);
+                let changes = token.into_iter().chain([row]);
                 self.parts.storing.add(changes, Then::Member);
                 self.refuse_join(application.join, reason);
             }
