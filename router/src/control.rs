@@ -246,6 +246,7 @@ impl Control {
         // What is said rests on what the data threads follow: an address that goes is refused here before it is used there.
         self.publish(now);
         self.transmit(now);
+        self.parts.streams.close_due();
         self.publish(now);
     }
 }

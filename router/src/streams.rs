@@ -38,6 +38,8 @@ pub(crate) enum StreamEvent {
 pub(crate) struct Streams {
     events: mpsc::Sender<StreamEvent>,
     open: BTreeMap<u64, Open>,
+    /// To be closed when what was said before is queued.
+    closing: Vec<u64>,
     next: u64,
 }
 
@@ -63,7 +65,7 @@ impl Streams {
     /// No streams yet; what happens to them will be sent to `events`.
     pub(crate) fn new(events: mpsc::Sender<StreamEvent>) -> Self {
         // Accepted streams have odd numbers, dialled ones even: the two counters never meet.
-        Self { events, open: BTreeMap::new(), next: 0 }
+        Self { events, open: BTreeMap::new(), closing: Vec::new(), next: 0 }
     }
 
     /// Accepts for ever. Which streams may stay is for the mesh to say.
@@ -130,6 +132,18 @@ impl Streams {
             open.writer.abort();
         }
         Sent::Closed
+    }
+
+    /// Has a stream closed by [`Self::close_due`], when what was said before goodbye has been sent.
+    pub(crate) fn close_soon(&mut self, stream: u64) {
+        self.closing.push(stream);
+    }
+
+    /// Closes the streams that are to be closed.
+    pub(crate) fn close_due(&mut self) {
+        for stream in std::mem::take(&mut self.closing) {
+            self.close(stream);
+        }
     }
 
     /// Ends a stream after what is queued, if the far side takes it in reasonable time, and reads no more. No event follows.

@@ -179,11 +179,7 @@ impl Control {
                 tracing::debug!(peer = %self.ipam.label(from), ?topic, "a message about something only newer routers know");
             }
             mesh::Event::OpenStream { target, address } => self.parts.streams.dial(target, address),
-            mesh::Event::CloseStream { stream } => {
-                // What was said before goodbye is sent before it.
-                self.transmit(now);
-                self.parts.streams.close(stream.0);
-            }
+            mesh::Event::CloseStream { stream } => self.parts.streams.close_soon(stream.0),
             mesh::Event::PlanChanged => self.forwarding_changed = true,
             mesh::Event::JoinRequested(application) => self.handle_join(*application, now),
             mesh::Event::JoinRefused { from, reason } => tracing::warn!(%from, %reason, "refused to let a router join"),
