@@ -6,6 +6,9 @@ use anyhow::Result;
 use control_api::{Attachment, Client, ClientError, LeaseRequest, LeaseView, OwnerKind};
 use tests::Host;
 
+/// A namespace that is there for as long as the host: the router takes every container for running.
+const CONTAINERS: &str = "containers";
+
 /// The way to one host's router.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
@@ -14,6 +17,8 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn of(host: &Host) -> Self {
+        // There already, if somebody has asked before.
+        let _ = host.run(&["ip", "netns", "add", CONTAINERS]);
         Self { socket: host.root().join("run/raddle/control.sock") }
     }
 
@@ -28,8 +33,7 @@ impl Asker {
             cni_network: String::from("raddle"),
             container_id: container.to_owned(),
             ifname: String::from("eth0"),
-            // A namespace that is there for as long as the host: the router takes the container for running.
-            netns: Some(String::from("/proc/1/ns/net")),
+            netns: Some(format!("/run/netns/{CONTAINERS}")),
             workload: workload.map(str::to_owned),
             sticky: workload.is_some(),
             address: None,
