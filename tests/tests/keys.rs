@@ -33,6 +33,7 @@ fn a_renewal_stops_nothing_and_leaves_no_use_for_the_old_key() -> Result<()> {
     cluster.router_mut(3)?.start_again()?;
     cluster.until_whole()?;
     // Who restarts calls under the new key, from either side; what was asked meanwhile was answered.
+    ping.until_says("icmp_seq=20 ", WAIT)?;
     ping.signal("INT")?;
     ping.wait(WAIT)?.context("the ping goes on")?;
     let said = ping.output()?;
