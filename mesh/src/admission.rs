@@ -137,13 +137,7 @@ impl Roster {
 
     /// Whom these vouched for, whom those vouched for, and so on; revoked ones left out.
     pub(crate) fn followers(&self, of: &[Identity]) -> BTreeSet<Identity> {
-        let mut found: BTreeSet<Identity> = of.iter().copied().collect();
-        // Issuers stand before those they vouched for.
-        for member in self.members() {
-            if found.contains(&member.certificate.title.issuer) {
-                found.insert(member.identity());
-            }
-        }
+        let mut found = self.resting_on(of);
         let is_in = |identity: &Identity| self.members.get(identity).is_some_and(|member| !member.revoked);
         found.retain(|identity| !of.contains(identity) && is_in(identity));
         found
@@ -212,12 +206,12 @@ impl Roster {
             return if is_consented { Ok(Certificate { voucher: known.voucher, ..renewed }) } else { Err(bad) };
         }
         self.check_certificate(&renewed)?;
-        if self.resting_on(title.identity).contains(&title.issuer) { Err(bad) } else { Ok(renewed) }
+        if self.resting_on(&[title.identity]).contains(&title.issuer) { Err(bad) } else { Ok(renewed) }
     }
 
-    /// A member, whom it vouched for, whom those vouched for, and so on.
-    fn resting_on(&self, identity: Identity) -> BTreeSet<Identity> {
-        let mut found = BTreeSet::from([identity]);
+    /// These, whom they vouched for, whom those vouched for, and so on.
+    fn resting_on(&self, of: &[Identity]) -> BTreeSet<Identity> {
+        let mut found: BTreeSet<Identity> = of.iter().copied().collect();
         // Issuers stand before those they vouched for.
         for member in self.members() {
             if found.contains(&member.certificate.title.issuer) {
@@ -249,7 +243,7 @@ impl Roster {
                     self.pass_on(old.name());
                 }
                 if old.certificate.title.issuer != title.issuer {
-                    let (after, before) = (self.resting_on(identity), std::mem::take(&mut self.order));
+                    let (after, before) = (self.resting_on(&[identity]), std::mem::take(&mut self.order));
                     let (after, before): (Vec<_>, Vec<_>) =
                         before.into_iter().partition(|member| after.contains(member));
                     self.order = [before, after].concat();
