@@ -40,15 +40,19 @@ impl Waker {
     }
 }
 
+/// Lets the calling thread's sleeps end when they should. The kernel makes them up to 50 µs longer otherwise, to wake
+/// several threads at once (`PR_SET_TIMERSLACK`).
+pub fn keep_time() {
+    // The least there is. The kernel refuses it to nobody.
+    sys::set_timer_slack(1);
+}
+
 /// Sleeps until one of the three is ready or `timeout` has passed; for ever without one. A signal ends it early.
 ///
 /// # Errors
 /// What the kernel says; the descriptors are open, so only a lack of memory.
 pub fn wait(tap: BorrowedFd<'_>, udp: BorrowedFd<'_>, waker: &Waker, timeout: Option<Duration>) -> io::Result<Ready> {
-    // Rounded up: a deadline that has not come yet must not be slept towards in steps of nothing.
-    let milliseconds =
-        timeout.map_or(-1, |timeout| i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
-    let [tap, udp, woken] = match sys::poll([tap, udp, waker.event.as_fd()], milliseconds) {
+    let [tap, udp, woken] = match sys::poll([tap, udp, waker.event.as_fd()], timeout) {
         Ok(ready) => ready,
         Err(error) if error.kind() == io::ErrorKind::Interrupted => [false; 3],
         Err(error) => return Err(error),
@@ -65,7 +69,7 @@ pub fn wait(tap: BorrowedFd<'_>, udp: BorrowedFd<'_>, waker: &Waker, timeout: Op
 mod sys {
     use std::os::fd::{AsRawFd, FromRawFd};
 
-    use super::{BorrowedFd, OwnedFd, io};
+    use super::{BorrowedFd, Duration, OwnedFd, io};
 
     pub(super) fn eventfd() -> io::Result<OwnedFd> {
         // SAFETY: `eventfd` takes no pointer.
@@ -91,10 +95,22 @@ mod sys {
         if read == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    pub(super) fn poll(fds: [BorrowedFd<'_>; 3], milliseconds: libc::c_int) -> io::Result<[bool; 3]> {
+    pub(super) fn set_timer_slack(nanoseconds: libc::c_ulong) {
+        // SAFETY: `PR_SET_TIMERSLACK` takes a number and no pointer.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) };
+    }
+
+    pub(super) fn poll(fds: [BorrowedFd<'_>; 3], timeout: Option<Duration>) -> io::Result<[bool; 3]> {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            // Less than a second.
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let mut polled = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
-        // SAFETY: the descriptors are borrowed, so they are open, and `polled` holds the three that are counted.
-        let rc = unsafe { libc::poll(polled.as_mut_ptr(), 3, milliseconds) };
+        // SAFETY: the descriptors are borrowed, so they are open, `polled` holds the three that are counted, `timeout` is
+        // null or outlives the call, and no signal mask is given.
+        let rc = unsafe { libc::ppoll(polled.as_mut_ptr(), 3, timeout, std::ptr::null()) };
         if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(polled.map(|fd| fd.revents != 0)) }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! One thread runs a frame from one end to the other: no channel, lock or allocation is on the way.
 
+mod beat;
 mod counters;
 mod early;
 mod inbound;

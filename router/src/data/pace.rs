@@ -15,9 +15,8 @@ const WINDOW: Duration = Duration::from_millis(1);
 /// A turn that found so many frames needs no help.
 const ENOUGH: usize = 16;
 
-/// What is asked for; the kernel's timer slack makes it about 60 µs, in which a dozen frames come. Measured with 64-byte
-/// datagrams: a quarter less processor time for each. 30 µs brought little more but the delay.
-const NAP: Duration = Duration::from_micros(5);
+/// A dozen frames come in it. Measured with 64-byte datagrams: a quarter less processor time for each.
+const NAP: Duration = Duration::from_micros(55);
 
 /// The rate of one thread.
 pub(super) struct Pace {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use hostnet::ready::{Ready, Waker, wait};
+use hostnet::ready::{Ready, Waker, keep_time, wait};
 use hostnet::tap::{MAX_READ_BYTES, TapQueue, VIRTIO_BYTES, Virtio};
 use hostnet::udp::{ReceiveBatch, Received, UdpQueue};
 use switch::{Admission, DropReason, Guard, GuardConfig, Table, Verdict};
@@ -21,6 +21,7 @@ use wire::{NetworkId, PeerIndex};
 
 use std::os::fd::AsFd;
 
+use super::beat::{Beat, Watch};
 use super::counters::{Counters, Loss};
 use super::early::Early;
 use super::outbound::{Outbound, Parcel};
@@ -59,6 +60,7 @@ pub(super) struct Worker {
     guard: Guard,
     pace: Pace,
     spin: Spin,
+    beat: Beat,
     /// What the last turn carried.
     pub(super) carried: Carried,
     /// Whether nothing was there when this turn began, so that what woke it is most likely alone.
@@ -99,6 +101,7 @@ impl Worker {
             guard: Guard::new(guard, Instant::now()),
             pace: Pace::new(Instant::now()),
             spin: Spin::new(Instant::now()),
+            beat: Beat::new(Instant::now()),
             carried: Carried::default(),
             is_quiet: false,
             seen: 0,
@@ -110,6 +113,7 @@ impl Worker {
         let mut frame = vec![0; MAX_READ_BYTES];
         let mut batch = ReceiveBatch::new();
         let mut is_failing = false;
+        keep_time();
         while !self.place.stopping.load(Ordering::Acquire) {
             let trouble = self.turn(&mut frame, &mut batch).err();
             let has_failed = trouble.is_some();
@@ -151,18 +155,42 @@ impl Worker {
         let mut ready = self.poll(Some(Duration::ZERO))?;
         if ready == Ready::default() {
             self.is_quiet = true;
-            ready = self.look(begun)?;
+            ready = self.look(begun, |spin, now| spin.goes_on(begun, now))?;
+        }
+        if ready == Ready::default() {
+            ready = self.await_beat(patience)?;
         }
         if ready == Ready::default() {
             ready = self.poll(patience)?;
         }
-        self.spin.handle_work(begun.elapsed());
+        let now = Instant::now();
+        self.spin.handle_work(now.saturating_duration_since(begun));
+        if ready.tap || ready.udp {
+            self.beat.handle_work(now);
+        }
         Ok(ready)
     }
 
-    fn look(&mut self, begun: Instant) -> io::Result<Ready> {
+    /// Sleeps until the next frame of a steady row is nearly due, and looks for it.
+    fn await_beat(&mut self, patience: Option<Duration>) -> io::Result<Ready> {
+        let now = Instant::now();
+        let Some(Watch { from, until }) = self.beat.watch(now) else {
+            return Ok(Ready::default());
+        };
+        let rest = from.saturating_duration_since(now);
+        if patience.is_some_and(|patience| patience <= rest) {
+            return Ok(Ready::default());
+        }
+        let ready = self.poll(Some(rest))?;
+        if ready != Ready::default() {
+            return Ok(ready);
+        }
+        self.look(from, |spin, now| now < until && !spin.rests(now))
+    }
+
+    fn look(&mut self, begun: Instant, goes_on: impl Fn(&Spin, Instant) -> bool) -> io::Result<Ready> {
         let mut now = begun;
-        while self.spin.goes_on(begun, now) {
+        while goes_on(&self.spin, now) {
             std::thread::yield_now();
             let ready = self.poll(Some(Duration::ZERO))?;
             let back = Instant::now();
