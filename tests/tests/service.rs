@@ -68,6 +68,15 @@ fn a_router_with_the_capabilities_of_its_unit_does_all_that_containers_need() ->
     Ok(())
 }
 
+/// Each of these brings a list of the devices that may be opened, `ProtectClock` in systemd 245 to 251: the tap is on none.
+#[test]
+fn the_unit_leaves_the_router_its_tap() {
+    let lists = ["ProtectClock=", "DeviceAllow=", "DevicePolicy=", "PrivateDevices="];
+    let listed: Vec<_> = UNIT.lines().filter(|line| lists.iter().any(|list| line.starts_with(list))).collect();
+    assert!(listed.is_empty() || listed.contains(&"DeviceAllow=/dev/net/tun rw"), "{listed:?}");
+    assert!(!listed.contains(&"PrivateDevices=yes"), "there is no /dev/net/tun");
+}
+
 /// A container that is masqueraded reaches what is beyond the host.
 fn outside(host: &Host) -> Result<()> {
     host.run(&["ip", "netns", "add", "masqueraded"])?.ok()?;
