@@ -130,7 +130,7 @@ impl Config {
         Ok(Place {
             network: network.unwrap_or(control_api::DEFAULT_NETWORK).to_owned(),
             control_socket: path("controlSocket", "RADDLE_CONTROL_SOCKET", control_api::DEFAULT_SOCKET)?,
-            spool: path("dataDir", "RADDLE_DATA_DIR", DATA_DIR)?.join(control_api::spool::FOLDER),
+            spool: path("dataDir", "RADDLE_DATA_DIR", control_api::DEFAULT_DATA_DIR)?.join(control_api::spool::FOLDER),
         })
     }
 
@@ -318,8 +318,6 @@ pub(crate) fn wrong_type(key: &str, expected: &str, found: &Value) -> Fault {
 
 /// As configurations call this plugin.
 const OWN_NAMES: [&str; 2] = ["raddle-cni", "raddle"];
-
-const DATA_DIR: &str = "/var/lib/raddle";
 
 /// RFC 791: what every link carries.
 const SMALLEST_MTU: u32 = 68;

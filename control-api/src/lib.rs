@@ -24,3 +24,6 @@ pub use words::*;
 
 /// Where the router listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/raddle/control.sock";
+
+/// Where the router keeps its keys, its ledger and the spool unless it is told otherwise.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/raddle";

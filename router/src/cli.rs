@@ -29,7 +29,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use wire::{PeerName, Pool};
 
-pub(crate) use address::{PeerAddress, UnderlayAddress};
+pub(crate) use address::{DEFAULT_PORT, PeerAddress, UnderlayAddress};
 pub(crate) use ask::run;
 pub(crate) use failure::report;
 pub(crate) use pool::PoolChoice6;
@@ -54,7 +54,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Which router")]
 pub(crate) struct Globals {
     /// Where the router keeps its keys and its ledger
-    #[arg(long, global = true, env = "RADDLE_DATA_DIR", value_name = "DIR", default_value = "/var/lib/raddle")]
+    #[arg(long, global = true, env = "RADDLE_DATA_DIR", value_name = "DIR", default_value = control_api::DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
     /// Where the router takes commands
     #[arg(long, global = true, env = "RADDLE_CONTROL_SOCKET", value_name = "PATH", default_value = control_api::DEFAULT_SOCKET)]
@@ -157,13 +157,13 @@ pub(crate) struct InitArgs {
     #[arg(long)]
     pub(crate) name: Option<PeerName>,
     /// The IPv4 addresses of all containers, 8 to 28 prefix bits
-    #[arg(long, value_name = "CIDR", default_value = "10.32.0.0/12", value_parser = pool::parse_pool)]
+    #[arg(long, value_name = "CIDR", default_value_t = pool::DEFAULT_POOL, value_parser = pool::parse_pool)]
     pub(crate) pool: Pool,
     /// Containers' IPv6 addresses, at most 96 prefix bits; without a value: a random ULA
     #[arg(long, value_name = "CIDR", num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
     pub(crate) pool6: Option<PoolChoice6>,
     /// How many addresses a router is given at a time, a power of two
-    #[arg(long, value_name = "ADDRESSES", default_value_t = 64, value_parser = pool::parse_block_size)]
+    #[arg(long, value_name = "ADDRESSES", default_value_t = pool::DEFAULT_BLOCK_SIZE, value_parser = pool::parse_block_size)]
     pub(crate) block_size: u32,
     /// Also let routers join that know the password in this file
     #[arg(long, value_name = "FILE")]
@@ -173,8 +173,8 @@ pub(crate) struct InitArgs {
 impl InitArgs {
     /// What `router --password-file` begins a cluster with: the defaults.
     pub(crate) fn for_password(name: PeerName) -> Self {
-        let pool = Pool { base: std::net::Ipv4Addr::new(10, 32, 0, 0), prefix: 12 };
-        Self { name: Some(name), pool, pool6: None, block_size: 64, password_file: None }
+        let (pool, block_size) = (pool::DEFAULT_POOL, pool::DEFAULT_BLOCK_SIZE);
+        Self { name: Some(name), pool, pool6: None, block_size, password_file: None }
     }
 }
 

@@ -10,7 +10,7 @@ use mesh::aead::Suite;
 use wire::{PeerName, PeerNameError};
 use zeroize::Zeroizing;
 
-use crate::cli::{Cipher, Globals, PeerAddress, RouterArgs, SecretError, UnderlayAddress, read_password};
+use crate::cli::{Cipher, DEFAULT_PORT, Globals, PeerAddress, RouterArgs, SecretError, UnderlayAddress, read_password};
 
 /// What the router daemon runs with.
 #[derive(Clone)]
@@ -111,7 +111,5 @@ fn queues() -> u8 {
     u8::try_from(processors).unwrap_or(QUEUES).min(QUEUES)
 }
 
-/// The registered port of this protocol's ancestor, open in its users' firewalls.
-const DEFAULT_PORT: u16 = 6783;
 /// More threads than this serve no network card that one tap can keep up with.
 const QUEUES: u8 = 4;

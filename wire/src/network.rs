@@ -12,6 +12,7 @@
 //!   MAC   | 0x02 | hi6(network) << 2 | lo8(network) | slot, 4 bytes, big endian |
 //! ```
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,18 @@ impl Pool {
     #[must_use]
     pub fn slots(self) -> u32 {
         u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0).saturating_add(1)
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+impl fmt::Display for Pool6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
     }
 }
 

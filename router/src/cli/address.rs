@@ -6,7 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Where routers listen unless they are told otherwise, UDP and TCP.
+/// Where routers listen unless they are told otherwise, UDP and TCP: the registered port of this protocol's ancestor, open in
+/// its users' firewalls.
 pub(crate) const DEFAULT_PORT: u16 = 6783;
 
 /// Where another router may be: a host name or an address, and a port.

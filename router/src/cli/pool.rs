@@ -65,6 +65,12 @@ fn checked(pool: Pool, pool6: Option<Pool6>) -> Result<(), NetworkError> {
     Network { id: NetworkId::DEFAULT, name: control_api::DEFAULT_NETWORK.to_owned(), pool, pool6 }.validate()
 }
 
+/// The pool of a cluster that is not told otherwise.
+pub(super) const DEFAULT_POOL: Pool = Pool { base: Ipv4Addr::new(10, 32, 0, 0), prefix: 12 };
+
+/// Enough for the containers of most hosts, and few enough that a pool is enough for many.
+pub(super) const DEFAULT_BLOCK_SIZE: u32 = 64;
+
 /// Stands in for the pool where only the IPv6 one is being read.
 const ANY_POOL: Pool = Pool { base: Ipv4Addr::new(10, 0, 0, 0), prefix: 8 };
 

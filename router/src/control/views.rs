@@ -29,12 +29,7 @@ pub(super) fn status(control: &Control, now: Instant) -> Status {
         uptime_s: now.saturating_duration_since(control.about.started).as_secs(),
         listen: vec![control.about.listen],
         pool: pools(&control.about.networks),
-        pool6: control
-            .about
-            .networks
-            .iter()
-            .find_map(|network| network.pool6)
-            .map(|pool| format!("{}/{}", pool.base, pool.prefix)),
+        pool6: control.about.networks.iter().find_map(|network| network.pool6).map(|pool| pool.to_string()),
         slots: SlotCounts {
             owned: counts.owned,
             allocated: counts.allocated,
@@ -292,8 +287,7 @@ fn moving_to(control: &Control, key: &ipam::LeaseKey, now: Instant) -> Option<St
 
 /// The IPv4 pools as people write them.
 pub(crate) fn pools(networks: &[Network]) -> String {
-    let written: Vec<_> =
-        networks.iter().map(|network| format!("{}/{}", network.pool.base, network.pool.prefix)).collect();
+    let written: Vec<_> = networks.iter().map(|network| network.pool.to_string()).collect();
     written.join(", ")
 }
 

@@ -45,7 +45,7 @@ fn not_of_a_slot(network: &Network, text: &str) -> ApiError {
 }
 
 fn ask_for_one_of(network: &Network) -> String {
-    let six = network.pool6.map_or_else(String::new, |pool| format!(" or {}/{}", pool.base, pool.prefix));
+    let six = network.pool6.map_or_else(String::new, |pool| format!(" or {pool}"));
     format!("ask for an address of {}{six}", views::pools(std::slice::from_ref(network)))
 }
 
