@@ -29,6 +29,9 @@ impl CliError {
             Self::Install(InstallError::NoPlugin { .. }) => {
                 Some("put raddle-cni of the same release beside raddle, and try again".to_owned())
             }
+            Self::Install(InstallError::Relative { .. }) => {
+                Some("give it in full: --data-dir, --control-socket".to_owned())
+            }
             Self::Install(InstallError::Write { .. }) => {
                 Some("run this as root, or name other directories: --bin-dir, --conf-dir".to_owned())
             }

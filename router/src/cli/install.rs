@@ -35,6 +35,13 @@ pub(super) enum InstallError {
         #[source]
         source: io::Error,
     },
+    /// The plugin runs anywhere, and takes no relative path.
+    #[error("{} cannot be made an absolute path", path.display())]
+    Relative {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// A file cannot be put in place; what was there still is.
     #[error("{} cannot be written", path.display())]
     Write {
@@ -57,7 +64,7 @@ pub(super) fn install(
     // An operator may have put other plugins behind ours.
     let conflist_written = !conflist.exists();
     if conflist_written {
-        put(&conflist, configuration(globals).as_bytes(), READABLE)?;
+        put(&conflist, configuration(globals)?.as_bytes(), READABLE)?;
     }
     Ok(Installed { binary, conflist, conflist_written })
 }
@@ -77,18 +84,23 @@ fn plugin() -> Result<Vec<u8>, InstallError> {
 }
 
 /// The sample configuration, for the router that was named.
-fn configuration(globals: &Globals) -> String {
+fn configuration(globals: &Globals) -> Result<String, InstallError> {
     let sample: Result<Value, _> = serde_json::from_str(include_str!("../../../cni-plugin/10-raddle.conflist"));
     let mut whole = sample.unwrap_or_default();
-    let data_dir = (globals.data_dir != Path::new(DATA_DIR)).then(|| globals.data_dir.display().to_string());
-    let socket = (globals.control_socket != Path::new(control_api::DEFAULT_SOCKET))
-        .then(|| globals.control_socket.display().to_string());
-    for (key, value) in [("dataDir", data_dir), ("controlSocket", socket)] {
-        if let (Some(plugin), Some(value)) = (whole.pointer_mut("/plugins/0").and_then(Value::as_object_mut), value) {
-            plugin.insert(key.to_owned(), value.into());
+    let places = [
+        ("dataDir", &globals.data_dir, control_api::DEFAULT_DATA_DIR),
+        ("controlSocket", &globals.control_socket, control_api::DEFAULT_SOCKET),
+    ];
+    for (key, path, default) in places {
+        let absolute = std::path::absolute(path);
+        let path = absolute.map_err(|source| InstallError::Relative { path: path.clone(), source })?;
+        if let Some(plugin) = whole.pointer_mut("/plugins/0").and_then(Value::as_object_mut)
+            && path != Path::new(default)
+        {
+            plugin.insert(key.to_owned(), path.display().to_string().into());
         }
     }
-    format!("{whole:#}\n")
+    Ok(format!("{whole:#}\n"))
 }
 
 /// Whole or not at all: a runtime that is just starting the old plugin goes on with it.
@@ -119,7 +131,8 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 const PLUGIN: &str = "raddle-cni";
 /// Runtimes that are told no name take the first in order.
 const CONFLIST: &str = "10-raddle.conflist";
-/// What a router has that is not told otherwise.
-const DATA_DIR: &str = "/var/lib/raddle";
 const EXECUTABLE: u32 = 0o755;
 const READABLE: u32 = 0o644;
+
+#[cfg(test)]
+mod tests;
