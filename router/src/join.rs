@@ -15,6 +15,7 @@ use crate::cli::{Globals, InitArgs, JoinArgs, JoinSecret, PeerAddress};
 use crate::config::{Config, host_name};
 use crate::datadir::DataDir;
 use crate::found::{self, Keys, Membership};
+use crate::streams::LONGEST_GRANT;
 use crate::{random, say};
 
 /// `raddle join`.
@@ -172,7 +173,7 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
         JoinSecret::Token(text) => Joiner::with_token(candidate, &text.parse()?, random()),
         JoinSecret::Password(_) => Joiner::with_password(candidate, random()),
     };
-    let mut until = Instant::now() + ANSWER;
+    let mut patience = Patience::begin(Instant::now());
     let mut psk = None;
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -191,23 +192,67 @@ fn converse(mut stream: TcpStream, keys: &Keys, name: &PeerName, secret: &JoinSe
                 let key = stretch(password, cluster)?;
                 // It takes a core for a while, the longer the more hosts do so at once on one machine: nobody waits for it.
                 stream = TcpStream::connect_timeout(&peer, DIAL).map_err(|error| interrupted(error.to_string()))?;
-                until = Instant::now() + ANSWER;
+                patience = Patience::begin(Instant::now());
                 joiner.handle_password_key(&key);
                 psk = Some(key);
                 continue;
             }
             (Some(Progress::PasswordKeyWanted { .. }) | None, _) => {}
         }
-        stream.set_read_timeout(Some(until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))))?;
+        let left = patience.left(Instant::now()).map_err(|spent| interrupted(spent.to_string()))?;
+        stream.set_read_timeout(Some(left))?;
         match stream.read(&mut buffer) {
             Ok(0) => joiner.handle_closed(),
-            Ok(length) => joiner.handle_bytes(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Err(interrupted(format!("nothing came within {} s", ANSWER.as_secs())));
+            Ok(length) => {
+                patience.handle_bytes(Instant::now());
+                joiner.handle_bytes(buffer.get(..length).unwrap_or_default());
             }
+            Err(error) if is_passing(error.kind()) => {}
             Err(error) => return Err(interrupted(error.to_string())),
         }
+    }
+}
+
+/// The time is up, or nothing has happened.
+fn is_passing(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// For how long a sponsor is listened to: all that a cluster knows comes slowly over a slow link.
+struct Patience {
+    /// When it has been silent for too long.
+    silent: Instant,
+    /// When all of it should have come.
+    whole: Instant,
+}
+
+/// Why it is listened to no longer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Spent {
+    #[error("nothing came for {} s", ANSWER.as_secs())]
+    Silent,
+    #[error("its answer was not whole after {} s", LONGEST_GRANT.as_secs())]
+    Endless,
+}
+
+impl Patience {
+    fn begin(now: Instant) -> Self {
+        Self { silent: now + ANSWER, whole: now + LONGEST_GRANT }
+    }
+
+    fn handle_bytes(&mut self, now: Instant) {
+        self.silent = now + ANSWER;
+    }
+
+    /// How long the next bytes are waited for.
+    fn left(&self, now: Instant) -> Result<Duration, Spent> {
+        if now >= self.whole {
+            return Err(Spent::Endless);
+        }
+        if now >= self.silent {
+            return Err(Spent::Silent);
+        }
+        Ok(self.silent.min(self.whole).saturating_duration_since(now))
     }
 }
 
@@ -231,7 +276,7 @@ fn adopt(keys: &Keys, joined: Joined, psk: Option<mesh::Secret>) -> anyhow::Resu
 
 /// A host that is there answers within a few round trips.
 const DIAL: Duration = Duration::from_secs(3);
-/// The sponsor asks its ledger and may have to find a block first.
+/// The sponsor asks its ledger and may have to find a block first; what it then says does not pause for longer.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Between two rounds over all peers.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
 /// What happened on a stream.
@@ -49,7 +49,7 @@ struct Open {
     /// Bytes in the queue, and those that are being written.
     queued_bytes: Arc<AtomicUsize>,
     reader: AbortHandle,
-    writer: AbortHandle,
+    writer: JoinHandle<io::Result<()>>,
 }
 
 /// What is said on a stream: how much of it may wait.
@@ -113,7 +113,7 @@ impl Streams {
         let (reader, writer) = socket.into_split();
         let (queue, queued) = mpsc::channel(QUEUE);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let writer = tokio::spawn(write(writer, queued, Arc::clone(&queued_bytes))).abort_handle();
+        let writer = tokio::spawn(write(writer, queued, Arc::clone(&queued_bytes)));
         let reader = tokio::spawn(read(stream, reader, self.events.clone())).abort_handle();
         self.open.insert(stream, Open { queue, queued_bytes, reader, writer });
     }
@@ -148,11 +148,14 @@ impl Streams {
 
     /// Ends a stream after what is queued, if the far side takes it in reasonable time, and reads no more. No event follows.
     pub(crate) fn close(&mut self, stream: u64) {
-        if let Some(Open { reader, writer, .. }) = self.open.remove(&stream) {
+        // Without its queue the writer ends after what is in it.
+        if let Some(Open { queue: _, queued_bytes, reader, mut writer }) = self.open.remove(&stream) {
             reader.abort();
+            let patience = farewell(queued_bytes.load(Ordering::Relaxed));
             tokio::spawn(async move {
-                tokio::time::sleep(FAREWELL).await;
-                writer.abort();
+                if timeout(patience, &mut writer).await.is_err() {
+                    writer.abort();
+                }
             });
         }
     }
@@ -165,6 +168,12 @@ impl Speech {
             Self::Grant => GRANT_BYTES,
         }
     }
+}
+
+/// How long what is queued may take after a goodbye.
+fn farewell(queued_bytes: usize) -> Duration {
+    let slowest = u64::try_from(queued_bytes / SLOWEST_BYTES).map_or(LONGEST_GRANT, Duration::from_secs);
+    FAREWELL.saturating_add(slowest).min(LONGEST_GRANT)
 }
 
 /// What became of bytes given to [`Streams::send`].
@@ -220,8 +229,12 @@ const SILENCE: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(1800);
 /// A megabyte passes any link worth having in less.
 const WRITE: Duration = Duration::from_secs(30);
-/// As long as a joiner waits for its answer.
+/// As long as a joiner waits for the next bytes of its answer.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// Whoever takes less in a second is gone, or means harm.
+const SLOWEST_BYTES: usize = 32 << 10;
+/// All that the largest cluster knows, over a link worth having: a joiner listens for no longer.
+pub(crate) const LONGEST_GRANT: Duration = Duration::from_secs(1800);
 /// Messages waiting for one peer; a snapshot is sent in far fewer.
 const QUEUE: usize = 1024;
 /// Twice what the mesh keeps for a peer until it has a stream, so that all of that may wait here too.

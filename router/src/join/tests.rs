@@ -22,3 +22,19 @@ fn a_second_address_is_asked_where_the_first_takes_the_connection_and_says_nothi
     assert!(error.is::<Interrupted>(), "{error:#}");
     assert!(asked.join().unwrap().iter().all(|length| *length > 0));
 }
+
+#[test]
+fn a_sponsor_is_listened_to_while_it_speaks_but_not_for_ever() {
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let mut patience = Patience::begin(begun);
+    assert_eq!(patience.left(after(20)), Ok(Duration::from_secs(10)));
+    for pause in [20, 40, 60] {
+        patience.handle_bytes(after(pause));
+    }
+    assert_eq!(patience.left(after(80)), Ok(Duration::from_secs(10)));
+    assert_eq!(patience.left(after(90)), Err(Spent::Silent));
+    (80..1800).step_by(20).for_each(|heard| patience.handle_bytes(after(heard)));
+    assert_eq!(patience.left(after(1795)), Ok(Duration::from_secs(5)));
+    assert_eq!(patience.left(after(1800)), Err(Spent::Endless));
+}

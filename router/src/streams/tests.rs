@@ -1,4 +1,4 @@
-//! How much waits for somebody who reads nothing.
+//! How much waits for somebody who reads nothing, and for how long.
 
 use super::*;
 
@@ -58,5 +58,26 @@ fn what_was_said_before_a_goodbye_arrives() {
         let mut arrived = Vec::new();
         far.read_to_end(&mut arrived).await.unwrap();
         assert_eq!(arrived.len(), 8 << 20);
+    });
+}
+
+#[test]
+fn a_goodbye_takes_as_long_as_a_slow_link_needs() {
+    let whole = 8 << 20;
+    assert!(farewell(whole) > Duration::from_secs(whole as u64 / 200_000));
+    assert_eq!([farewell(0), farewell(usize::MAX)], [FAREWELL, LONGEST_GRANT]);
+}
+
+#[test]
+fn nothing_is_left_of_a_stream_that_owed_nothing() {
+    run(async {
+        let (mut streams, _happened, _far) = stream().await;
+        streams.close(1);
+        let is_over = async {
+            while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(5), is_over).await.unwrap();
     });
 }
