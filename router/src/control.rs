@@ -122,7 +122,6 @@ struct Traffic {
 /// The deadlines of the loop itself; the cores have their own.
 struct Deadlines {
     token: Option<Instant>,
-    resolve: Instant,
     /// When a store that failed is tried again.
     recover: Option<Instant>,
     survey: Instant,
@@ -142,7 +141,7 @@ impl Control {
             joining: BTreeMap::new(),
             admitting: BTreeMap::new(),
             connected: BTreeSet::new(),
-            deadlines: Deadlines { token: None, resolve: now, recover: None, survey: now + targets::SURVEY },
+            deadlines: Deadlines { token: None, recover: None, survey: now + targets::SURVEY },
             forwarding_changed: true,
             arrivals: Arrivals::default(),
             traffic: BTreeMap::new(),
@@ -195,7 +194,8 @@ impl Control {
             self.deadlines.token,
             self.deadlines.recover,
             self.parts.storing.poll_timeout(),
-            Some(self.deadlines.resolve.min(self.deadlines.survey)),
+            self.parts.targets.poll_timeout(),
+            Some(self.deadlines.survey),
             self.arrivals.poll_timeout(),
             announcements,
         ];
@@ -229,9 +229,8 @@ impl Control {
         if due(Some(self.parts.guarding.poll_timeout())) {
             self.look_at_edge(now);
         }
-        if due(Some(self.deadlines.resolve)) {
-            self.deadlines.resolve = now + targets::RESOLVE;
-            self.resolve_targets();
+        if due(self.parts.targets.poll_timeout()) {
+            self.resolve_targets(now);
         }
         if due(Some(self.deadlines.survey)) {
             self.deadlines.survey = now + targets::SURVEY;

@@ -210,7 +210,7 @@ impl Start<'_> {
             streams: Streams::new(stream_events),
             udp: Arc::clone(&udp),
             tokens: Tokens::new(memory.tokens, psk),
-            targets: Targets::new(memory.targets, config.peers.clone()),
+            targets: Targets::new(memory.targets, config.peers.clone(), now),
             announcements: Announcements::new(Announcer::open(&config.bridge)?),
             guarding: Guarding::new(hostnet::edge::Edge::new(&config.bridge, group.local.port()), now),
             inner_mtu: edge.inner_mtu,

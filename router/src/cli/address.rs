@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub(crate) const DEFAULT_PORT: u16 = 6783;
 
 /// Where another router may be: a host name or an address, and a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PeerAddress {
     /// A name to be resolved, or an address; IPv6 without brackets.
     pub(crate) host: String,

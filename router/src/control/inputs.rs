@@ -11,6 +11,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 use super::storing::Stored;
+use super::targets::Found;
 use crate::api::Call;
 use crate::data::Report;
 use crate::streams::StreamEvent;
@@ -34,8 +35,8 @@ pub(crate) enum Lookup {
     Password(Option<Secret>, Occasion),
     /// The host has these addresses.
     Addresses(Vec<SocketAddr>),
-    /// The addresses that the operator gave mean these.
-    Targets(Vec<SocketAddr>),
+    /// What the addresses mean that the operator gave.
+    Targets(Found),
 }
 
 /// Why the password file is read.

@@ -29,7 +29,7 @@ impl Control {
             Input::Again => self.read_password_again(),
             Input::Lookup(Lookup::Password(psk, occasion)) => self.handle_password(psk, occasion, now),
             Input::Lookup(Lookup::Addresses(addresses)) => self.handle_addresses(addresses, now),
-            Input::Lookup(Lookup::Targets(addresses)) => self.handle_targets(&addresses, now),
+            Input::Lookup(Lookup::Targets(found)) => self.handle_targets(found, now),
             Input::Deadline => {}
         }
     }

@@ -56,8 +56,8 @@ impl Control {
             Request::TokenList => Ok(Answer::Tokens(self.parts.tokens.list())),
             Request::TokenWithdraw { id } => return self.withdraw_token(&id, reply, now),
             Request::Renew => return self.renew(reply),
-            Request::Connect { addresses } => return self.change_targets(&addresses, Target::Connect, reply),
-            Request::Forget { addresses } => return self.change_targets(&addresses, Target::Forget, reply),
+            Request::Connect { addresses } => return self.change_targets(&addresses, Target::Connect, reply, now),
+            Request::Forget { addresses } => return self.change_targets(&addresses, Target::Forget, reply, now),
         };
         let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
     }
@@ -214,13 +214,19 @@ impl Control {
         }
     }
 
-    fn change_targets(&mut self, addresses: &[String], target: Target, reply: oneshot::Sender<Reply<Answer>>) {
+    fn change_targets(
+        &mut self,
+        addresses: &[String],
+        target: Target,
+        reply: oneshot::Sender<Reply<Answer>>,
+        now: Instant,
+    ) {
         let change = match target {
             Target::Connect => self.parts.targets.add(addresses),
             Target::Forget => self.parts.targets.remove(addresses),
         };
         self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(Answer::Done(Done {})) });
-        self.resolve_targets();
+        self.resolve_targets(now);
     }
 
     pub(super) fn answer_claim(&mut self, request: RequestId, result: Result<ipam::Lease, ClaimError>, now: Instant) {
