@@ -44,7 +44,7 @@ use mesh::Mesh;
 use sd_notify::NotifyState;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use wire::{ClusterId, Identity, Network, PeerName};
+use wire::{Certificate, ClusterId, Identity, Network, PeerName};
 
 pub(crate) use announcements::Announcements;
 pub(crate) use guarding::Guarding;
@@ -66,6 +66,8 @@ use waiting::Waiting;
 pub(crate) struct Control {
     mesh: Mesh,
     ipam: Ipam,
+    /// This router's, as it was last decided and written.
+    certificate: Certificate,
     parts: Parts,
     about: About,
     waiting: BTreeMap<RequestId, Waiting>,
@@ -129,11 +131,12 @@ struct Deadlines {
 
 impl Control {
     /// Puts the parts together. Nothing is said to anybody until the loop runs.
-    pub(crate) fn new(mesh: Mesh, ipam: Ipam, parts: Parts, about: About) -> Self {
+    pub(crate) fn new(mesh: Mesh, ipam: Ipam, certificate: Certificate, parts: Parts, about: About) -> Self {
         let now = about.started;
         Self {
             mesh,
             ipam,
+            certificate,
             parts,
             about,
             waiting: BTreeMap::new(),

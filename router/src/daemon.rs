@@ -182,7 +182,7 @@ impl Start<'_> {
         let ipam = ledger(&memory, &keys, now)?;
         let networks = memory.genesis.networks.clone();
         let credentials = Credentials {
-            certificate: memory.certificate,
+            certificate: memory.certificate.clone(),
             signing_key: keys.signing,
             noise_key: keys.noise,
             genesis: memory.genesis,
@@ -229,7 +229,7 @@ impl Start<'_> {
             started: now,
         };
         let inputs = Inputs::new(calls, streams, reports, lookups, stored, udp, signals()?);
-        Ok((Control::new(mesh, ipam, parts, about), inputs))
+        Ok((Control::new(mesh, ipam, memory.certificate, parts, about), inputs))
     }
 
     /// The key of the cluster's password: what was kept of it, or what is made of one that is given for the first time.

@@ -128,25 +128,28 @@ impl DataDir {
         self.place(file, secret, |unfinished, path| fs::hard_link(unfinished, path))
     }
 
-    /// Writes the handshake key that is to replace the one in use; one that an interrupted renewal left goes.
-    pub(crate) fn write_next_noise_key(&self, secret: &Secret) -> Result<(), DataDirError> {
-        match fs::remove_file(self.path.join(SecretFile::NextNoise.name())) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(DataDirError::Write { path: self.path.join(SecretFile::NextNoise.name()), source })
-            }
-            Ok(()) | Err(_) => self.write_secret(SecretFile::NextNoise, secret),
-        }
+    /// Writes the handshake key that is to replace the one in use, of which this is the public half. One that an interrupted
+    /// renewal left goes, but not before the one in use has its own file.
+    pub(crate) fn write_next_noise_key(&self, in_use: &[u8; 32], next: &Secret) -> Result<(), DataDirError> {
+        self.settle_noise_key(in_use)?;
+        self.place(SecretFile::NextNoise, next, |unfinished, path| fs::rename(unfinished, path))
     }
 
     /// The handshake key that belongs to this public key, in its own file: a renewal that was interrupted is finished or undone.
     pub(crate) fn settle_noise_key(&self, public: &[u8; 32]) -> Result<Secret, DataDirError> {
         let (path, next) = (self.path.join(SecretFile::Noise.name()), self.path.join(SecretFile::NextNoise.name()));
-        if !self.has_secret(SecretFile::NextNoise) {
-            return self.read_secret(SecretFile::Noise);
+        let is_meant = |file| self.read_secret(file).is_ok_and(|secret| secret.noise_public() == *public);
+        if self.has_secret(SecretFile::NextNoise) {
+            let settled = if is_meant(SecretFile::NextNoise) {
+                fs::rename(&next, &path)
+            } else if is_meant(SecretFile::Noise) {
+                fs::remove_file(&next)
+            } else {
+                // What cannot be read may be the one that is meant.
+                Ok(())
+            };
+            settled.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path: next, source })?;
         }
-        let is_next = self.read_secret(SecretFile::NextNoise).is_ok_and(|secret| secret.noise_public() == *public);
-        let settled = if is_next { fs::rename(&next, &path) } else { fs::remove_file(&next) };
-        settled.and_then(|()| self.sync()).map_err(|source| DataDirError::Write { path: next, source })?;
         self.read_secret(SecretFile::Noise)
     }
 

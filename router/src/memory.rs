@@ -2,6 +2,8 @@
 //!
 //! Owns the rows of the store and their encodings. Knows nothing of files.
 
+use std::collections::BTreeSet;
+
 use mesh::{MEMBER_VERSION, Member};
 use wire::{CERTIFICATE_VERSION, Certificate, DecodeError, GENESIS_VERSION, Genesis, Identity};
 
@@ -96,6 +98,19 @@ pub(crate) fn ledger_change(write: ipam::Write) -> Change {
     Change { table: Table::Ledger(write.table as u8), key: write.key, value: write.value }
 }
 
+/// What brings a store to what was decided: all of that, and of members and tokens nothing else. A write that was said to have
+/// failed may be on the disk all the same.
+pub(crate) fn corrections(rows: &[Change], decided: Vec<Change>) -> Vec<Change> {
+    let kept: BTreeSet<(Table, &[u8])> = decided.iter().map(|row| (row.table, row.key.as_slice())).collect();
+    let is_left_over = |row: &&Change| match row.table {
+        Table::Members | Table::Tokens => !kept.contains(&(row.table, row.key.as_slice())),
+        Table::Meta | Table::Ledger(_) => false,
+    };
+    let left_over = rows.iter().filter(is_left_over);
+    let gone: Vec<_> = left_over.map(|row| Change { value: None, ..row.clone() }).collect();
+    decided.into_iter().chain(gone).collect()
+}
+
 /// The ledger's rows of a store.
 pub(crate) fn ledger_rows(all: Vec<Change>) -> Vec<ipam::Write> {
     let row = |Change { table, key, value }| match table {
@@ -130,3 +145,6 @@ pub(crate) enum RecallError {
 
 /// The format of single facts.
 const META_VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests;

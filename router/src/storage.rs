@@ -22,7 +22,7 @@ pub(crate) struct Change {
 }
 
 /// The parts of the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
     /// Single facts by name: genesis, certificate, boot counter, stamp.
     Meta,

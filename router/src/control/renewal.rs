@@ -36,15 +36,21 @@ impl Control {
     }
 
     fn begin_renewal(&self) -> Result<(Member, Secret, DataDir), ApiError> {
+        // A certificate that could not be written may be on the disk all the same: the key that it means is not to be touched.
+        if let Some(trouble) = self.parts.storing.trouble() {
+            return Err(trouble);
+        }
         // One after the other: the key of the second would take the place of the file that the first one's certificate means.
-        if self.parts.storing.is_renewing() {
-            return Err(ApiError::new(ErrorKind::NotReady, "another handshake key is being written"));
+        if self.parts.storing.awaits_certificate() {
+            return Err(ApiError::new(ErrorKind::NotReady, "this router's certificate is being written")
+                .with_remedy("try again in a moment"));
         }
         let noise_key = Secret::new(crate::random());
         let renewed = self.mesh.make_renewal(&noise_key);
         let renewed = renewed.map_err(|error| ApiError::new(ErrorKind::NotReady, error.to_string()))?;
         let data_dir = DataDir::open(&self.about.config.data_dir).map_err(|error| unwritten(&error))?;
-        data_dir.write_next_noise_key(&noise_key).map_err(|error| unwritten(&error))?;
+        let in_use = &self.certificate.title.noise_key;
+        data_dir.write_next_noise_key(in_use, &noise_key).map_err(|error| unwritten(&error))?;
         Ok((renewed, noise_key, data_dir))
     }
 
@@ -54,6 +60,7 @@ impl Control {
         if let Err(error) = data_dir.settle_noise_key(&member.certificate.title.noise_key) {
             tracing::warn!(%error, "the new handshake key keeps its provisional file until the router starts again");
         }
+        self.certificate = member.certificate.clone();
         self.mesh.adopt_renewal(member, noise_key, now);
         tracing::info!(generation = self.mesh.generation(), "this router has a new handshake key");
         let peers = self.mesh.peers(now);

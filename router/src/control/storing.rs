@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::Control;
 use super::alarms::Part;
 use super::then::Then;
+use crate::memory;
 use crate::storage::{Ailment, Change, Storage, StorageError};
 
 /// The way to the disk.
@@ -88,10 +89,15 @@ impl Storing {
         self.under_way.as_ref().filter(|job| !job.is_slow).map(|job| job.begun + SLOW)
     }
 
-    /// Whether another handshake key is on its way.
-    pub(super) fn is_renewing(&self) -> bool {
+    /// Whether this router's certificate is on its way, another one or the one before.
+    pub(super) fn awaits_certificate(&self) -> bool {
         let under_way = self.under_way.iter().flat_map(|job| &job.then);
-        self.then.iter().chain(under_way).any(|then| matches!(then, Then::Renew(_)))
+        self.then.iter().chain(under_way).any(|then| matches!(then, Then::Renew(_) | Then::Corrections))
+    }
+
+    /// Why nothing can be stored, while that is so.
+    pub(super) fn trouble(&self) -> Option<ApiError> {
+        self.trouble.clone()
     }
 
     /// Begins the next transaction, if something has gathered and none is under way.
@@ -146,7 +152,7 @@ impl Control {
             return;
         }
         if let Some(batch) = self.ipam.poll_store() {
-            self.parts.storing.add(batch.into_iter().map(crate::memory::ledger_change), Then::Ledger);
+            self.parts.storing.add(batch.into_iter().map(memory::ledger_change), Then::Ledger);
         }
         self.parts.storing.begin(now);
     }
@@ -174,8 +180,8 @@ impl Control {
     fn go_on(&mut self, then: Then, result: Result<&(), &StorageError>, now: Instant) {
         match (then, result) {
             (Then::Ledger, Ok(())) => self.ipam.handle_stored(now),
-            // It hears of it as of any write that fails.
-            (Then::Ledger, Err(_)) | (Then::Member, Ok(())) => {}
+            // They hear of it as of any write that fails.
+            (Then::Ledger | Then::Corrections, Err(_)) | (Then::Member | Then::Corrections, Ok(())) => {}
             (Then::Member, Err(error)) => {
                 tracing::error!(%error, "a member cannot be stored; it is learned again after a restart");
             }
@@ -236,22 +242,29 @@ impl Control {
     /// Goes on from what the store holds, if it could be opened anew.
     fn resume(&mut self, rows: Result<Vec<Change>, StorageError>, now: Instant) {
         let rows = match rows {
-            Ok(rows) => crate::memory::ledger_rows(rows),
+            Ok(rows) => rows,
             Err(error) => return self.ail(error.to_string(), error.ailment(), now),
         };
-        if let Err(error) = self.ipam.resume(&rows, now) {
+        let corrections = memory::corrections(&rows, self.decided());
+        if let Err(error) = self.ipam.resume(&memory::ledger_rows(rows), now) {
             return self.ail(format!("the store is not what it was: {error}"), Ailment::Damaged, now);
         }
         self.parts.storing.trouble = None;
         self.alarms.judge(Part::Store, None);
-        let members = self.mesh.members();
-        self.parts.storing.add(members.iter().map(crate::memory::member_change), Then::Member);
+        self.parts.storing.add(corrections, Then::Corrections);
         self.replay_spool(now);
+    }
+
+    /// What is to be in the store beside the ledger, whatever of it was said to have failed.
+    fn decided(&self) -> Vec<Change> {
+        let members = self.mesh.members();
+        let certificate = memory::certificate_change(&self.certificate);
+        members.iter().map(memory::member_change).chain(self.parts.tokens.changes()).chain([certificate]).collect()
     }
 
     /// What somebody is told whose request would have to be written.
     pub(super) fn read_only(&self) -> ApiError {
-        let trouble = self.parts.storing.trouble.clone();
+        let trouble = self.parts.storing.trouble();
         trouble
             .unwrap_or_else(|| ApiError::new(ErrorKind::ReadOnly, "no address is given: the store cannot be written"))
     }

@@ -15,6 +15,8 @@ pub(super) enum Then {
     Ledger,
     /// Nobody: it is learned again if it is lost.
     Member,
+    /// Whoever would change this router's certificate: after a failure the disk is made to hold what was decided.
+    Corrections,
     /// Somebody at the control socket.
     Answer { reply: oneshot::Sender<Reply<Answer>>, answer: Box<Answer> },
     /// A new token, and who asked for it.

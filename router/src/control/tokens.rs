@@ -74,6 +74,11 @@ impl Tokens {
         control_api::Tokens { tokens: self.issued.values().map(view).collect() }
     }
 
+    /// What is to be in the store of them.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
+        self.issued.values().map(IssuedToken::change)
+    }
+
     /// Forgets the one token whose id begins so, here; the disk is to forget it too.
     pub(super) fn withdraw(&mut self, id: &str) -> Result<IssuedToken, ApiError> {
         let mut fitting = self.issued.values().filter(|token| !id.is_empty() && token.id.to_string().starts_with(id));

@@ -50,8 +50,8 @@ fn a_renewal_that_was_interrupted_is_finished_or_undone() {
     for meant in [&old, &new] {
         let (_temporary, data_dir) = directory();
         data_dir.write_secret(SecretFile::Noise, &old).unwrap();
-        data_dir.write_next_noise_key(&Secret::new([9; 32])).unwrap();
-        data_dir.write_next_noise_key(&new).unwrap();
+        data_dir.write_next_noise_key(&old.noise_public(), &Secret::new([9; 32])).unwrap();
+        data_dir.write_next_noise_key(&old.noise_public(), &new).unwrap();
         for _ in 0..2 {
             let settled = data_dir.settle_noise_key(&meant.noise_public()).unwrap();
             assert_eq!(settled.bytes(), meant.bytes());
@@ -61,11 +61,32 @@ fn a_renewal_that_was_interrupted_is_finished_or_undone() {
 }
 
 #[test]
+fn a_key_in_use_that_has_kept_its_provisional_file_outlives_the_next_renewal() {
+    let [old, in_use, next] = [7, 8, 9].map(|byte| Secret::new([byte; 32]));
+    let (_temporary, data_dir) = directory();
+    data_dir.write_secret(SecretFile::Noise, &old).unwrap();
+    data_dir.write_next_noise_key(&old.noise_public(), &in_use).unwrap();
+    data_dir.write_next_noise_key(&in_use.noise_public(), &next).unwrap();
+    assert_eq!(data_dir.settle_noise_key(&in_use.noise_public()).unwrap().bytes(), in_use.bytes());
+}
+
+#[test]
+fn no_key_goes_while_none_is_the_one_that_is_meant() {
+    let [other, next, meant] = [7, 8, 9].map(|byte| Secret::new([byte; 32]));
+    let (_temporary, data_dir) = directory();
+    data_dir.write_secret(SecretFile::Noise, &other).unwrap();
+    data_dir.write_next_noise_key(&other.noise_public(), &next).unwrap();
+    data_dir.settle_noise_key(&meant.noise_public()).unwrap();
+    assert_eq!(data_dir.read_secret(SecretFile::Noise).unwrap().bytes(), other.bytes());
+    assert_eq!(data_dir.read_secret(SecretFile::NextNoise).unwrap().bytes(), next.bytes());
+}
+
+#[test]
 fn half_a_key_replaces_none() {
     let (_temporary, data_dir) = directory();
     let secret = Secret::new([7; 32]);
     data_dir.write_secret(SecretFile::Noise, &secret).unwrap();
-    data_dir.write_next_noise_key(&secret).unwrap();
+    data_dir.write_next_noise_key(&secret.noise_public(), &secret).unwrap();
     let cut = OpenOptions::new().write(true).open(data_dir.path().join("noise.key.next")).unwrap();
     cut.set_len(5).unwrap();
     assert_eq!(data_dir.settle_noise_key(&secret.noise_public()).unwrap().bytes(), secret.bytes());

@@ -2,6 +2,14 @@
 
 use super::*;
 
+impl Storage {
+    /// Writes changes that are on the disk afterwards, and says that they are not: the disk has failed after it took them.
+    pub(crate) fn commit_and_fail(&self, changes: &[Change]) {
+        self.commit(changes).unwrap();
+        self.failure.set(Arc::new(io(5))).unwrap();
+    }
+}
+
 fn change(table: Table, key: &[u8], value: Option<&[u8]>) -> Change {
     Change { table, key: key.to_owned(), value: value.map(<[u8]>::to_owned) }
 }
