@@ -116,8 +116,12 @@ fn falls_ill_and_recovers(host: &Host, illness: &Illness) -> Result<Given> {
         Err(ClientError::Refused(refusal)) if refusal.code == ErrorKind::ReadOnly => {}
         other => bail!("{other:?}"),
     }
-    let (_, said) = host.raddle(&["token", "create"])?.refused()?;
-    ensure!(illness.said.iter().all(|word| said.contains(word)), "{said}");
+    for verb in [["token", "create"].as_slice(), &["renew"]] {
+        let (_, said) = host.raddle(verb)?.refused()?;
+        ensure!(illness.said.iter().all(|word| said.contains(word)), "{verb:?}: {said}");
+    }
+    // Of the key in use there may be no other file.
+    ensure!(!host.run(&["test", "-e", &format!("{DATA}/noise.key.next")])?.is_ok(), "a key was written");
     shell(host, illness, illness.recovers)?;
     let recovered = Instant::now();
     let after = until("addresses are given again", RECOVERED, || Ok(Some(asker.allocate("after", None)?)))?;
@@ -145,6 +149,7 @@ fn a_disk_with_errors_is_named_and_gone_on_with_and_nothing_acknowledged_is_lost
     })?;
     let all: Vec<_> = given.iter().flat_map(Given::values).collect();
     ensure!(all.iter().collect::<BTreeSet<_>>().len() == all.len(), "an address was given twice: {given:?}");
+    until("the key is renewed", RECOVERED, || Ok(cluster.router(1)?.raddle(&["renew"])?.is_ok().then_some(())))?;
     // What counts is what the disk has, not what the kernel remembers of it.
     for (number, (host, illness)) in (1..).zip(beds()) {
         cluster.router_mut(number)?.kill()?;
