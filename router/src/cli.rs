@@ -225,7 +225,7 @@ pub(crate) struct RouterArgs {
     /// How many data threads, each with its own queues [default: chosen by the number of processors]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) queues: Option<u8>,
-    /// How to seal data: what this processor does fastest, or always the same
+    /// How to seal data: chacha20-poly1305 insists; the others prefer AES, auto only where the processor has it
     #[arg(long, value_enum, value_name = "SUITE", default_value_t = Cipher::Auto)]
     pub(crate) cipher: Cipher,
     /// The MTU of new containers; where the cluster has IPv6, 1280 at least [default: what the smallest path carries, followed as it changes]

@@ -52,7 +52,8 @@ pub(super) const ROUTER: &str = "\
 Needs an identity: raddle init or raddle join; or --password-file, with which the first start
 joins the cluster at PEER, or begins one if no PEER is given.
 
-Needs root, or CAP_NET_ADMIN, CAP_NET_RAW and a writable data directory. Runs until SIGTERM or SIGINT.
+Needs root, or CAP_NET_ADMIN, CAP_NET_RAW, CAP_CHOWN (where there is a group raddle) and a writable
+data directory. Runs until SIGTERM or SIGINT.
 Containers keep their interfaces and addresses while it is away; their connections to other
 hosts go on when it is back.
 
@@ -122,7 +123,8 @@ Examples:
 
 JSON: peers[]{name, identity, address, state, path, via, rtt_ms, cipher, mtu_bytes,
       tx_bytes, rx_bytes, since_s, why}
-States: connected, connecting, suspect (silent), down, revoked
+States: connected, connecting, suspect (silent, or no UDP gets there), down,
+        revoked
 Paths:  direct, relay (through `via`)";
 
 pub(super) const PS: &str = "\
@@ -149,7 +151,7 @@ heard of it, by its host's clock: one that was away hears later, of a workload's
 
 Examples:
   raddle moves
-  raddle moves default/web
+  raddle moves web
   raddle moves --output json | jq '.moves[] | select(.why == \"taken-over\")'
 
 JSON: moves[]{at_unix_s, network, workload, ifname, address, address6, from, to, epoch, why}
@@ -175,8 +177,8 @@ until raddle release. Without ADDRESS any free one is taken. A workload whose ad
 another host has it taken here.
 
 Examples:
-  raddle reserve default/db
-  raddle reserve default/db 10.32.0.9
+  raddle reserve db
+  raddle reserve shop/db-0 10.32.0.9
 
 JSON: the lease: network, workload, address, address6, gateway, gateway6, mac, mtu_bytes, bridge,
       host_interface, epoch";
@@ -189,12 +191,14 @@ next start on HOST then needs nobody else. raddle leases shows on every host wha
 With --take-over the address goes at once in either case: a container that still has it is cut off from
 the network, and runs on. For hosts that answer; for one that does not, see raddle revoke.
 
+The workload is as raddle leases shows it: a podman container's name, a pod's NAMESPACE/NAME.
+
 Examples:
-  raddle move default/web --to host2
+  raddle move web --to host2
   podman rm -f web        on the old host
   podman run --name web   on host2
-  raddle move default/web --to host2 --take-over
-  raddle move default/web --cancel
+  raddle move default/db-0 --to host2 --take-over
+  raddle move web --cancel
 
 JSON: workload, to, state (ready, waiting), holder, container_id";
 
@@ -204,8 +208,8 @@ with the same one. This ends the hold now, on the host that holds it. A workload
 not touched.
 
 Examples:
-  raddle release default/web
-  raddle release --network raddle web";
+  raddle release web
+  raddle release --network raddle shop/db-0";
 
 pub(super) const REVOKE: &str = "\
 For hosts that are lost or stolen, never for ones that are only down. Every member refuses the
