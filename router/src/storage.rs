@@ -21,7 +21,7 @@ pub(crate) struct Change {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// The parts of the store.
+/// The tables of the store, all in one of redb's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
     /// Single facts by name: genesis, certificate, boot counter, stamp.
@@ -107,12 +107,12 @@ impl Storage {
         // A killed router starts again without walking the whole file.
         transaction.set_quick_repair(true);
         {
-            let mut table = transaction.open_table(STATE)?;
-            for Change { table: part, key, value } in changes {
-                let key = (part.number(), key.as_slice());
+            let mut rows = transaction.open_table(STATE)?;
+            for Change { table, key, value } in changes {
+                let key = (table.number(), key.as_slice());
                 match value {
-                    Some(value) => drop(table.insert(key, value.as_slice())?),
-                    None => drop(table.remove(key)?),
+                    Some(value) => drop(rows.insert(key, value.as_slice())?),
+                    None => drop(rows.remove(key)?),
                 }
             }
         }
@@ -147,13 +147,13 @@ impl Storage {
 
     fn try_load(&self) -> Result<Vec<Change>, redb::Error> {
         let transaction = self.database()?.begin_read()?;
-        let table = match transaction.open_table(STATE) {
-            Ok(table) => table,
+        let rows = match transaction.open_table(STATE) {
+            Ok(rows) => rows,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         };
         let mut all = Vec::new();
-        for entry in table.iter()? {
+        for entry in rows.iter()? {
             let (key, value) = entry?;
             let (number, key) = key.value();
             if let Some(table) = Table::of(number) {
@@ -252,7 +252,7 @@ impl Ailment {
     }
 }
 
-/// (part, key) → value.
+/// (table, key) → value.
 const STATE: TableDefinition<'_, (u16, &[u8]), &[u8]> = TableDefinition::new("state");
 
 #[cfg(test)]
