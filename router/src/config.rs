@@ -26,7 +26,7 @@ pub(crate) struct Config {
     pub(crate) queues: u8,
     /// How data may be sealed, best first.
     pub(crate) suites: Vec<Suite>,
-    /// The containers' MTU; none = the largest that fits the underlay.
+    /// The MTU of new containers; none = what the smallest path carries, followed as it changes.
     pub(crate) mtu_bytes: Option<u16>,
     pub(crate) password: Option<Zeroizing<String>>,
     /// Where it came from, to be read again.

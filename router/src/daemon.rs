@@ -13,7 +13,7 @@ use hostnet::announce::Announcer;
 use hostnet::link::Prefix;
 use hostnet::{bridge, route, tap, udp};
 use mesh::{Credentials, Mesh, Secret};
-use switch::GuardConfig;
+use switch::BroadcastRate;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -194,9 +194,9 @@ impl Start<'_> {
             mesh.revoke(title.identity, now);
         }
         let Sockets { group, tcp } = sockets;
-        let guard = GuardConfig::default();
+        let broadcasts = BroadcastRate::default();
         let (data, reports) =
-            data::start(DataConfig { network: NetworkId::DEFAULT, taps: edge.taps, sockets: group.data, guard })?;
+            data::start(DataConfig { network: NetworkId::DEFAULT, taps: edge.taps, sockets: group.data, broadcasts })?;
         let udp = Arc::new(UdpSocket::from_std(group.control)?);
         let (stream_events, streams) = mpsc::channel(INPUTS);
         let (call, calls) = mpsc::channel(INPUTS);

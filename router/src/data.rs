@@ -35,7 +35,7 @@ use hostnet::ready::Waker;
 use hostnet::tap::TapQueue;
 use hostnet::udp::UdpQueue;
 use mesh::plan::Plan;
-use switch::{GuardConfig, Table};
+use switch::{BroadcastRate, Table};
 use tokio::sync::mpsc;
 use wire::{NetworkId, PeerIndex};
 
@@ -52,7 +52,7 @@ pub(crate) struct DataConfig {
     /// A socket for each thread, in the order of the group.
     pub(crate) sockets: Vec<UdpQueue>,
     /// How much broadcast and multicast each thread replicates.
-    pub(crate) guard: GuardConfig,
+    pub(crate) broadcasts: BroadcastRate,
 }
 
 /// What the data threads work by. Immutable; the newest one holds.
@@ -132,7 +132,7 @@ pub(crate) fn start(config: DataConfig) -> io::Result<(DataPlane, mpsc::Receiver
         let worker_counters = Arc::clone(&counters);
         let handle = std::thread::Builder::new()
             .name(format!("data-{index}"))
-            .spawn(move || Worker::new(place, tap, socket, config.guard, worker_counters).run())?;
+            .spawn(move || Worker::new(place, tap, socket, config.broadcasts, worker_counters).run())?;
         plane.threads.push(Thread { waker, counters, handle: Some(handle) });
     }
     Ok((plane, receiver))

@@ -41,7 +41,7 @@ impl Keys {
 }
 
 /// What `init` decides.
-pub(crate) struct Plan {
+pub(crate) struct Founding {
     pub(crate) name: PeerName,
     pub(crate) pool: Pool,
     pub(crate) pool6: Option<PoolChoice6>,
@@ -59,18 +59,18 @@ pub(crate) struct Membership {
 }
 
 /// Begins a cluster. The authority's key signs one certificate and is forgotten: every later one is a member's to give.
-pub(crate) fn found(plan: &Plan, keys: &Keys) -> Membership {
+pub(crate) fn found(founding: &Founding, keys: &Keys) -> Membership {
     let authority = Secret::new(random());
     let network = Network {
         id: NetworkId::DEFAULT,
         name: control_api::DEFAULT_NETWORK.to_owned(),
-        pool: plan.pool,
-        pool6: plan.pool6.map(chosen_pool6),
+        pool: founding.pool,
+        pool6: founding.pool6.map(chosen_pool6),
     };
     let first = keys.signing.identity();
     let genesis = Genesis {
         networks: vec![network],
-        block_slots: plan.block_slots,
+        block_slots: founding.block_slots,
         first,
         authority: authority.identity().0,
         nonce: random(),
@@ -78,7 +78,7 @@ pub(crate) fn found(plan: &Plan, keys: &Keys) -> Membership {
     let title = Title {
         identity: first,
         noise_key: keys.noise.noise_public(),
-        name: plan.name.clone(),
+        name: founding.name.clone(),
         generation: mesh::FIRST_GENERATION,
         issuer: authority.identity(),
     };

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 fn begin(globals: &Globals, args: &InitArgs) -> anyhow::Result<()> {
     let password = args.password_file.as_deref().map(cli::read_password).transpose()?;
     let data_dir = DataDir::create(&globals.data_dir)?;
-    let Title { name, identity, cluster, pools } =
+    let Begun { name, identity, cluster, pools } =
         begin_cluster(&data_dir, args, password.as_ref(), cli::DEFAULT_BRIDGE)?;
     let text = format!(
         "{name} is the first router of cluster {}, pool {pools}\n\n\
@@ -71,8 +71,8 @@ fn begin(globals: &Globals, args: &InitArgs) -> anyhow::Result<()> {
     say(globals, &text, &object)
 }
 
-/// What a new cluster is told by.
-pub(crate) struct Title {
+/// A cluster that has begun.
+pub(crate) struct Begun {
     name: PeerName,
     identity: Identity,
     cluster: ClusterId,
@@ -85,20 +85,21 @@ pub(crate) fn begin_cluster(
     args: &InitArgs,
     password: Option<&Zeroizing<String>>,
     bridge: &str,
-) -> anyhow::Result<Title> {
+) -> anyhow::Result<Begun> {
     let name = args.name.clone().map_or_else(config::host_name, Ok)?;
     data_dir.refuse_a_second()?;
     found::refuse_overlap(args.pool, args.pool6, bridge)?;
-    let plan = found::Plan { name: name.clone(), pool: args.pool, pool6: args.pool6, block_slots: args.block_size };
+    let founding =
+        found::Founding { name: name.clone(), pool: args.pool, pool6: args.pool6, block_slots: args.block_size };
     let keys = found::Keys::prepare(data_dir)?;
-    let mut membership = found::found(&plan, &keys);
+    let mut membership = found::found(&founding, &keys);
     let cluster = mesh::cluster_id(&membership.genesis);
     if let Some(password) = password {
         membership.psk = Some(found::stretch(password, cluster).map_err(std::io::Error::other)?);
     }
     let pools = control::pools(&membership.genesis.networks);
     found::settle(data_dir, membership)?;
-    Ok(Title { name, identity: keys.signing.identity(), cluster, pools })
+    Ok(Begun { name, identity: keys.signing.identity(), cluster, pools })
 }
 
 /// One answer, as text or as one JSON object.

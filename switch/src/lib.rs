@@ -5,12 +5,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod broadcast_limit;
 mod drops;
 mod forward;
-mod guard;
 mod table;
 
+pub use broadcast_limit::{Allowance, BroadcastLimit, BroadcastRate};
 pub use drops::DropReason;
 pub use forward::Verdict;
-pub use guard::{Admission, Guard, GuardConfig};
 pub use table::{Arrival, Exception, Owner, Table};

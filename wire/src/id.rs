@@ -180,9 +180,6 @@ pub struct PeerNameError {
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// The address of everybody on the segment.
-    pub const BROADCAST: Self = Self([0xff; 6]);
-
     /// Whether frames to it may have several receivers (broadcast included): the lowest bit of the first byte.
     #[must_use]
     pub fn is_multicast(self) -> bool {

@@ -56,8 +56,10 @@ impl Control {
             Request::TokenList => Ok(Answer::Tokens(self.parts.tokens.list())),
             Request::TokenWithdraw { id } => return self.withdraw_token(&id, reply, now),
             Request::Renew => return self.renew(reply),
-            Request::Connect { addresses } => return self.change_targets(&addresses, Target::Connect, reply, now),
-            Request::Forget { addresses } => return self.change_targets(&addresses, Target::Forget, reply, now),
+            Request::Connect { addresses } => {
+                return self.change_targets(&addresses, TargetChange::Connect, reply, now);
+            }
+            Request::Forget { addresses } => return self.change_targets(&addresses, TargetChange::Forget, reply, now),
         };
         let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
     }
@@ -217,13 +219,13 @@ impl Control {
     fn change_targets(
         &mut self,
         addresses: &[String],
-        target: Target,
+        change: TargetChange,
         reply: oneshot::Sender<Reply<Answer>>,
         now: Instant,
     ) {
-        let change = match target {
-            Target::Connect => self.parts.targets.add(addresses),
-            Target::Forget => self.parts.targets.remove(addresses),
+        let change = match change {
+            TargetChange::Connect => self.parts.targets.add(addresses),
+            TargetChange::Forget => self.parts.targets.remove(addresses),
         };
         self.parts.storing.add([change], Then::Answer { reply, answer: Box::new(Answer::Done(Done {})) });
         self.resolve_targets(now);
@@ -341,7 +343,7 @@ const REFUSAL_COUNTS: Duration = Duration::from_secs(30);
 
 /// What to do with targets.
 #[derive(Debug, Clone, Copy)]
-enum Target {
+enum TargetChange {
     Connect,
     Forget,
 }

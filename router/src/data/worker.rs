@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hostnet::ready::{Ready, Waker, keep_time, wait};
 use hostnet::tap::{MAX_READ_BYTES, TapQueue, VIRTIO_BYTES, Virtio};
 use hostnet::udp::{ReceiveBatch, Received, UdpQueue};
-use switch::{Admission, DropReason, Guard, GuardConfig, Table, Verdict};
+use switch::{Allowance, BroadcastLimit, BroadcastRate, DropReason, Table, Verdict};
 use tokio::sync::mpsc;
 use wire::chunk::Travel;
 use wire::frame::Frame;
@@ -57,7 +57,7 @@ pub(super) struct Worker {
     pub(super) counters: Arc<Counters>,
     /// Whether the tap was written to since it was last read: its answer may be there already.
     pub(super) has_delivered: bool,
-    guard: Guard,
+    broadcasts: BroadcastLimit,
     pace: Pace,
     spin: Spin,
     beat: Beat,
@@ -83,7 +83,7 @@ impl Worker {
         place: Place,
         tap: TapQueue,
         socket: UdpQueue,
-        guard: GuardConfig,
+        broadcasts: BroadcastRate,
         counters: Arc<Counters>,
     ) -> Self {
         let threads = u8::try_from(place.neighbours.len()).unwrap_or(u8::MAX);
@@ -98,7 +98,7 @@ impl Worker {
             early: Early::new(),
             counters,
             has_delivered: false,
-            guard: Guard::new(guard, Instant::now()),
+            broadcasts: BroadcastLimit::new(broadcasts, Instant::now()),
             pace: Pace::new(Instant::now()),
             spin: Spin::new(Instant::now()),
             beat: Beat::new(Instant::now()),
@@ -267,7 +267,7 @@ impl Worker {
     }
 
     fn replicate(&mut self, parcel: Parcel<'_>) {
-        if self.guard.admit(Instant::now()) == Admission::Refuse {
+        if self.broadcasts.take(Instant::now()) == Allowance::Refuse {
             return self.counters.drop_frame(DropReason::Rate);
         }
         for &peer in self.table.replicas() {

@@ -13,7 +13,7 @@ use hostnet::tap::{Offloads, TapQueue, VIRTIO_BYTES, Virtio};
 use hostnet::udp::bind_group;
 use mesh::aead::Suite;
 use mesh::plan::{DataSession, Hop, PeerPlan, Plan, SessionHead};
-use switch::{Arrival, GuardConfig, Owner, Table};
+use switch::{Arrival, BroadcastRate, Owner, Table};
 use tokio::sync::mpsc;
 use wire::{Identity, Network, NetworkId, PeerIndex, Pool, Range, Slot};
 use zeroize::Zeroizing;
@@ -121,7 +121,7 @@ impl Host {
             network: NETWORK,
             taps: theirs.into_iter().map(own).collect(),
             sockets: group.data,
-            guard: GuardConfig::default(),
+            broadcasts: BroadcastRate::default(),
         };
         Self { taps, ..Self::over(index, group.local, config) }
     }

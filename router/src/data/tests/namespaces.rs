@@ -11,7 +11,7 @@ use std::time::Duration;
 use hostnet::netns::Netns;
 use hostnet::tap;
 use hostnet::udp::bind_group;
-use switch::GuardConfig;
+use switch::BroadcastRate;
 use wire::chunk::inner_mtu;
 
 use super::super::DataConfig;
@@ -85,8 +85,8 @@ impl Pair {
             .unwrap()
             .run(|| (tap::open("tap0", queues).unwrap(), bind_group("[::]:6783".parse().unwrap(), queues).unwrap()))
             .unwrap();
-        let guard = GuardConfig::default();
-        let config = DataConfig { network: NETWORK, taps: tap.queues, sockets: group.data, guard };
+        let broadcasts = BroadcastRate::default();
+        let config = DataConfig { network: NETWORK, taps: tap.queues, sockets: group.data, broadcasts };
         let address = (address.parse::<std::net::IpAddr>().unwrap(), 6783).into();
         Host::over(u8::try_from(side).unwrap(), address, config)
     }

@@ -15,7 +15,7 @@ use hostnet::tap::{CutKind, MAX_READ_BYTES, Offloads, TapQueue, Virtio};
 use hostnet::udp::{ReceiveBatch, UdpQueue, bind_group};
 use mesh::aead::Suite;
 use mesh::plan::{DataSession, Hop, PeerPlan, Plan, SessionHead};
-use switch::{GuardConfig, Owner, Table};
+use switch::{BroadcastRate, Owner, Table};
 use tokio::sync::mpsc;
 use wire::{Identity, Network, PeerIndex, Pool, Range, Slot};
 use zeroize::Zeroizing;
@@ -60,7 +60,7 @@ impl Bench {
         };
         let counters = Arc::new(Counters::default());
         Self {
-            worker: Worker::new(place, theirs, socket, GuardConfig::default(), Arc::clone(&counters)),
+            worker: Worker::new(place, theirs, socket, BroadcastRate::default(), Arc::clone(&counters)),
             counters,
             tap,
             frame: vec![0; MAX_READ_BYTES],

@@ -4,16 +4,16 @@
 
 use std::time::{Duration, Instant};
 
-/// How much a [`Guard`] lets pass.
+/// How much a [`BroadcastLimit`] lets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GuardConfig {
+pub struct BroadcastRate {
     /// Frames a second for ever.
     pub frames_per_second: u32,
     /// Frames at once after a silence.
     pub burst: u32,
 }
 
-impl Default for GuardConfig {
+impl Default for BroadcastRate {
     /// Service discovery of hundreds of containers needs tens of frames a second; a loop or a storm makes thousands at
     /// once, each of them sent once for each peer.
     fn default() -> Self {
@@ -23,7 +23,7 @@ impl Default for GuardConfig {
 
 /// Whether a frame may be replicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub enum Allowance {
     /// It may.
     Pass,
     /// The rate is used up.
@@ -32,40 +32,40 @@ pub enum Admission {
 
 /// The bucket. It starts full.
 #[derive(Debug, Clone)]
-pub struct Guard {
-    config: GuardConfig,
+pub struct BroadcastLimit {
+    rate: BroadcastRate,
     tokens: u32,
     filled: Instant,
 }
 
-impl Guard {
+impl BroadcastLimit {
     /// A full bucket.
     #[must_use]
-    pub fn new(config: GuardConfig, now: Instant) -> Self {
-        Self { config, tokens: config.burst, filled: now }
+    pub fn new(rate: BroadcastRate, now: Instant) -> Self {
+        Self { rate, tokens: rate.burst, filled: now }
     }
 
     /// Takes a token if there is one.
-    pub fn admit(&mut self, now: Instant) -> Admission {
+    pub fn take(&mut self, now: Instant) -> Allowance {
         self.fill(now);
         match self.tokens.checked_sub(1) {
             Some(left) => {
                 self.tokens = left;
-                Admission::Pass
+                Allowance::Pass
             }
-            None => Admission::Refuse,
+            None => Allowance::Refuse,
         }
     }
 
     fn fill(&mut self, now: Instant) {
-        let Some(interval) = Duration::from_secs(1).checked_div(self.config.frames_per_second) else {
+        let Some(interval) = Duration::from_secs(1).checked_div(self.rate.frames_per_second) else {
             return;
         };
         let elapsed = now.saturating_duration_since(self.filled);
         let new = elapsed.as_nanos().checked_div(interval.as_nanos()).unwrap_or_default();
         let new = u32::try_from(new).unwrap_or(u32::MAX);
-        if new >= self.config.burst.saturating_sub(self.tokens) {
-            self.tokens = self.config.burst;
+        if new >= self.rate.burst.saturating_sub(self.tokens) {
+            self.tokens = self.rate.burst;
             self.filled = now;
         } else {
             self.tokens += new;
