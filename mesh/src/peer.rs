@@ -165,10 +165,16 @@ impl Peer {
             Phase::New { since } => (PeerState::Connecting, since),
             Phase::Down { since } => (PeerState::Down, since),
             Phase::Revoked { since, .. } => (PeerState::Revoked, since),
-            Phase::Up { since, .. } if self.liveness.verdict(now) == Verdict::Alive => (PeerState::Connected, since),
+            Phase::Up { since, .. } if self.is_answering(now) => (PeerState::Connected, since),
             Phase::Up { since, .. } => (PeerState::Suspect, since),
         };
         (state, now.saturating_duration_since(since))
+    }
+
+    /// Whether it lives, and datagrams lead there and back: its stream alone carries no frames.
+    fn is_answering(&self, now: Instant) -> bool {
+        let is_open = self.ways.is_relayed() || !self.ways.is_failing();
+        is_open && self.liveness.verdict(now) == Verdict::Alive
     }
 
     /// How its datagrams go.

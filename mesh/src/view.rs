@@ -46,7 +46,7 @@ pub enum PeerState {
     Connecting,
     /// A session is in use.
     Connected,
-    /// A session is in use, and the peer is silent.
+    /// A session is in use, and the peer is silent, or answers on streams alone.
     Suspect,
     /// Lost; it is being called.
     Down,

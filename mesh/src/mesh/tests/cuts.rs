@@ -46,3 +46,23 @@ fn who_was_cut_off_for_seconds_is_looked_after_again() {
         );
     }
 }
+
+/// A firewall in front of one of two: the other still hears it, and reaches it no more.
+#[test]
+fn who_is_heard_and_does_not_answer_is_suspect() {
+    let mut sim = Sim::new(6, &[&[0, 1], &[0, 1]]);
+    sim.run(10 * SECOND);
+    assert!(sim.all_up());
+    sim.one_way_cuts.insert((0, 1));
+    let frames = |sim: &mut Sim| {
+        sim.seal_data(0, 1);
+        sim.is_up(0, 1)
+    };
+    assert!(sim.run_while(5 * SECOND, frames).is_some(), "it is told to be connected");
+    for _ in 0..60 {
+        sim.run(SECOND);
+        assert!(!sim.is_up(0, 1));
+    }
+    sim.one_way_cuts.clear();
+    assert!(sim.run_while(10 * SECOND, |sim| !sim.all_up()).is_some());
+}
