@@ -123,8 +123,7 @@ Examples:
 
 JSON: peers[]{name, identity, address, state, path, via, rtt_ms, cipher, mtu_bytes,
       tx_bytes, rx_bytes, since_s, why}
-States: connected, connecting, suspect (silent, or no UDP gets there), down,
-        revoked
+States: connected, connecting, suspect (silent, or UDP does not get there), down, revoked
 Paths:  direct, relay (through `via`)";
 
 pub(super) const PS: &str = "\
