@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,9 +66,11 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Makes the file. It must not exist.
+    /// Makes the file, for its owner's eyes: the secrets of tokens are in it. It must not exist.
     pub(crate) fn create(path: &Path) -> Result<Self, StorageError> {
-        Self::with(path, Database::create(path))
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let made = file.map_err(redb::DatabaseError::from);
+        Self::with(path, made.and_then(|file| Database::builder().create_file(file)))
     }
 
     /// Opens the file and takes its lock. What is read is what the disk has.

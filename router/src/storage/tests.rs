@@ -38,7 +38,7 @@ fn a_second_router_is_told_that_the_first_is_running() {
 }
 
 #[test]
-fn every_part_has_a_number_of_its_own() {
+fn every_table_has_a_number_of_its_own() {
     for table in [Table::Meta, Table::Members, Table::Tokens, Table::Ledger(0), Table::Ledger(255)] {
         assert_eq!(Table::of(table.number()), Some(table));
     }
@@ -90,4 +90,13 @@ fn a_copy_does_not_take_the_place_of_a_file_that_failed() {
     assert!(matches!(storage.reopen(), Err(StorageError::Replaced { .. })));
     fs::rename(directory.path().join("original"), &path).unwrap();
     storage.reopen().unwrap();
+}
+
+#[test]
+fn a_store_is_for_its_owners_eyes_and_never_made_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    drop(Storage::create(&path).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    assert!(matches!(Storage::create(&path), Err(StorageError::Open { .. })));
 }
