@@ -54,7 +54,7 @@ pub(crate) enum Control<'a> {
     /// It does: the answer goes back the way the question came.
     Checked { number: u32 },
     /// Something between two routers that do not reach each other, by way of a third.
-    Relay { leg: Leg, far: Identity, message: &'a [u8] },
+    Relay(Passed<'a>),
     /// Do you reach this member?
     Seek { whom: Identity },
     /// I do.
@@ -65,6 +65,15 @@ pub(crate) enum Control<'a> {
     Sounding { number: u32, bytes: u16 },
     /// It does.
     Sounded { number: u32, bytes: u16 },
+}
+
+/// A message that is passed on, sealed by one end of its way for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Passed<'a> {
+    pub(crate) leg: Leg,
+    /// The end that is not the one this is said to, or said by.
+    pub(crate) far: Identity,
+    pub(crate) message: &'a [u8],
 }
 
 /// Where a relayed message is.
@@ -100,7 +109,7 @@ impl<'a> Control<'a> {
             Self::Swim { roster, payload } => [&[4][..], roster, payload].concat(),
             Self::Check { number } => [&[5][..], &number.to_be_bytes()].concat(),
             Self::Checked { number } => [&[6][..], &number.to_be_bytes()].concat(),
-            Self::Relay { leg, far, message } => [&[7, *leg as u8][..], &far.0, message].concat(),
+            Self::Relay(Passed { leg, far, message }) => [&[7, *leg as u8][..], &far.0, message].concat(),
             Self::Seek { whom } => [&[8][..], &whom.0].concat(),
             Self::Reach { whom, reach } => {
                 let kind = if reach.course == Course::Direct { 9 } else { 12 };
@@ -135,7 +144,7 @@ impl<'a> Control<'a> {
             7 => {
                 let (&leg, rest) = rest.split_first()?;
                 let (&far, message) = rest.split_first_chunk()?;
-                Some(Self::Relay { leg: Leg::of(leg)?, far: Identity(far), message })
+                Some(Self::Relay(Passed { leg: Leg::of(leg)?, far: Identity(far), message }))
             }
             8 => rest.first_chunk().map(|&whom| Self::Seek { whom: Identity(whom) }),
             13 => rest.first_chunk().map(|&whom| Self::Far { whom: Identity(whom) }),

@@ -11,7 +11,7 @@ use crate::contact::{CONTACT_VERSION, Grant, Hello, Probe, ProbeReply, Proof, Ve
 use crate::member::{MEMBER_VERSION, Member, SignedAddresses};
 use wire::envelope::Course;
 
-use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Reach, Topic};
+use crate::gossip::{Control, GOSSIP_VERSION, Gossip, Leg, Passed, Reach, Topic};
 use crate::handshake::{Answer, Callee, Caller, Greeting, Local, call};
 use crate::identity::{Secret, issue_certificate};
 use crate::join_secret::SecretKind;
@@ -137,9 +137,9 @@ fn membership() -> Vec<Example> {
         ("swim", Control::Swim { roster: [7; 8], payload: &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 9, 0, 0] }),
         ("check", Control::Check { number: 7 }),
         ("checked", Control::Checked { number: 7 }),
-        ("relay-there", Control::Relay { leg: Leg::There, far: Identity([4; 32]), message: &[5; 60] }),
-        ("relay-here", Control::Relay { leg: Leg::Here, far: Identity([4; 32]), message: &[5; 60] }),
-        ("relay-on", Control::Relay { leg: Leg::On, far: Identity([4; 32]), message: &[5; 60] }),
+        ("relay-there", Control::Relay(Passed { leg: Leg::There, far: Identity([4; 32]), message: &[5; 60] })),
+        ("relay-here", Control::Relay(Passed { leg: Leg::Here, far: Identity([4; 32]), message: &[5; 60] })),
+        ("relay-on", Control::Relay(Passed { leg: Leg::On, far: Identity([4; 32]), message: &[5; 60] })),
         ("seek", Control::Seek { whom: Identity([4; 32]) }),
         ("far", Control::Far { whom: Identity([4; 32]) }),
         ("reach", Control::Reach { whom: Identity([4; 32]), reach: reach(Some(seen_at)) }),

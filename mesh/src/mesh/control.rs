@@ -190,7 +190,7 @@ impl Mesh {
             Some(Control::Bind) => {}
             Some(Control::Check { number }) => self.answer_check(identity, via, number),
             Some(Control::Checked { number }) => self.handle_checked(identity, via, number, now),
-            Some(Control::Relay { leg, far, message }) => self.handle_relay(identity, via, leg, far, message, now),
+            Some(Control::Relay(passed)) => self.handle_relay(identity, via, passed, now),
             Some(Control::Seek { whom }) => self.handle_seek(identity, whom),
             Some(Control::Reach { whom, reach }) => self.handle_reach(identity, whom, &reach, now),
             Some(Control::Far { whom }) => self.handle_far(identity, whom, now),

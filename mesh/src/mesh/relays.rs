@@ -10,7 +10,7 @@ use wire::envelope::{Course, Kind, RELAY_BYTES};
 
 use super::Mesh;
 use crate::event::{Carrier, Event, Via};
-use crate::gossip::{Control, Leg, Reach};
+use crate::gossip::{Control, Leg, Passed, Reach};
 use crate::path_mtu::BASE_BYTES;
 use crate::peer::Peer;
 use crate::plan::{Hop, PeerPlan};
@@ -22,7 +22,7 @@ impl Mesh {
         match via {
             Via::Datagram(address) => self.transmit(Carrier::Datagram(address), message),
             Via::Relay(relay) => {
-                let relayed = Control::Relay { leg: Leg::There, far: to, message: &message }.emit();
+                let relayed = Control::Relay(Passed { leg: Leg::There, far: to, message: &message }).emit();
                 self.send_to_relay(relay, &relayed);
             }
             Via::Stream(_) => {}
@@ -44,7 +44,7 @@ impl Mesh {
     pub(super) fn send_reliably(&mut self, to: Identity, relay: Identity, message: &[u8], now: Instant) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         let Some(envelope) = peer.sessions.sending().and_then(|session| session.seal(message)) else { return };
-        let relayed = Control::Relay { leg: Leg::There, far: to, message: &envelope }.emit();
+        let relayed = Control::Relay(Passed { leg: Leg::There, far: to, message: &envelope }).emit();
         if let Some(neighbour) = self.peers.get_mut(&relay).filter(|neighbour| neighbour.is_relay()) {
             neighbour.channel.push(relayed, now);
             self.flush_channel(relay, now);
@@ -59,15 +59,8 @@ impl Mesh {
     }
 
     /// Something is to be passed on, or was passed on to us.
-    pub(super) fn handle_relay(
-        &mut self,
-        from: Identity,
-        via: Via,
-        leg: Leg,
-        far: Identity,
-        message: &[u8],
-        now: Instant,
-    ) {
+    pub(super) fn handle_relay(&mut self, from: Identity, via: Via, passed: Passed<'_>, now: Instant) {
+        let Passed { leg, message, .. } = passed;
         let kind = Kind::of_message(message).ok();
         // Whoever has a message passed on to it does not pass on what is in it.
         if matches!(via, Via::Relay(_)) || !matches!(kind, Some(Kind::Initiation | Kind::Response | Kind::Control)) {
@@ -75,7 +68,7 @@ impl Mesh {
             return;
         }
         match (leg, kind) {
-            (Leg::There | Leg::On, _) => self.pass_on(from, via, leg, far, message, now),
+            (Leg::There | Leg::On, _) => self.pass_on(from, via, passed, now),
             (Leg::Here, Some(Kind::Initiation)) => self.handle_initiation(Via::Relay(from), message, now),
             (Leg::Here, Some(Kind::Response)) => self.handle_response(Via::Relay(from), message, now),
             (Leg::Here, _) => {
@@ -84,13 +77,14 @@ impl Mesh {
         }
     }
 
-    fn pass_on(&mut self, from: Identity, via: Via, leg: Leg, to: Identity, message: &[u8], now: Instant) {
-        let (next, relayed) = match self.passing(from, to) {
-            Some(next) if next == to => (to, Control::Relay { leg: Leg::Here, far: from, message }),
-            Some(next) if leg == Leg::There => (next, Control::Relay { leg: Leg::On, far: to, message }),
+    fn pass_on(&mut self, from: Identity, via: Via, passed: Passed<'_>, now: Instant) {
+        let Passed { leg, far: to, .. } = passed;
+        let (next, passed) = match self.passing(from, to) {
+            Some(next) if next == to => (to, Passed { leg: Leg::Here, far: from, ..passed }),
+            Some(next) if leg == Leg::There => (next, Passed { leg: Leg::On, ..passed }),
             Some(_) | None => return self.out.counters.unrelayed += 1,
         };
-        let relayed = relayed.emit();
+        let relayed = Control::Relay(passed).emit();
         let Some(peer) = self.peers.get_mut(&next).filter(|peer| !peer.channel.is_half_full()) else {
             return self.out.counters.unrelayed += 1;
         };

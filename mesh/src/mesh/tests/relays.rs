@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Delivery;
-use crate::gossip::{Leg, Reach, Topic};
+use crate::gossip::{Leg, Passed, Reach, Topic};
 use crate::plan::Hop;
 use crate::route::Route;
 
@@ -252,7 +252,7 @@ fn nothing_is_passed_on_for_strangers_to_strangers_or_twice() {
     let initiation = [&Kind::Initiation.prefix()[..], &[0; 200]].concat();
     let data = [&Kind::Data.prefix()[..], &[0; 60]].concat();
     let before = sim.mesh(1).counters().unrelayed;
-    let there = |far, message: &[u8]| Control::Relay { leg: Leg::There, far, message }.emit();
+    let there = |far, message: &[u8]| Control::Relay(Passed { leg: Leg::There, far, message }).emit();
     // For nobody, for the sender itself, for the relay itself, and what is no message between two ends.
     for message in
         [there(stranger, &envelope), there(zero, &envelope), there(one, &envelope), there(two, &data), there(two, &[])]
