@@ -36,6 +36,7 @@ mod refusal;
 pub mod replay;
 mod rng;
 mod route;
+mod seekers;
 mod session;
 mod sponsor;
 mod streams;

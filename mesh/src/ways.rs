@@ -14,6 +14,7 @@ use wire::envelope::Course;
 
 use crate::gossip::Reach;
 use crate::path_mtu::BASE_BYTES;
+use crate::seekers::Seekers;
 use crate::trial::Trial;
 
 /// One way to a peer.
@@ -36,8 +37,8 @@ pub(crate) struct Ways {
     busy_until: Option<Instant>,
     seek: Seek,
     number: u32,
-    /// Who asked for a way to this peer when there was none.
-    seekers: Vec<Identity>,
+    /// Who asked for a way to this peer by us.
+    pub(crate) seekers: Seekers,
     silence: Silence,
     /// The neighbour that reaches the peer by two relays, and when it said so.
     far: Option<(Identity, Instant)>,
@@ -89,7 +90,7 @@ impl Ways {
             busy_until: None,
             seek: Seek { next: now + SEEK_FIRST, pause: SEEK_FIRST },
             number: 0,
-            seekers: Vec::new(),
+            seekers: Seekers::default(),
             silence: Silence::Peer,
             far: None,
         }
@@ -118,6 +119,7 @@ impl Ways {
     pub(crate) fn lose(&mut self, now: Instant) {
         self.direct.fail(now);
         self.relays.iter_mut().for_each(|relay| relay.trial.fail(now));
+        self.seekers.forget_told();
         self.used = None;
         self.seek = Seek { next: now + SEEK_FIRST, pause: SEEK_FIRST };
     }
@@ -286,18 +288,6 @@ impl Ways {
         }
         (self.used, self.switched) = (Some(wanted), Some(now));
         Some(wanted)
-    }
-
-    /// Notes that this neighbour wants to know when there is a direct way to the peer.
-    pub(crate) fn note_seeker(&mut self, seeker: Identity) {
-        if self.seekers.len() < SEEKERS_MOST && !self.seekers.contains(&seeker) {
-            self.seekers.push(seeker);
-        }
-    }
-
-    /// Those who want to know it.
-    pub(crate) fn take_seekers(&mut self) -> Vec<Identity> {
-        std::mem::take(&mut self.seekers)
     }
 
     /// What is sent on.
@@ -484,8 +474,6 @@ const ASKED_MOST: usize = 64;
 const LEAST_BYTES: u16 = BASE_BYTES - 2 * 40;
 /// Enough to choose from.
 const RELAYS_MOST: usize = 4;
-/// Who else is told; the others ask again.
-const SEEKERS_MOST: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -204,8 +204,12 @@ impl Mesh {
     /// A sounding came through, or its companion.
     fn handle_sounded(&mut self, identity: Identity, number: u32, bytes: u16, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let before = peer.path.datagram_bytes();
         peer.path.mtu.handle_answer(number, bytes, now);
-        self.touch_plan();
+        if peer.path.datagram_bytes() != before {
+            self.touch_plan();
+            self.tell_size(identity, now);
+        }
     }
 
     /// Sends a control message as a datagram, if there is a session.

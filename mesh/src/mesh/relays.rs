@@ -147,7 +147,7 @@ impl Mesh {
         if let Some(course) = self.course(to, whom) {
             self.tell_reach(to, whom, course);
         } else if let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != to) {
-            peer.ways.note_seeker(to);
+            peer.ways.seekers.note(to);
         }
     }
 
@@ -162,8 +162,28 @@ impl Mesh {
     /// Tells those who looked for a way to the peer that there is one.
     pub(super) fn tell_seekers(&mut self, whom: Identity) {
         let Some(peer) = self.peers.get_mut(&whom).filter(|peer| peer.is_up()) else { return };
-        for seeker in peer.ways.take_seekers() {
+        for seeker in peer.ways.seekers.take() {
             self.tell_way(seeker, whom);
+        }
+    }
+
+    /// What gets to a peer is larger or smaller than it was: so is what others get by us to it, and to those we reach by it.
+    pub(super) fn tell_size(&mut self, changed: Identity, now: Instant) {
+        self.tell_again(changed);
+        for far in self.peers.relayed(now) {
+            if self.peers.get(&far).is_some_and(|peer| peer.ways.used() == Some(Way::Relay(changed))) {
+                self.tell_again(far);
+            }
+        }
+    }
+
+    /// Tells those who were told of another size what gets to the peer: they would go on sending what is lost.
+    fn tell_again(&mut self, whom: Identity) {
+        let Some(peer) = self.peers.get(&whom) else { return };
+        for neighbour in peer.ways.seekers.told_otherwise(self.datagram_bytes(peer)) {
+            if let Some(course) = self.course(neighbour, whom) {
+                self.tell_reach(neighbour, whom, course);
+            }
         }
     }
 
@@ -171,7 +191,11 @@ impl Mesh {
         let Some(peer) = self.peers.get(&whom) else { return };
         let round_trip = peer.ways.round_trip().or(peer.liveness.round_trip()).unwrap_or_default();
         let address = peer.address().filter(|_| course == Course::Direct);
-        let reach = Reach { round_trip, datagram_bytes: self.datagram_bytes(peer), course, address };
+        let datagram_bytes = self.datagram_bytes(peer);
+        let reach = Reach { round_trip, datagram_bytes, course, address };
+        if let Some(peer) = self.peers.get_mut(&whom) {
+            peer.ways.seekers.note_told(to, datagram_bytes);
+        }
         self.send_datagram(to, &Control::Reach { whom, reach }.emit());
     }
 
@@ -191,6 +215,7 @@ impl Mesh {
         }
         if is_other {
             self.touch_plan();
+            self.tell_again(whom);
         }
         self.tell_seekers(whom);
     }
@@ -286,6 +311,7 @@ impl Mesh {
         self.out.events.push_back(Event::RouteChanged { peer: identity, route });
         self.touch_plan();
         self.tell_seekers(identity);
+        self.tell_again(identity);
         if let Way::Relay(_) = way {
             // What went by way of it can no longer: the first relay is a neighbour.
             self.lose_relay(identity, now);

@@ -65,8 +65,10 @@ impl Mesh {
         let endpoint = peer.sounded();
         peer.path.mtu.follow(endpoint, self.config.underlay_mtu_bytes, now);
         let sounding = peer.path.mtu.poll_sounding(peer.liveness.round_trip(), now);
-        if known(peer) != before {
+        let after = known(peer);
+        if after != before {
             self.touch_plan();
+            self.tell_size(identity, now);
         }
         if let (Some(Sounding { number, bytes }), Some(address)) = (sounding, endpoint) {
             self.send_via(identity, Via::Datagram(address), &Control::Sounding { number, bytes }.emit());

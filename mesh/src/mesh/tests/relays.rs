@@ -209,6 +209,30 @@ fn a_path_to_a_relay_that_becomes_narrow_is_noticed() {
     assert!(planned_bytes(&mut sim) + 40 <= 1300, "{} bytes are lost", planned_bytes(&mut sim));
 }
 
+/// The relay finds out, and who sends by it does not: full frames were lost until it asked again.
+#[test]
+fn a_path_behind_a_relay_that_becomes_narrow_is_told() {
+    let mut sim = line();
+    sim.run(30 * SECOND);
+    assert_eq!(planned_bytes(&mut sim), 1472 - 40);
+    sim.narrow.insert((1, 2), 1300);
+    let far = sim.identity(2);
+    let mut took = Duration::ZERO;
+    while planned_bytes(&mut sim) > 1300 {
+        assert!(took < 10 * SECOND, "{} bytes are lost", planned_bytes(&mut sim));
+        for at in [0, 1] {
+            let now = sim.now;
+            let index = sim.mesh(at).peers.get(&far).unwrap().index;
+            sim.mesh(at).handle_traffic(index, 100_000, 100_000, now);
+        }
+        sim.run(SECOND);
+        took += SECOND;
+    }
+    // And that it is as wide as it was, which the relay tries again and again.
+    sim.narrow.clear();
+    assert!(sim.run_while(60 * SECOND, |sim| planned_bytes(sim) < 1472 - 40).is_some(), "{}", planned_bytes(&mut sim));
+}
+
 #[test]
 fn what_a_relay_says_later_shows_in_the_plan() {
     let mut sim = line();

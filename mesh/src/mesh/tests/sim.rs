@@ -65,6 +65,8 @@ pub(super) struct Sim {
     pub(super) cuts: BTreeSet<(usize, usize)>,
     /// From whom to whom nothing comes, though it does the other way.
     pub(super) one_way_cuts: BTreeSet<(usize, usize)>,
+    /// What one link carries at most, where it is less than the others do.
+    pub(super) narrow: BTreeMap<(usize, usize), usize>,
     /// Datagrams that were sent, if anybody wants them.
     pub(super) tap: Option<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>,
     parcels: BTreeMap<(Instant, u64), Parcel>,
@@ -126,6 +128,7 @@ impl Sim {
             weather: Weather::default(),
             cuts: BTreeSet::new(),
             one_way_cuts: BTreeSet::new(),
+            narrow: BTreeMap::new(),
             tap: None,
             parcels: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -292,7 +295,7 @@ impl Sim {
                     tap.push((from, to, bytes.clone()));
                 }
                 let lost = f64::from(self.rng.number()) / f64::from(u32::MAX) < self.weather.loss;
-                if !lost && bytes.len() <= self.weather.carries && !self.is_cut(at, to) {
+                if !lost && bytes.len() <= self.carries(at, to) && !self.is_cut(at, to) {
                     let delay = self.weather.delay + self.rng.up_to(self.weather.jitter);
                     self.post(Parcel::Datagram { from, to, bytes }, delay);
                 }
@@ -350,6 +353,13 @@ impl Sim {
         let from = SocketAddr::new(self.nodes[at].address.ip(), 40_000);
         self.post(Parcel::Opened { node: target, stream: there, origin: Origin::Accepted(from) }, delay);
         self.post(Parcel::Opened { node: at, stream: here, origin: Origin::Dialed(whom) }, delay * 2);
+    }
+
+    fn carries(&self, at: usize, to: SocketAddr) -> usize {
+        let other = self.nodes.iter().position(|node| node.address == to).unwrap_or(at);
+        self.narrow
+            .get(&(at.min(other), at.max(other)))
+            .map_or(self.weather.carries, |most| self.weather.carries.min(*most))
     }
 
     fn is_cut(&self, at: usize, to: SocketAddr) -> bool {
