@@ -4,7 +4,8 @@
 //! Owns the roster and the rules by which it grows. Knows nothing of sessions, and never forgets a member: only revoking
 //! takes one out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, VecDeque};
 
 use wire::{Certificate, Identity, PeerName, Title, Verify};
 
@@ -77,15 +78,20 @@ impl Roster {
         Ok(change)
     }
 
-    /// Admits as many of a list as possible, whatever its order. What is new, and what could not be.
+    /// Admits as many of a list as possible, whatever its order. What is new, each member once however often the list has it,
+    /// and what could not be.
     pub(crate) fn admit_all(&mut self, members: Vec<Member>) -> (Vec<(Member, MemberChange)>, Vec<AdmitError>) {
-        let (mut waiting, mut new, mut refused) = (VecDeque::from(members), Vec::new(), Vec::new());
+        let (mut waiting, mut order, mut refused) = (VecDeque::from(members), Vec::new(), Vec::new());
+        let mut changes: BTreeMap<Identity, MemberChange> = BTreeMap::new();
         let mut stranded: BTreeMap<Identity, Vec<Member>> = BTreeMap::new();
         while let Some(member) = waiting.pop_front() {
             let identity = member.identity();
             match self.admit(member.clone()) {
                 Ok(change) => {
-                    new.extend(self.members.get(&identity).cloned().zip(change));
+                    if let (Some(change), Entry::Vacant(first)) = (change, changes.entry(identity)) {
+                        first.insert(change);
+                        order.push(identity);
+                    }
                     waiting.extend(stranded.remove(&identity).unwrap_or_default());
                 }
                 Err(AdmitError::UnknownIssuer { issuer }) => stranded.entry(issuer).or_default().push(member),
@@ -95,7 +101,8 @@ impl Roster {
         for (issuer, members) in stranded {
             refused.extend(members.iter().map(|_| AdmitError::UnknownIssuer { issuer }));
         }
-        (new, refused)
+        let newest = |identity: Identity| Some((self.members.get(&identity)?.clone(), *changes.get(&identity)?));
+        (order.into_iter().filter_map(newest).collect(), refused)
     }
 
     /// Takes over a list from somebody who is believed about who is revoked: our store, or the sponsor. What could not be.

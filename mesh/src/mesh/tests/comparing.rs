@@ -138,3 +138,23 @@ fn a_router_that_two_sponsors_admitted_is_known_by_one_certificate() {
         assert_eq!(known(&mut sim, 0).len(), 4);
     }
 }
+
+/// A member that signs as fast as it can must not make of one message a store full of rows, and one for each of the others.
+#[test]
+fn of_many_versions_in_one_message_one_is_written_and_passed_on() {
+    let all: &[u8] = &[0, 1, 2, 3];
+    let mut sim = Sim::new(3, &[all, all, all, all]);
+    assert!(sim.run_while(10 * SECOND, |sim| !sim.all_up()).is_some(), "they never met");
+    sim.run(SECOND);
+    let versions = (1..=300).map(|version| listed(9, (version, 0), 6783)).collect();
+    let payload = wire::encode(GOSSIP_VERSION, &Gossip::Members { members: versions, seen: Vec::new() });
+    let (source, now) = (sim.identity(3), sim.now);
+    sim.mesh(0).handle_gossip(source, &payload, now);
+    let said: usize = std::iter::from_fn(|| sim.mesh(0).poll_transmit()).map(|transmit| transmit.bytes.len()).sum();
+    let line = wire::encode(GOSSIP_VERSION, &listed(9, (300, 0), 6783)).len();
+    assert!((line..3 * line).contains(&said), "{said} bytes to two others, of a line of {line}");
+    let is_news = |event: &Event| matches!(event, Event::MemberAdmitted { .. });
+    let told: Vec<Event> = std::iter::from_fn(|| sim.mesh(0).poll_event()).filter(is_news).collect();
+    let member = Box::new(listed(9, (300, 0), 6783));
+    assert_eq!(told, vec![Event::MemberAdmitted { member, change: crate::MemberChange::New }]);
+}
