@@ -46,7 +46,8 @@ impl Roster {
         }
     }
 
-    /// Admits a member, or takes over what is newer about it. Returns `None` if there is nothing new.
+    /// Admits a member, or takes over what is newer about it: certificate and addresses each for itself. Returns `None` if there
+    /// is nothing new.
     pub(crate) fn admit(&mut self, member: Member) -> Result<Option<MemberChange>, AdmitError> {
         let identity = member.identity();
         let Some(known) = self.members.get(&identity) else {
@@ -60,22 +61,28 @@ impl Roster {
             self.insert(member);
             return Ok(Some(MemberChange::New));
         };
-        let (mut renewed, mut change) = (known.clone(), None);
+        let (mut renewed, mut outcome) = (known.clone(), Ok(None));
         if rank(&member.certificate.title) > rank(&known.certificate.title) {
-            renewed.certificate = self.check_renewal(&known.certificate, member.certificate)?;
-            change = Some(MemberChange::Renewed);
+            match self.check_renewal(&known.certificate, member.certificate) {
+                Ok(certificate) => {
+                    renewed.certificate = certificate;
+                    outcome = Ok(Some(MemberChange::Renewed));
+                }
+                Err(error) => outcome = Err(error),
+            }
         }
         if member.addresses.rank() > known.addresses.rank() {
-            if !member.addresses.is_signed_by(self.verify, identity) {
-                return Err(AdmitError::BadAddresses { member: identity });
+            if member.addresses.is_signed_by(self.verify, identity) {
+                renewed.addresses = member.addresses;
+                outcome = Ok(Some(MemberChange::Renewed));
+            } else if outcome == Ok(None) {
+                outcome = Err(AdmitError::BadAddresses { member: identity });
             }
-            renewed.addresses = member.addresses;
-            change = Some(MemberChange::Renewed);
         }
-        if change.is_some() {
+        if let Ok(Some(_)) = outcome {
             self.insert(renewed);
         }
-        Ok(change)
+        outcome
     }
 
     /// Admits as many of a list as possible, whatever its order. What is new, each member once however often the list has it,

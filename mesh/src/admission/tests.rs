@@ -297,6 +297,16 @@ fn who_was_admitted_twice_is_one_member_everywhere() {
     assert_eq!(left.admit(by(2, 9)), Err(refused));
     left.revoke(key(1).identity());
     assert_eq!(left.admit(by(1, 9)), Err(AdmitError::RevokedIssuer { issuer: key(1).identity() }));
+    // Where it says that it listens is its own word, whoever vouches for it.
+    let addresses = SignedAddresses::sign(vec!["192.0.2.1:6783".parse().unwrap()], (2, 0), &key(2));
+    let certificate = left.member(key(2).identity()).unwrap().certificate.clone();
+    assert_eq!(left.admit(Member { addresses: addresses.clone(), ..by(1, 9) }), Ok(Some(MemberChange::Renewed)));
+    assert_eq!(left.member(key(2).identity()), Some(&Member { certificate, addresses, revoked: false }));
+    let (mut forged, known) = (by(4, 9), left.member(key(2).identity()).unwrap().addresses.clone());
+    forged.addresses = SignedAddresses { version: (9, 0), ..known.clone() };
+    assert_eq!(left.admit(forged), Ok(Some(MemberChange::Renewed)));
+    let renewed = left.member(key(2).identity()).unwrap();
+    assert_eq!((renewed.certificate.title.generation, &renewed.addresses), (9, &known));
 }
 
 #[test]
