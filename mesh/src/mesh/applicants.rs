@@ -33,17 +33,21 @@ impl Mesh {
     }
 
     /// Makes a member of whom [`Self::certify_join`] certified, and spreads the news. Certified, it could prove its membership
-    /// to anybody: so nobody hears of it before the secret's use is on the disk.
+    /// to anybody: so nobody hears of it before the secret's use is on the disk. Another sponsor may have admitted it meanwhile,
+    /// and then that one's certificate may be the one that holds.
     ///
     /// # Errors
     /// Why it is none: pass that on to [`Self::answer_join`]. Nothing changed.
     pub fn admit_join(&mut self, member: Member, now: Instant) -> Result<(), RefuseReason> {
         let identity = member.identity();
         self.admit(vec![member.clone()], None, now);
+        let noise_key = member.certificate.title.noise_key;
         match self.roster.member(identity) {
-            Some(known) if known.certificate == member.certificate => Ok(()),
+            Some(known) if known.revoked => Err(RefuseReason::Revoked),
+            Some(known) if known.certificate.title.noise_key == noise_key => Ok(()),
+            Some(_) => Err(RefuseReason::KeyTaken),
             None if self.roster.is_full() => Err(RefuseReason::Full),
-            Some(_) | None => Err(RefuseReason::BadProof),
+            None => Err(RefuseReason::BadProof),
         }
     }
 

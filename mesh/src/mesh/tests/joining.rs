@@ -264,6 +264,39 @@ fn a_member_whose_answer_was_lost_gets_it_again_from_a_spent_token() {
     assert_eq!(progress, vec![Progress::Failed(JoinError::Refused { reason: RefuseReason::UsedToken })]);
 }
 
+/// Two sponsors at once: while one of them writes it down, the other's news comes, and its certificate is the one that holds.
+#[test]
+fn who_was_admitted_elsewhere_meanwhile_is_a_member_here_too() {
+    let mut sim = Sim::new(1, &[&[0, 2]]);
+    sim.mesh(0).set_join_secrets(vec![secret(SecretKind::Token(ID), 1, SecretState::Live)]);
+    let token = token(&mut sim, 1);
+    let elsewhere = |member: &Member| {
+        let (key, sponsor) = (sim::secret(1, 1, 1), sim::secret(1, 2, 1));
+        // A name that is greater than the one here, so that it holds.
+        let name = "host2-elsewhere".parse().unwrap();
+        let title = wire::Title { name, issuer: sponsor.identity(), ..member.certificate.title.clone() };
+        Member { certificate: crate::identity::issue_certificate(title, &key, &sponsor), ..member.clone() }
+    };
+    let mut joiner = Joiner::with_token(candidate(1, "host1"), &token, [1; 32]);
+    let (progress, _) = converse(&mut sim, &mut joiner, |mesh, application, now| {
+        let member = mesh.certify_join(application.join).unwrap();
+        mesh.admit(vec![elsewhere(&member)], None, now);
+        let admitted = mesh.admit_join(member, now);
+        mesh.answer_join(application.join, admitted.map(|()| vec![5; 100]));
+    });
+    assert_eq!(joined(&progress).certificate.title.issuer, sim::secret(1, 2, 1).identity());
+    // And of one that was revoked meanwhile it is said that it is.
+    let mut joiner = Joiner::with_token(candidate(3, "host3"), &token, [2; 32]);
+    let (progress, _) = converse(&mut sim, &mut joiner, |mesh, application, now| {
+        let member = mesh.certify_join(application.join).unwrap();
+        mesh.admit(vec![member.clone()], None, now);
+        mesh.revoke(member.identity(), now);
+        let admitted = mesh.admit_join(member, now);
+        mesh.answer_join(application.join, admitted.map(|()| vec![5; 100]));
+    });
+    assert_eq!(progress, vec![Progress::Failed(JoinError::Refused { reason: RefuseReason::Revoked })]);
+}
+
 #[test]
 fn an_impostor_that_does_not_know_the_secret_is_not_believed() {
     // It runs the protocol faithfully, with another secret and a cluster id it has heard of.
