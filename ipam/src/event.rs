@@ -56,6 +56,14 @@ pub enum Event {
         /// Who.
         identities: Vec<Identity>,
     },
+    /// A member that is not refused counts these as members, of whom this router has not heard: it may have refused whoever
+    /// vouched for them before their certificates came, and no revocation is decided, or carried out, without them.
+    MembersNamed {
+        /// Whose word that is.
+        by: Identity,
+        /// Who.
+        identities: Vec<Identity>,
+    },
     /// Another router asks to revoke some, and this is what it is answered.
     RevocationAsked {
         /// The question.

@@ -240,6 +240,7 @@ impl Ipam {
                 }
                 Event::JoinGranted { .. }
                 | Event::Refused { .. }
+                | Event::MembersNamed { .. }
                 | Event::RevocationAsked { .. }
                 | Event::Revoked { .. }
                 | Event::RevokedHere

@@ -28,6 +28,8 @@ pub(crate) struct Roster {
     leaving: BTreeSet<Identity>,
     /// Those who vouch for nobody any more, whether revoked already or not.
     distrusted: BTreeSet<Identity>,
+    /// Who is to be let in whoever vouched for it, and by whose word: for as long as that one is trusted.
+    expected: BTreeSet<(Identity, Identity)>,
     sums: Sums,
 }
 
@@ -42,6 +44,7 @@ impl Roster {
             by_name: BTreeMap::new(),
             leaving: BTreeSet::new(),
             distrusted: BTreeSet::new(),
+            expected: BTreeSet::new(),
             sums: Sums::new(),
         }
     }
@@ -58,6 +61,7 @@ impl Roster {
             if !member.addresses.is_signed_by(self.verify, identity) {
                 return Err(AdmitError::BadAddresses { member: identity });
             }
+            self.expected.retain(|(expected, _)| *expected != identity);
             self.insert(member);
             return Ok(Some(MemberChange::New));
         };
@@ -149,6 +153,18 @@ impl Roster {
         self.distrusted = identities;
     }
 
+    /// Admits these when their lines come, also if who vouched for them is distrusted or revoked by then, as long as the one by
+    /// whose word that is done is neither.
+    pub(crate) fn expect(&mut self, by: Identity, identities: impl IntoIterator<Item = Identity>) {
+        let strangers = identities.into_iter().filter(|identity| !self.members.contains_key(identity));
+        let strangers: BTreeSet<_> = strangers.take(MEMBERS_MOST).map(|identity| (identity, by)).collect();
+        if self.expected.len() + strangers.len() > MEMBERS_MOST {
+            // Whoever made up so many is at work; who is really missed is named again and again.
+            self.expected.clear();
+        }
+        self.expected.extend(strangers);
+    }
+
     /// Whom these vouched for, whom those vouched for, and so on; revoked ones left out.
     pub(crate) fn followers(&self, of: &[Identity]) -> BTreeSet<Identity> {
         let mut found = self.resting_on(of);
@@ -194,8 +210,10 @@ impl Roster {
     fn check_certificate(&self, certificate: &Certificate) -> Result<(), AdmitError> {
         let title = &certificate.title;
         if title.issuer != self.authority {
-            let issuer = self.members.get(&title.issuer).ok_or(AdmitError::UnknownIssuer { issuer: title.issuer })?;
-            if issuer.revoked || self.distrusted.contains(&title.issuer) {
+            if !self.members.contains_key(&title.issuer) {
+                return Err(AdmitError::UnknownIssuer { issuer: title.issuer });
+            }
+            if !self.is_trusted(title.issuer) && !self.is_expected(title.identity) {
                 return Err(AdmitError::RevokedIssuer { issuer: title.issuer });
             }
         }
@@ -203,6 +221,16 @@ impl Roster {
             return Err(AdmitError::BadCertificate { member: title.identity });
         }
         Ok(())
+    }
+
+    /// Whether its word about who is a member counts.
+    fn is_trusted(&self, identity: Identity) -> bool {
+        self.members.get(&identity).is_some_and(|member| !member.revoked) && !self.distrusted.contains(&identity)
+    }
+
+    fn is_expected(&self, identity: Identity) -> bool {
+        let words = self.expected.range((identity, Identity([0; 32]))..=(identity, Identity([255; 32])));
+        words.into_iter().any(|(_, by)| self.is_trusted(*by))
     }
 
     /// Only the member renews its certificate, and only key and generation. Whoever vouched for it has no part in that, and may

@@ -11,6 +11,8 @@ mod dice;
 mod net;
 #[path = "meshes/node.rs"]
 mod node;
+#[path = "meshes/revoked.rs"]
+mod revoked;
 #[path = "meshes/spread.rs"]
 mod spread;
 #[path = "meshes/thousand.rs"]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use wire::message::{Ask, Commit, Message};
+use wire::message::{Ask, Commit, Message, Promise};
 use wire::{Hash, Identity, Record};
 
 use super::Ipam;
@@ -59,6 +59,10 @@ impl Ipam {
         }
         // An heir that this router will never know would have what nobody can ask for.
         let lacks_members = decision.members.iter().any(|member| !self.members.is_admitted(member));
+        self.name_strangers(commit.ask.asker, &commit.ask.members);
+        for Promise { body, .. } in &commit.promises {
+            self.name_strangers(body.promiser, &body.members);
+        }
         let lacks_records = || heard.gathering.lacking(decision.records.iter(), &self.ledger).next().is_some();
         // Whoever is put out itself has nothing to inherit, and need not know what others do: nobody tells it any more.
         let is_out = decision.victims.contains(&self.config.identity);

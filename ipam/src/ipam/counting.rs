@@ -22,7 +22,9 @@ impl Ipam {
         if is_victim || promise.body.promiser != from || !is_promise_on(&promise, &question) {
             return;
         }
+        let named = promise.body.members.clone();
         asking.unproven.insert(from, promise);
+        self.name_strangers(from, &named);
         self.gather(records);
         self.count_promises(question, now);
         self.want_what_is_promised(from);

@@ -227,8 +227,11 @@ impl Ipam {
             return self.alarm(Alarm::RevocationAsked { asker: from, name });
         }
         // Whom this router has promised to refuse revokes nobody, and nobody is refused whom it has never heard of.
-        let knows_all = ask.victims.iter().all(|victim| self.members.is_admitted(victim));
-        if ask.victims.is_empty() || !ask.victims.is_sorted() || !knows_all || self.members.is_refused(&from) {
+        if ask.victims.is_empty() || !ask.victims.is_sorted() || self.members.is_refused(&from) {
+            return;
+        }
+        self.name_strangers(from, ask.members.iter().chain(&ask.victims));
+        if !ask.victims.iter().all(|victim| self.members.is_admitted(victim)) {
             return;
         }
         for commit in commits {
@@ -238,6 +241,16 @@ impl Ipam {
         }
         self.answer_ask(from, ask, records, now);
         self.answer_late(now);
+    }
+
+    /// Says whom a question, a promise or a decision names that this router has never heard of. Whoever named them admitted them
+    /// while it believed their sponsor, so that they count here as well, though their sponsor is refused by now.
+    pub(super) fn name_strangers<'a>(&mut self, by: Identity, named: impl IntoIterator<Item = &'a Identity>) {
+        let is_stranger = |who: &&Identity| !self.members.is_admitted(who) && !self.members.is_refused(who);
+        let identities = sorted(named.into_iter().filter(is_stranger).copied());
+        if !identities.is_empty() && !self.members.is_refused(&by) {
+            self.outbox.event(Event::MembersNamed { by, identities });
+        }
     }
 
     fn answer_ask(&mut self, from: Identity, ask: Ask, records: Vec<Record>, now: Instant) {

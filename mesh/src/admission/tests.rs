@@ -103,6 +103,59 @@ fn who_is_distrusted_vouches_for_nobody_more() {
 }
 
 #[test]
+fn who_is_expected_comes_in_once_whoever_vouched_for_it() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 0), member(3, 2)]);
+    roster.distrust_only(BTreeSet::from([key(1).identity()]));
+    roster.revoke(key(2).identity());
+    roster.expect(key(3).identity(), [4, 5, 3].map(|number| key(number).identity()));
+    assert_eq!(roster.admit(member(4, 1)), Ok(Some(MemberChange::New)));
+    assert_eq!(roster.admit(member(5, 2)), Ok(Some(MemberChange::New)));
+    // Nobody else does, not on a certificate that does not hold, and nobody is let in again by what let it in.
+    assert_eq!(roster.admit(member(6, 1)), Err(AdmitError::RevokedIssuer { issuer: key(1).identity() }));
+    roster.expect(key(3).identity(), [key(7).identity()]);
+    let forged = Certificate { voucher: Signature([1; 64]), ..member(7, 1).certificate };
+    let refused = AdmitError::BadCertificate { member: key(7).identity() };
+    assert_eq!(roster.admit(Member { certificate: forged, ..member(7, 1) }), Err(refused));
+    let other = certificate(4, "other", &key(2), 2);
+    let refused = AdmitError::RevokedIssuer { issuer: key(2).identity() };
+    assert_eq!(roster.admit(Member { certificate: other, ..member(4, 1) }), Err(refused));
+    // Who is revoked stays so.
+    roster.revoke(key(5).identity());
+    roster.expect(key(3).identity(), [key(5).identity()]);
+    let renewed = Member { certificate: certificate(5, "host5", &key(2), 2), ..member(5, 2) };
+    assert_eq!(roster.admit(renewed), Ok(Some(MemberChange::Renewed)));
+    assert!(roster.member(key(5).identity()).unwrap().revoked);
+}
+
+/// Who is about to be refused names those whom it would like to let in afterwards: that is worth what its certificates are.
+#[test]
+fn the_word_of_who_is_distrusted_meanwhile_lets_nobody_in() {
+    let mut roster = roster();
+    roster.admit_all(vec![member(1, 0), member(2, 0), member(3, 0)]);
+    let later = key(4).identity();
+    [1, 3, 9].into_iter().for_each(|by| roster.expect(key(by).identity(), [later]));
+    roster.distrust_only(BTreeSet::from([key(1).identity()]));
+    roster.revoke(key(3).identity());
+    assert_eq!(roster.admit(member(4, 1)), Err(AdmitError::RevokedIssuer { issuer: key(1).identity() }));
+    roster.expect(key(2).identity(), [later]);
+    assert_eq!(roster.admit(member(4, 1)), Ok(Some(MemberChange::New)));
+    assert!(roster.expected.is_empty());
+}
+
+#[test]
+fn those_who_are_made_up_keep_nobody_out_who_is_named_again() {
+    let mut roster = credulous();
+    roster.admit_all(vec![unsigned(0, key(0).identity()), unsigned(1, key(0).identity())]);
+    roster.distrust_only(BTreeSet::from([numbered(0)]));
+    let most = u32::try_from(MEMBERS_MOST).unwrap();
+    roster.expect(numbered(1), (10..most * 2).map(numbered));
+    assert_eq!(roster.expected.len(), MEMBERS_MOST);
+    roster.expect(numbered(1), [numbered(2)]);
+    assert_eq!(roster.admit(unsigned(2, numbered(0))), Ok(Some(MemberChange::New)));
+}
+
+#[test]
 fn whom_a_revoked_follower_let_in_follows_all_the_same() {
     let mut roster = roster();
     roster.admit_all(vec![member(1, 0), member(2, 1), member(3, 2), member(4, 3)]);

@@ -34,6 +34,13 @@ impl Mesh {
         self.roster.distrust_only(identities);
     }
 
+    /// Admits these as soon as their certificates come, also if whoever vouched for them is distrusted or revoked by now. A member
+    /// says that they are members: it admitted them while it still believed their voucher, and could vouch for them itself. So its
+    /// word counts for as long as it is neither distrusted nor revoked itself.
+    pub fn expect(&mut self, by: Identity, identities: impl IntoIterator<Item = Identity>) {
+        self.roster.expect(by, identities);
+    }
+
     /// Whom these vouched for, directly or through others, and who is not revoked.
     #[must_use]
     pub fn admitted_by(&self, identities: &[Identity]) -> Vec<Identity> {

@@ -110,6 +110,7 @@ impl Control {
             ipam::Event::Invited { request, outcome } => self.answer_invited(request, outcome),
             ipam::Event::RevokeDone { request, result } => self.answer_revoke(request, result),
             ipam::Event::Refused { .. } => self.mesh.distrust_only(self.ipam.refused().collect()),
+            ipam::Event::MembersNamed { by, identities } => self.mesh.expect(by, identities),
             ipam::Event::RevocationAsked { question } => tracing::warn!(
                 asker = %question.asker, victims = %super::views::names(&question.victims), answer = ?question.answer,
                 "another router asks to revoke"

@@ -87,7 +87,7 @@ impl Node {
         let mut bytes = [0; 32];
         let parts = [seed, self.number as u64, u64::from(self.boots), 1].map(u64::to_le_bytes);
         bytes.iter_mut().zip(parts.as_flattened()).for_each(|(byte, part)| *byte = *part);
-        let mesh = Mesh::new(config, self.credentials.clone(), members, self.boots, bytes, now);
+        let mut mesh = Mesh::new(config, self.credentials.clone(), members, self.boots, bytes, now);
         self.ledger.seed = seed.wrapping_mul(31).wrapping_add(self.number as u64);
         let row = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| Write {
             table: *table,
@@ -97,6 +97,7 @@ impl Node {
         let rows: Vec<_> = self.disk.iter().map(row).collect();
         let mut ipam =
             Ipam::new(self.ledger.clone(), &rows, now).context("a router that does not start on its own disk")?;
+        mesh.distrust_only(ipam.refused().collect());
         for member in self.members.values() {
             ipam.admit(member.identity(), Some(member.name().clone()), now);
         }

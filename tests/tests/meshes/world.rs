@@ -41,10 +41,10 @@ pub(crate) struct World {
     pub(crate) begin: Instant,
     seed: u64,
     next_stream: u64,
-    next_request: u64,
+    pub(crate) next_request: u64,
     /// Who still has to notice a death, and since when.
     unnoticed: BTreeMap<usize, (Instant, BTreeSet<usize>)>,
-    numbers: BTreeMap<Identity, usize>,
+    pub(crate) numbers: BTreeMap<Identity, usize>,
     /// Pushed to all: when, by whom.
     pushes: BTreeMap<Vec<u8>, (Instant, BTreeSet<usize>)>,
     /// Who has a slot.
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Drains both cores until nothing is left to be said, as the router's control loop does.
-    fn settle(&mut self, number: usize) -> Result<()> {
+    pub(crate) fn settle(&mut self, number: usize) -> Result<()> {
         while self.store(number) | self.react_ledger(number)? | self.react_mesh(number)? {}
         let now = self.now;
         let Some(running) = self.nodes.get_mut(number).and_then(|node| node.running.as_mut()) else { return Ok(()) };
@@ -285,8 +285,27 @@ impl World {
             && let Some(event) = running.ipam.poll_event()
         {
             any = true;
-            if let ipam::Event::Claimed { result: Ok(lease), .. } = event {
-                self.note_given(number, lease.slot, lease.attachment.container_id.clone())?;
+            match event {
+                ipam::Event::Claimed { result: Ok(lease), .. } => {
+                    self.note_given(number, lease.slot, lease.attachment.container_id.clone())?;
+                }
+                ipam::Event::Refused { .. } => running.mesh.distrust_only(running.ipam.refused().collect()),
+                ipam::Event::MembersNamed { by, identities } => running.mesh.expect(by, identities),
+                ipam::Event::Revoked { identities } => {
+                    identities.into_iter().for_each(|identity| running.mesh.revoke(identity, now));
+                    running.mesh.distrust_only(running.ipam.refused().collect());
+                }
+                ipam::Event::Claimed { result: Err(_), .. }
+                | ipam::Event::Released { .. }
+                | ipam::Event::Invited { .. }
+                | ipam::Event::JoinGranted { .. }
+                | ipam::Event::RevokeDone { .. }
+                | ipam::Event::RevocationAsked { .. }
+                | ipam::Event::RevokedHere
+                | ipam::Event::TableChanged
+                | ipam::Event::Fenced { .. }
+                | ipam::Event::Unfenced { .. }
+                | ipam::Event::Alarm(_) => {}
             }
         }
         Ok(any)
@@ -441,7 +460,7 @@ impl World {
 }
 
 /// Admits a host as `raddle join` does, with a first block. What it writes down.
-fn sponsor(first: &mut Node, node: &mut Node, now: Instant) -> Result<Vec<ipam::Write>> {
+pub(crate) fn sponsor(first: &mut Node, node: &mut Node, now: Instant) -> Result<Vec<ipam::Write>> {
     let identity = node.identity;
     let running = first.running.as_mut().context("the sponsor is off")?;
     running.ipam.grant_join(identity, None, now);

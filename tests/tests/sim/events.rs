@@ -52,6 +52,7 @@ impl World {
             | Event::Invited { .. }
             | Event::RevokedHere
             | Event::Refused { .. }
+            | Event::MembersNamed { .. }
             | Event::RevocationAsked { .. }
             | Event::TableChanged => {}
         }
