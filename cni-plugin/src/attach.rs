@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use control_api::{ClientError, Lease, LeaseRequest, OwnerKind};
+use control_api::{Lease, LeaseRequest, OwnerKind};
 use hostnet::link::Prefix;
 use hostnet::netns::Netns;
 use hostnet::veth::{self, Attach, Attached, Hairpin, Route};
@@ -13,8 +13,9 @@ use crate::config::SMALLEST_IPV6_MTU;
 use crate::delegate::Delegate;
 use crate::fault::{Code, Fault};
 use crate::request::{Add, Target};
+use crate::router::{self, Unanswered};
 use crate::wishes::{mac_text, parse_mac};
-use crate::{detach, note, router};
+use crate::{detach, note};
 
 /// What the container has got.
 #[derive(Debug, Clone)]
@@ -112,26 +113,14 @@ fn lease(add: &Add) -> Result<Lease, Fault> {
         masquerade: add.settings.masquerade,
         owner_kind: OwnerKind::Cni,
     };
-    let answer = router::call(&target.place, router::ADD_WITHIN, |client| client.lease(request));
-    answer.map_err(|wrong| {
-        if is_doubtful(&wrong) {
-            // It may have been done, and nobody will use it. The router reads the spool before its next lease.
+    let answer = router::call_until_answered(&target.place, router::ADD_WITHIN, |client| client.lease(request.clone()));
+    answer.map_err(|Unanswered { wrong, is_doubtful }| {
+        if is_doubtful {
+            // Nobody will use it. The router reads the spool before its next lease.
             let _ = router::spool_release(target);
         }
         Fault::from(wrong).outside_status()
     })
-}
-
-/// Whether the router may have given a lease that we do not know of. Where nobody listens it has not.
-fn is_doubtful(wrong: &ClientError) -> bool {
-    match wrong {
-        ClientError::Unreachable { source, .. } => {
-            use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-            ![NotFound, ConnectionRefused, PermissionDenied].contains(&source.kind())
-        }
-        ClientError::TimedOut { .. } | ClientError::Protocol { .. } => true,
-        ClientError::RequestTooLong { .. } | ClientError::Refused(_) => false,
-    }
 }
 
 fn plug(add: &Add, lease: &Lease, netns: &Netns) -> Result<Outcome, Fault> {

@@ -80,15 +80,3 @@ fn a_default_route_that_is_asked_for_stands_in_the_place_of_the_networks() {
         assert!(refused.message.contains("0/0") && refused.message.contains("10.32.0.9"), "{refused:?}");
     }
 }
-
-#[test]
-fn a_lease_is_doubtful_unless_it_certainly_was_not_given() {
-    let socket = std::path::PathBuf::from("/run/raddle/control.sock");
-    let gone = |kind: std::io::ErrorKind| ClientError::Unreachable { socket: socket.clone(), source: kind.into() };
-    assert!(!is_doubtful(&gone(std::io::ErrorKind::NotFound)));
-    assert!(!is_doubtful(&gone(std::io::ErrorKind::ConnectionRefused)));
-    assert!(!is_doubtful(&gone(std::io::ErrorKind::PermissionDenied)));
-    assert!(is_doubtful(&gone(std::io::ErrorKind::UnexpectedEof)));
-    assert!(is_doubtful(&gone(std::io::ErrorKind::ConnectionReset)));
-    assert!(is_doubtful(&ClientError::TimedOut { socket: socket.clone(), timeout: router::ADD_WITHIN }));
-}
