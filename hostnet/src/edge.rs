@@ -11,17 +11,19 @@
 //!
 //! A port without a lease stays in the set of ports as long as its interface exists: whatever it sends is dropped.
 
+mod nft;
 mod nftables;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::process::{Command, Stdio};
 
 use crate::veth;
 use nftables::{Change, Family, Nftables, Verb};
+
+pub use nft::NftError;
 
 /// A port and what may come out of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +126,7 @@ impl Edge {
     fn make(&mut self, extent: Extent) -> Result<(), EdgeError> {
         let former = Family::OURS.into_iter().filter(|family| self.may_have_table(*family));
         let text = rules::text(former, &self.bridge, self.underlay_port, extent, self.ports.values());
-        run_nft(&text).map_err(|why| EdgeError::Unguarded { why })?;
+        nft::run(&text).map_err(|why| EdgeError::Unguarded { why })?;
         self.loaded = None;
         // Without its elements a port would be open: the sets of the text have those with a lease only.
         let left = self.left.iter().map(|name| name_key(name).to_vec()).collect();
@@ -427,36 +429,6 @@ fn name_of(key: &[u8]) -> String {
 fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=15).contains(&name.len()) && name.bytes().all(plain)
-}
-
-fn run_nft(text: &str) -> Result<(), NftError> {
-    let mut command = Command::new("nft");
-    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(NftError::Missing)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read to the end has something to say, and says it.
-        let _ = stdin.write_all(text.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(NftError::Missing)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(NftError::Refused { said: said.chars().take(300).collect() })
-}
-
-/// Why rules were not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum NftError {
-    /// There is no `nft` to load them with.
-    #[error("the command nft, of the package nftables, cannot be run")]
-    Missing(#[source] io::Error),
-    /// It did not take them.
-    #[error("nft says {said:?}")]
-    Refused {
-        /// Its words, cut to 300 characters.
-        said: String,
-    },
 }
 
 /// Why the edge does not look, or does not do all that it is to.
