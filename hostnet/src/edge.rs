@@ -47,6 +47,15 @@ pub enum Outside {
     AsTheHost,
 }
 
+/// What a call had to tell the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing: it was not asked, and whether it would have listened is not known.
+    Nothing,
+    /// Other ports, which it took.
+    Ports,
+}
+
 /// What a look at the kernel's tables has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
@@ -141,11 +150,11 @@ impl Edge {
     ///
     /// # Errors
     /// [`EdgeError`]; what is wanted is remembered for [`Self::check`].
-    pub fn set_ports(&mut self, wanted: impl IntoIterator<Item = GuardedPort>) -> Result<(), EdgeError> {
+    pub fn set_ports(&mut self, wanted: impl IntoIterator<Item = GuardedPort>) -> Result<Told, EdgeError> {
         let wanted = wanted.into_iter().filter(|port| is_plain(&port.interface));
         let wanted: BTreeMap<_, _> = wanted.map(|port| (port.interface.clone(), port)).collect();
         if wanted == self.ports {
-            return Ok(());
+            return Ok(Told::Nothing);
         }
         let gone: Vec<_> =
             self.ports.values().filter(|port| wanted.get(&port.interface) != Some(port)).cloned().collect();
@@ -161,9 +170,9 @@ impl Edge {
         let all = removed.chain(new.iter().flat_map(|port| changes(Verb::Add, port)));
         let all: Vec<_> = all.filter(|change| extent.has(change.family)).collect();
         match Nftables::open().and_then(|mut nftables| nftables.change(&self.table, &all)) {
-            Ok(()) if extent.holds(self.wanted_extent()) => Ok(()),
+            Ok(()) if extent.holds(self.wanted_extent()) => Ok(Told::Ports),
             // Nobody was masqueraded yet; or somebody has flushed something, and all of it is made again.
-            Ok(()) | Err(_) => self.load(),
+            Ok(()) | Err(_) => self.load().map(|()| Told::Ports),
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use control_api::{ApiError, ErrorKind};
-use hostnet::edge::{Checked, Edge, EdgeError, GuardedPort, Outside, PortDrops};
+use hostnet::edge::{Checked, Edge, EdgeError, GuardedPort, Outside, PortDrops, Told};
 use hostnet::forwarding::{self, Family};
 use ipam::LeaseState;
 use wire::Network;
@@ -69,7 +69,10 @@ impl Control {
         let active = self.ipam.leases().filter(|lease| lease.state == LeaseState::Active);
         let ports: Vec<_> = active.filter_map(|lease| self.guarded_port(lease)).collect();
         let told = self.parts.guarding.edge.set_ports(ports);
-        self.judge_edge(told);
+        // Who was told nothing has not shown that it works.
+        if !matches!(told, Ok(Told::Nothing)) {
+            self.judge_edge(told.map(|_| ()));
+        }
     }
 
     /// Looks whether the kernel has the rules, and the bridge and its ports are what they are to be: other tools flush and take

@@ -1,6 +1,7 @@
 //! Beyond the overlay: what leaves it under the host's address, and what keeps its own.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -119,9 +120,20 @@ fn nobody_is_told_that_he_is_masqueraded_where_nothing_masquerades() -> Result<(
     let sandbox = Sandbox::new(host, "c1")?;
     refuses(&sandbox.call("ADD", &[], &masqueraded())?, 11, &["masquerade", "nft"])?;
     ensure!(host.container_links()?.is_empty() && cluster.router(1)?.containers()?.is_empty(), "something is left");
+    // As a runtime goes on, for longer than the router waits before it looks again.
+    let begin = Instant::now();
+    while begin.elapsed() < LOOKS {
+        sandbox.del(&masqueraded())?;
+        refuses(&sandbox.call("ADD", &[], &masqueraded())?, 11, &["masquerade", "nft"])?;
+    }
+    let log = cluster.router(1)?.log()?;
+    ensure!(!log.contains("works again"), "{log}");
     sandbox.add(&conf("1.0.0"))?;
     Ok(())
 }
+
+/// The router looks every 5 s.
+const LOOKS: Duration = Duration::from_secs(6);
 
 /// The host's `nft` and kernel change behind a router that has loaded its rules: gone, or without address translation.
 const NO_NFT: &str = "mount --bind /dev/null /usr/sbin/nft";
