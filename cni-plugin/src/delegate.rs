@@ -87,7 +87,11 @@ impl Delegate {
         let group = child.id();
         let (tell, hear) = mpsc::channel();
         // Whatever it does with its pipes, nobody but this thread waits for it.
-        thread::spawn(move || tell.send(hear_out(child)));
+        let hearing = thread::Builder::new().spawn(move || tell.send(hear_out(child)));
+        if let Err(wrong) = hearing {
+            let _ = hostnet::process::kill_group(group);
+            return Err(cannot_run(wrong));
+        }
         let Ok(answer) = hear.recv_timeout(within) else {
             let _ = hostnet::process::kill_group(group);
             return Err(self.hangs(verb, within));
@@ -107,7 +111,11 @@ impl Delegate {
         if let Some(mut stdin) = child.stdin.take() {
             let configuration = self.stdin.clone();
             // One that ends before it has read everything has its reasons, and tells them.
-            thread::spawn(move || stdin.write_all(&configuration));
+            let telling = thread::Builder::new().spawn(move || stdin.write_all(&configuration));
+            if let Err(wrong) = telling {
+                let _ = hostnet::process::kill_group(child.id());
+                return Err(wrong);
+            }
         }
         Ok(child)
     }

@@ -13,6 +13,7 @@ pub mod forwarding;
 pub mod link;
 mod netlink;
 pub mod netns;
+mod own_thread;
 pub mod process;
 pub mod ready;
 pub mod route;

@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::io;
-use std::thread;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
@@ -18,6 +17,8 @@ use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
+
+use crate::own_thread;
 
 /// A blocking conversation with the kernel about one network namespace.
 pub(crate) struct Netlink {
@@ -146,10 +147,7 @@ where
             operation(handle).await
         })
     };
-    thread::scope(|scope| match scope.spawn(run).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
+    own_thread::run(run).map_err(NetlinkError::at("start a thread"))?
 }
 
 /// What the kernel said to one step of an operation.

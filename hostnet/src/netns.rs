@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
+
+use crate::own_thread;
 
 /// A network namespace that is not the one we are in. Open: the path may go, the namespace stays.
 #[derive(Debug)]
@@ -56,10 +57,7 @@ impl Netns {
     /// [`EnterNetnsError`] when the namespace cannot be entered; `inside` has not run.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T, EnterNetnsError> {
         let enter = || sys::setns(self.file.as_fd()).map(|()| inside());
-        let entered = thread::scope(|scope| match scope.spawn(enter).join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
+        let entered = own_thread::run(enter).unwrap_or_else(Err);
         entered.map_err(|source| EnterNetnsError { path: self.path.clone(), source })
     }
 }

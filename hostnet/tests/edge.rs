@@ -22,6 +22,8 @@ use hostnet::veth::{self, Attach, AttachError, DetachError, Hairpin, Port, Route
 mod guard;
 #[path = "edge/super_frames.rs"]
 mod super_frames;
+#[path = "edge/threads.rs"]
+mod threads;
 
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const MTU: u32 = 1389;

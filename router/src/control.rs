@@ -144,7 +144,7 @@ impl Control {
             joining: BTreeMap::new(),
             admitting: BTreeMap::new(),
             connected: BTreeSet::new(),
-            deadlines: Deadlines { token: None, recover: None, survey: now + targets::SURVEY },
+            deadlines: Deadlines { token: None, recover: None, survey: now },
             forwarding_changed: true,
             arrivals: Arrivals::default(),
             traffic: BTreeMap::new(),

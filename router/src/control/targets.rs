@@ -215,7 +215,8 @@ async fn resolve(round: u64, targets: Vec<PeerAddress>, lookups: mpsc::Sender<Lo
     let _ = lookups.send(Lookup::Targets(Found { round, meanings })).await;
 }
 
-/// How often the host's addresses are: a lease of DHCP, a cable, a VPN change them.
+/// How often the host's addresses are, and what its interfaces take: a lease of DHCP, a cable, a VPN change them. The thread
+/// that looks is kept for twice as long, so that there is one for [`resolve`] too, however many a container may take.
 pub(super) const SURVEY: Duration = Duration::from_secs(5);
 /// How often names are looked up again.
 const RESOLVE: Duration = Duration::from_secs(60);
