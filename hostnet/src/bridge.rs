@@ -96,19 +96,34 @@ const SEGMENTS_MAX: u32 = 256;
 /// [`EnsureBridgeError`]; the tap may already have the new size.
 pub fn set_mtu(bridge: &str, mtu_bytes: u32) -> Result<(), EnsureBridgeError> {
     with_handle(async |handle| {
-        let controller = existing(&handle, bridge).await?.index;
         let links: Vec<_> =
             handle.link().get().execute().try_collect().await.map_err(NetlinkError::of("list interfaces"))?;
-        let ports = links.iter().map(Link::of).filter(|link| link.controller == Some(controller));
-        let (containers, taps): (Vec<_>, Vec<_>) = ports.partition(|port| port.kind == LinkKind::Veth);
-        let largest = containers.iter().map(|port| port.mtu_bytes).fold(mtu_bytes, u32::max);
-        let wanted = taps.iter().map(|tap| (tap.index, largest)).chain([(controller, mtu_bytes)]);
-        for (index, mtu_bytes) in wanted {
-            let resized = LinkUnspec::new_with_index(index).mtu(mtu_bytes).build();
+        let links: Vec<_> = links.iter().map(Link::of).collect();
+        let missing = || EnsureBridgeError::Missing { interface: bridge.to_owned() };
+        let controller = links.iter().find(|link| link.name == bridge).ok_or_else(missing)?;
+        for (link, mtu_bytes) in sizes(&links, controller, mtu_bytes) {
+            let resized = LinkUnspec::new_with_index(link.index).mtu(mtu_bytes).build();
             handle.link().set(resized).execute().await.map_err(NetlinkError::of("set an interface's MTU"))?;
         }
         Ok(())
     })
+}
+
+/// Whether [`set_mtu`] would change anything about these interfaces. A port that came with a larger MTU than the tap has
+/// wants it to: what is too large for the tap, the bridge drops and counts nowhere.
+#[must_use]
+pub fn wants_mtu(links: &[Link], bridge: &str, mtu_bytes: u32) -> bool {
+    let controller = links.iter().find(|link| link.name == bridge);
+    let mut wanted = controller.into_iter().flat_map(|controller| sizes(links, controller, mtu_bytes));
+    wanted.any(|(link, mtu_bytes)| link.mtu_bytes != mtu_bytes)
+}
+
+/// What is to fit in one packet of the bridge and of what leads to everywhere else.
+fn sizes<'a>(links: &'a [Link], controller: &'a Link, mtu_bytes: u32) -> Vec<(&'a Link, u32)> {
+    let ports = links.iter().filter(|link| link.controller == Some(controller.index));
+    let (containers, taps): (Vec<_>, Vec<_>) = ports.partition(|port| port.kind == LinkKind::Veth);
+    let largest = containers.iter().map(|port| port.mtu_bytes).fold(mtu_bytes, u32::max);
+    taps.into_iter().map(|tap| (tap, largest)).chain([(controller, mtu_bytes)]).collect()
 }
 
 /// Looks whether frames can pass between the bridge and the tap. Changes nothing.

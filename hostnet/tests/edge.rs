@@ -278,10 +278,15 @@ fn a_smaller_mtu_is_for_the_bridge_and_never_for_a_port_whose_far_end_cannot_fol
         let links = host.open().run(link::list).unwrap().unwrap();
         links.iter().find(|link| link.name == name).unwrap().mtu_bytes
     };
+    let is_wanted = |mtu_bytes| bridge::wants_mtu(&host.open().run(link::list).unwrap().unwrap(), "raddle0", mtu_bytes);
     for (wanted, tap) in [(1200, MTU), (8889, 8889), (MTU, MTU)] {
+        assert!(is_wanted(wanted));
         host.open().run(|| bridge::set_mtu("raddle0", wanted)).unwrap().unwrap();
         assert_eq!([mtu_of("raddle0"), mtu_of("tap0"), mtu_of(&one.host_interface())], [wanted, tap, MTU]);
+        assert!(!is_wanted(wanted));
     }
+    host.ok(&["ip", "link", "set", &one.host_interface(), "mtu", "1500"]);
+    assert!(is_wanted(MTU), "a port is larger than the tap");
 }
 
 #[test]

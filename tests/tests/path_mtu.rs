@@ -1,10 +1,12 @@
 //! What a path carries is found out end to end: a middle that becomes narrow, without a word, stops traffic for seconds.
+//! Ends, bridge and tap follow.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use control_api::{Client, LeaseRequest, OwnerKind};
 use serde_json::Value;
-use tests::{Cluster, Container, Router, Stage, Underlay, until};
+use tests::{Cluster, Container, Host, Router, Stage, Underlay, until};
 
 /// A black hole is noticed within three seconds of use and what is left after five lost soundings; a machine that compiles
 /// beside it is slower.
@@ -121,5 +123,92 @@ fn a_middle_that_was_narrow_from_the_beginning_is_no_black_hole() -> Result<()> 
     let to = two.address()?.to_string();
     one.run(&["ping", "-c", "2", "-i", "0.2", "-W", "2", "-M", "do", "-s", &(1420 - 86 - 28).to_string(), &to])?
         .ok()?;
+    Ok(())
+}
+
+#[test]
+fn hosts_that_get_jumbo_frames_later_use_them() -> Result<()> {
+    let stage = stage()?;
+    let give = |mtu_bytes: &str| {
+        stage
+            .hosts()
+            .iter()
+            .try_for_each(|host| host.run(&["ip", "link", "set", "eth0", "mtu", mtu_bytes])?.ok().map(drop))
+    };
+    give("1500")?;
+    let cluster = Cluster::form(&stage)?;
+    until_shown(&cluster, USUAL, NOTICED)?;
+    give("9000")?;
+    println!("jumbo: {:?}", until_shown(&cluster, JUMBO, NOTICED)?);
+    let one = Container::start(stage.host(1)?, "one", None)?;
+    let two = Container::start(stage.host(2)?, "two", None)?;
+    ensure!((one.mtu_bytes()?, two.mtu_bytes()?) == (JUMBO, JUMBO), "new containers follow");
+    one.until_reaches(two.address()?)?;
+    give("1500")?;
+    println!("usual again: {:?}", until_shown(&cluster, USUAL, NOTICED)?);
+    let (to, large) = (two.address()?.to_string(), (JUMBO - 28).to_string());
+    one.run(&["ping", "-c", "2", "-i", "0.2", "-W", "2", "-M", "do", "-s", &large, &to])?.ok()?;
+    Ok(())
+}
+
+/// An ADD that takes its time: it has its lease, and no interface yet. Returns the container's address, MAC and MTU.
+fn lease(host: &Host, netns: &str, host_interface: &str) -> Result<(String, String, u32)> {
+    let mut client = Client::connect(host.root().join("run/raddle/control.sock"), NOTICED)?;
+    let lease = client.lease(LeaseRequest {
+        network: control_api::DEFAULT_NETWORK.to_owned(),
+        cni_network: String::from("raddle"),
+        container_id: String::from("late"),
+        ifname: String::from("eth0"),
+        netns: Some(netns.to_owned()),
+        workload: None,
+        sticky: false,
+        address: None,
+        address6: None,
+        mac: None,
+        hold_s: None,
+        masquerade: false,
+        take_over: false,
+        host_interface: host_interface.to_owned(),
+        owner_kind: OwnerKind::Cni,
+    })?;
+    Ok((lease.address.to_string(), lease.mac.to_string(), lease.mtu_bytes))
+}
+
+#[test]
+fn a_container_whose_mtu_has_become_too_large_meanwhile_loses_nothing() -> Result<()> {
+    let stage = stage()?;
+    let cluster = Cluster::form(&stage)?;
+    until_shown(&cluster, JUMBO, NOTICED)?;
+    let host = stage.host(1)?;
+    let one = Container::start(host, "one", None)?;
+    let two = Container::start(stage.host(2)?, "two", None)?;
+    one.until_reaches(two.address()?)?;
+    // Else the tap would stay large for its sake.
+    let port = host.container_links()?.pop().context("no port")?;
+    host.run(&["ip", "link", "set", &port, "mtu", "1280"])?.ok()?;
+    one.run(&["ip", "link", "set", "eth0", "mtu", "1280"])?.ok()?;
+    host.run(&["ip", "netns", "add", "late"])?.ok()?;
+    let (address, mac, mtu_bytes) = lease(host, "/run/netns/late", "rdlate")?;
+    ensure!(u64::from(mtu_bytes) == JUMBO, "{mtu_bytes}");
+
+    let to = two.address()?.to_string();
+    let load = one.spawn("load", &["ping", "-q", "-i", "0.01", "-s", "1200", &to])?;
+    narrow(&stage, 1500)?;
+    until_shown(&cluster, USUAL, NOTICED)?;
+    until("the tap follows", NOTICED, || {
+        let tap = host.run(&["ip", "-json", "link", "show", "raddle-tap"])?.json()?;
+        if tap[0]["mtu"] == USUAL { Ok(Some(())) } else { bail!("{tap}") }
+    })?;
+    drop(load);
+    let mtu = mtu_bytes.to_string();
+    let pair = ["ip", "link", "add", "rdlate", "mtu", &mtu, "type", "veth", "peer", "name", "eth0"];
+    host.run(&[&pair[..], &["mtu", &mtu, "address", &mac, "netns", "late"]].concat())?.ok()?;
+    host.run(&["ip", "link", "set", "rdlate", "master", "raddle0", "up"])?.ok()?;
+    host.run(&["ip", "-n", "late", "address", "add", &address, "dev", "eth0"])?.ok()?;
+    host.run(&["ip", "-n", "late", "link", "set", "eth0", "up"])?.ok()?;
+    let begin = Instant::now();
+    let words = ["ip", "netns", "exec", "late", "ping", "-c", "1", "-W", "1", "-M", "do", "-s", "5000", &to];
+    until("large packets pass", NOTICED, || Ok(host.run(&words)?.is_ok().then_some(())))?;
+    println!("a port that came late passes large packets after {:?}", begin.elapsed());
     Ok(())
 }

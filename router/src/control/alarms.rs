@@ -18,6 +18,8 @@ pub(super) struct Alarms {
 pub(super) enum Part {
     /// The bridge and the tap on it: without them no container has traffic.
     Bridge,
+    /// What fits in one packet of the bridge and the tap.
+    Mtu,
     /// The rules for what containers may send.
     Edge,
     /// The host's own rules for what is forwarded.

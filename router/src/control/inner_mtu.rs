@@ -3,7 +3,10 @@
 //! Decides when the bridge follows. Containers keep what they were given, and what has become too large for a path travels
 //! in pieces.
 
+use hostnet::link::Link;
+
 use super::Control;
+use super::alarms::Part;
 
 /// What new containers get.
 #[derive(Debug)]
@@ -35,14 +38,31 @@ impl InnerMtu {
 impl Control {
     /// Lets the bridge follow the paths.
     pub(super) fn follow_paths(&mut self) {
-        if !self.parts.inner_mtu.follow(self.mesh.smallest_path()) {
-            return;
+        if self.parts.inner_mtu.follow(self.mesh.smallest_path()) {
+            tracing::info!(
+                mtu_bytes = self.parts.inner_mtu.bytes(),
+                "new containers get the MTU that every path carries"
+            );
+            self.set_mtu();
         }
+    }
+
+    /// Sets it again where that is wanted: it could not be set, somebody has set another, or a container whose ADD took its time
+    /// has come with the MTU of its beginning.
+    pub(super) fn look_at_mtu(&mut self, links: &[Link]) {
+        if hostnet::bridge::wants_mtu(links, &self.about.bridge, self.parts.inner_mtu.bytes()) {
+            tracing::info!("the MTU of the bridge and its tap is set again");
+            self.set_mtu();
+        }
+    }
+
+    fn set_mtu(&mut self) {
         let mtu_bytes = self.parts.inner_mtu.bytes();
-        match hostnet::bridge::set_mtu(&self.about.bridge, mtu_bytes) {
-            Ok(()) => tracing::info!(mtu_bytes, "new containers get the MTU that every path carries"),
-            Err(error) => tracing::warn!(%error, mtu_bytes, "the bridge keeps its MTU"),
-        }
+        let refused = hostnet::bridge::set_mtu(&self.about.bridge, mtu_bytes).err();
+        let trouble = refused.map(|error| {
+            format!("large packets of containers may be lost: the bridge does not get the MTU {mtu_bytes}: {error}")
+        });
+        self.alarms.judge(Part::Mtu, trouble);
     }
 }
 

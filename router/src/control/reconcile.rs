@@ -35,15 +35,13 @@ impl Control {
     }
 
     /// Releases what nobody has asked to be released, and makes each port what its lease says: the word that opened or blocked
-    /// it may have been lost, or have come before the port was there.
+    /// it may have been lost, or have come before the port was there. The bridge and the tap follow their ports.
     pub(super) fn look_at_ports(&mut self, now: Instant) {
-        if !self.ipam.leases().any(has_port) {
-            return;
-        }
         match link::list() {
             Ok(links) => {
                 self.release_orphans(&links, now);
                 self.set_ports(&links);
+                self.look_at_mtu(&links);
             }
             Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed; its ports stay as they are"),
         }
