@@ -183,6 +183,8 @@ impl Edge {
     pub fn check(&mut self) -> Result<Checked, EdgeError> {
         let mut nftables = Nftables::open().map_err(EdgeError::Kernel)?;
         if !self.is_whole(&mut nftables) {
+            // Where nothing can be loaded for long, ports come and go all the while.
+            self.left.retain(|name| !is_gone(name));
             self.load()?;
             return Ok(Checked::Restored);
         }
@@ -273,8 +275,7 @@ impl Edge {
     }
 
     fn forget(&mut self, nftables: &mut Nftables) -> io::Result<()> {
-        let is_gone = |name: &&String| matches!(veth::owner_of(name), Ok(None));
-        let gone: BTreeSet<String> = self.left.iter().filter(is_gone).cloned().collect();
+        let gone: BTreeSet<String> = self.left.iter().filter(|name| is_gone(name)).cloned().collect();
         let keys = gone.iter().map(|name| name_key(name).to_vec()).collect();
         let remove = |set, keys| Change { verb: Verb::Remove, family: Family::Bridge, set, keys };
         nftables.change(&self.table, &[remove(PORTS, keys)])?;
@@ -432,6 +433,11 @@ fn name_key(name: &str) -> [u8; 16] {
 fn name_of(key: &[u8]) -> String {
     let name: Vec<u8> = key.iter().copied().take(16).take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&name).into_owned()
+}
+
+/// Only where the kernel says so.
+fn is_gone(interface: &str) -> bool {
+    matches!(veth::owner_of(interface), Ok(None))
 }
 
 /// Names of ours always are; others would mean something else to `nft`.

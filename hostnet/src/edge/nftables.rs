@@ -54,12 +54,13 @@ impl Nftables {
         let mut batch = Vec::new();
         self.message(&mut batch, BATCH_BEGIN, 0, AF_UNSPEC, NFTABLES, &[]);
         let first = self.sequence;
-        for change in changes.iter().filter(|change| !change.keys.is_empty()) {
+        let parts = changes.iter().flat_map(|change| change.keys.chunks(KEYS_MOST).map(move |keys| (change, keys)));
+        for (change, keys) in parts {
             let (kind, flags) = match change.verb {
                 Verb::Add => (NEW_SET_ELEMENT, NLM_F_ACK | NLM_F_CREATE),
                 Verb::Remove => (DELETE_SET_ELEMENT, NLM_F_ACK),
             };
-            let elements: Vec<u8> = change.keys.iter().flat_map(|key| element(key)).collect();
+            let elements: Vec<u8> = keys.iter().flat_map(|key| element(key)).collect();
             let mut body = attribute(ELEMENTS_TABLE, &text(table));
             body.extend(attribute(ELEMENTS_SET, &text(change.set)));
             body.extend(attribute(ELEMENTS_LIST | NESTED, &elements));
@@ -268,6 +269,9 @@ fn parse_element(element: &[u8]) -> Option<Element> {
 fn text(text: &str) -> Vec<u8> {
     [text.as_bytes(), &[0]].concat()
 }
+
+/// Keys in one message: the length of an attribute, which holds all of them, has 16 bits, and the longest key takes 52 bytes there.
+const KEYS_MOST: usize = 1000;
 
 // linux/netlink.h
 const HEADER: usize = 16;

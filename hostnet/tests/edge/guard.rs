@@ -1,6 +1,6 @@
 //! What a port may send: rules in the kernel, told by the router, back after somebody flushed them.
 
-use hostnet::edge::{Checked, Edge, GuardedPort, Outside};
+use hostnet::edge::{Checked, Edge, GuardedPort, Outside, Told};
 
 use super::*;
 
@@ -82,6 +82,35 @@ fn a_port_whose_lease_is_gone_sends_nothing_until_it_is_gone_itself() {
     one.detach(&host, &one.owner()).unwrap();
     assert_eq!(host.open().run(|| edge.check()).unwrap().unwrap(), Checked::Whole);
     assert!(!host.ok(&["nft", "list", "ruleset"]).contains(&one.host_interface()));
+}
+
+#[test]
+fn ports_that_are_gone_are_no_burden_however_many_they_were() {
+    // More than one attribute of a message to the kernel has room for.
+    let many = 3000_u32;
+    let host = host();
+    let port = |number: u32| GuardedPort {
+        interface: format!("rd{number:012}"),
+        mac: [2, 0, 0, 0, 0, 5],
+        addresses: Vec::new(),
+        outside: Outside::AsItself,
+    };
+    let mut edge = Edge::new("raddle0", 6783);
+    let set = |edge: &mut Edge, count: u32| host.open().run(|| edge.set_ports((0..count).map(port))).unwrap();
+    let check = |edge: &mut Edge| host.open().run(|| edge.check()).unwrap().unwrap();
+    let ports = || host.ok(&["nft", "list", "set", "bridge", "raddle-raddle0", "ports"]);
+    // They came and went while nothing could be loaded.
+    set(&mut edge, many).unwrap_err();
+    set(&mut edge, 0).unwrap_err();
+    assert_eq!(check(&mut edge), Checked::Restored);
+    assert!(!ports().contains("rd0"), "{}", ports());
+    // They go all at once.
+    assert_eq!(set(&mut edge, many).unwrap(), Told::Ports);
+    assert_eq!(set(&mut edge, 0).unwrap(), Told::Ports);
+    assert_eq!(ports().matches("rd0").count(), 3000, "their interfaces may still be there");
+    assert_eq!(check(&mut edge), Checked::Whole);
+    assert!(!ports().contains("rd0"), "{}", ports());
+    assert_eq!(set(&mut edge, 0).unwrap(), Told::Nothing);
 }
 
 /// Prints what a change of one port costs: it is part of every ADD.
