@@ -16,7 +16,8 @@ pub struct Config {
     pub suites: Vec<Suite>,
     /// How many data queues this router sends from.
     pub queues: u8,
-    /// The largest packet that this host's end of the underlay takes: no path is tried with more.
+    /// The largest packet that this host's end of the underlay takes, until [`crate::Mesh::set_underlay_mtu`] says otherwise: no
+    /// path is tried with more.
     pub underlay_mtu_bytes: u16,
     /// When sessions are renewed and given up.
     pub session: SessionTimes,

@@ -102,14 +102,28 @@ impl PathMtu {
         }
     }
 
-    /// Follows the peer: to another path, of which nothing is known, or to none. `mtu_bytes` is what this end of it takes.
+    /// Follows the peer: to another path, of which nothing is known, or to none. `mtu_bytes` is what this end of it takes by now.
     pub(crate) fn follow(&mut self, endpoint: Option<SocketAddr>, mtu_bytes: u16, now: Instant) {
-        if self.endpoint == endpoint {
-            return;
-        }
         let ceiling = mtu_bytes.saturating_sub(endpoint.map_or(0, header_bytes)).min(MOST_BYTES);
+        if self.endpoint == endpoint {
+            return self.resize(ceiling, now);
+        }
         let confirmed = ceiling.min(BASE_BYTES);
         *self = Self { endpoint, ceiling, confirmed, refused: ceiling + 1, number: self.number, ..Self::new(now) };
+    }
+
+    /// Searches the same path once more, if this end of it takes more or less than before. What has come through still does,
+    /// unless it is too large for this end.
+    fn resize(&mut self, ceiling: u16, now: Instant) {
+        if self.ceiling == ceiling || self.endpoint.is_none() {
+            return;
+        }
+        (self.ceiling, self.refused, self.attempt) = (ceiling, ceiling + 1, None);
+        if self.confirmed > ceiling {
+            (self.confirmed, self.settled) = (ceiling.min(BASE_BYTES), None);
+        }
+        self.pause = FIRST_RAISE;
+        self.search(now);
     }
 
     /// Notes that the peer was sent so many bytes of data. The confirmed size is only doubted while it is used.

@@ -237,7 +237,7 @@ impl Control {
         }
         if due(Some(self.deadlines.survey)) {
             self.deadlines.survey = now + targets::SURVEY;
-            self.survey_addresses();
+            self.survey_underlay();
         }
     }
 

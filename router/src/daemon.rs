@@ -281,7 +281,7 @@ fn mesh_config(config: &Config, underlay: &Underlay) -> mesh::Config {
         addresses: underlay.addresses.clone(),
         queues: config.queues,
         suites: config.suites.clone(),
-        underlay_mtu_bytes: u16::try_from(underlay.mtu_bytes).unwrap_or(u16::MAX),
+        underlay_mtu_bytes: underlay.mtu_bytes(),
         ..mesh::Config::default()
     }
 }

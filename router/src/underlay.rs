@@ -15,14 +15,20 @@ pub(crate) struct Underlay {
     /// Where other routers can reach this one, best first.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The smallest MTU of the interfaces with these addresses, other engines' bridges left out where there is anything else.
-    pub(crate) mtu_bytes: u32,
+    /// None where there is no such interface.
+    pub(crate) found_bytes: Option<u32>,
 }
 
 impl Underlay {
+    /// The largest packet that this end takes.
+    pub(crate) fn mtu_bytes(&self) -> u16 {
+        u16::try_from(self.found_bytes.unwrap_or(ETHERNET_MTU)).unwrap_or(u16::MAX)
+    }
+
     /// The largest UDP payload that fits: less an IP header of the family that is tried first, and 8 bytes of UDP.
     pub(crate) fn datagram_bytes(&self) -> u16 {
         let header = if self.addresses.first().is_none_or(SocketAddr::is_ipv4) { 28 } else { 48 };
-        u16::try_from(self.mtu_bytes.saturating_sub(header)).unwrap_or(u16::MAX)
+        self.mtu_bytes().saturating_sub(header)
     }
 }
 
@@ -44,13 +50,13 @@ fn choose(config: &Config, links: &[Link]) -> Underlay {
     found.sort_by_key(|(link, address)| (link.kind == LinkKind::Bridge, address.is_ipv6()));
     let best = found.first().map(|(link, _)| link.kind == LinkKind::Bridge);
     let underlays = found.iter().filter(|(link, _)| Some(link.kind == LinkKind::Bridge) == best);
-    let mtu_bytes = underlays.map(|(link, _)| link.mtu_bytes).min().unwrap_or(ETHERNET_MTU);
+    let found_bytes = underlays.map(|(link, _)| link.mtu_bytes).min();
     let addresses = if config.advertise.is_empty() {
         found.iter().map(|(_, address)| SocketAddr::new(*address, port)).take(ADDRESSES).collect()
     } else {
         config.advertise.iter().map(|address| address.or_port(port)).collect()
     };
-    Underlay { addresses, mtu_bytes }
+    Underlay { addresses, found_bytes }
 }
 
 /// Whether a socket that listens so hears what is sent to the address from another host.

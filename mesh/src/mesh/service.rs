@@ -57,6 +57,15 @@ impl Mesh {
         }
     }
 
+    /// Says what this host's end of the underlay takes from now on, and has every path tried with it. Returns whether it was news.
+    pub fn set_underlay_mtu(&mut self, mtu_bytes: u16, now: Instant) -> bool {
+        let is_news = std::mem::replace(&mut self.config.underlay_mtu_bytes, mtu_bytes) != mtu_bytes;
+        if is_news && !self.is_retired() {
+            self.order.clone().into_iter().for_each(|identity| self.sound(identity, now));
+        }
+        is_news
+    }
+
     /// Sends the sounding that is due, and its companion.
     fn sound(&mut self, identity: Identity, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };

@@ -172,6 +172,23 @@ fn another_path_is_searched_anew_and_answers_about_the_old_one_count_for_nothing
 }
 
 #[test]
+fn an_end_that_takes_more_is_no_reason_to_doubt_what_came_through() {
+    let mut lab = Lab::new(FOUR, 1500, 2500);
+    lab.run(20 * SECOND);
+    let number = lab.path.number;
+    lab.path.follow(lab.path.endpoint, 9000, lab.now);
+    assert_eq!((lab.bytes(), lab.path.settled()), (1472, Some(1472)));
+    lab.path.handle_answer(number, 8972, lab.now);
+    assert_eq!(lab.bytes(), 1472, "an answer to an earlier sounding");
+    lab.run(20 * SECOND);
+    assert_eq!((lab.bytes(), lab.path.settled()), (1972, Some(1972)));
+    lab.path.follow(lab.path.endpoint, 1400, lab.now);
+    assert_eq!((lab.bytes(), lab.path.settled()), (BASE_BYTES, None));
+    lab.run(SECOND);
+    assert_eq!((lab.bytes(), lab.path.settled()), (1372, Some(1372)));
+}
+
+#[test]
 fn a_path_below_the_base_keeps_to_what_its_end_takes() {
     let mut lab = Lab::new(SIX, 1240, 1192);
     lab.run(60 * SECOND);

@@ -26,6 +26,11 @@ impl InnerMtu {
         u32::from(self.bytes)
     }
 
+    /// This host's own end leaves so much from now on. Whether it was a change.
+    pub(super) fn set_here(&mut self, here: u16) -> bool {
+        std::mem::replace(&mut self.here, here) != here
+    }
+
     /// Follows the largest datagram that every path carries, if that is known. Whether it was a change.
     fn follow(&mut self, smallest_path: Option<u16>) -> bool {
         let fits =

@@ -15,6 +15,7 @@ use super::targets::Found;
 use crate::api::Call;
 use crate::data::Report;
 use crate::streams::StreamEvent;
+use crate::underlay::Underlay;
 use mesh::Secret;
 
 /// The receiving ends.
@@ -33,8 +34,8 @@ pub(crate) struct Inputs {
 pub(crate) enum Lookup {
     /// The password file holds a password that this is made of; none if it could not be read.
     Password(Option<Secret>, Occasion),
-    /// The host has these addresses.
-    Addresses(Vec<SocketAddr>),
+    /// The host offers this.
+    Underlay(Underlay),
     /// What the addresses mean that the operator gave.
     Targets(Found),
 }

@@ -28,7 +28,7 @@ impl Control {
             Input::Datagram { from, bytes } => self.mesh.handle_datagram(from, &bytes, now),
             Input::Again => self.read_password_again(),
             Input::Lookup(Lookup::Password(psk, occasion)) => self.handle_password(psk, occasion, now),
-            Input::Lookup(Lookup::Addresses(addresses)) => self.handle_addresses(addresses, now),
+            Input::Lookup(Lookup::Underlay(underlay)) => self.handle_underlay(underlay, now),
             Input::Lookup(Lookup::Targets(found)) => self.handle_targets(found, now),
             Input::Deadline => {}
         }

@@ -17,6 +17,7 @@ use super::inputs::Lookup;
 use crate::cli::PeerAddress;
 use crate::memory::targets_change;
 use crate::storage::Change;
+use crate::underlay::Underlay;
 
 /// The addresses, as they were given.
 pub(crate) struct Targets {
@@ -181,19 +182,26 @@ impl Control {
         tokio::spawn(resolve(round, targets, self.parts.lookups.clone()));
     }
 
-    /// Looks beside the loop at which addresses the host has by now.
-    pub(super) fn survey_addresses(&self) {
+    /// Looks beside the loop at what the host offers by now.
+    pub(super) fn survey_underlay(&self) {
         let (config, lookups) = (Arc::clone(&self.about.config), self.parts.lookups.clone());
         tokio::task::spawn_blocking(move || match crate::underlay::survey(&config) {
-            Ok(underlay) => drop(lookups.blocking_send(Lookup::Addresses(underlay.addresses))),
+            Ok(underlay) => drop(lookups.blocking_send(Lookup::Underlay(underlay))),
             Err(error) => tracing::warn!(%error, "the host's interfaces cannot be listed"),
         });
     }
 
-    /// Tells the others where this router is reached from now on. A host without any address keeps those it had: they may
-    /// come back.
-    pub(super) fn handle_addresses(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
-        if !addresses.is_empty() && self.mesh.set_addresses(addresses, now) {
+    /// Tells the others where this router is reached from now on, and tries how much each path carries that this host's end takes
+    /// by now. A host without any address keeps what it had: it may come back.
+    pub(super) fn handle_underlay(&mut self, underlay: Underlay, now: Instant) {
+        if underlay.found_bytes.is_some() {
+            let mtu_bytes = underlay.mtu_bytes();
+            if self.mesh.set_underlay_mtu(mtu_bytes, now) {
+                tracing::info!(mtu_bytes, "this host's end of the underlay takes other packets from now on");
+            }
+            self.forwarding_changed |= self.parts.inner_mtu.set_here(wire::chunk::inner_mtu(underlay.datagram_bytes()));
+        }
+        if !underlay.addresses.is_empty() && self.mesh.set_addresses(underlay.addresses, now) {
             tracing::info!(addresses = ?self.mesh.addresses(), "this host is reached elsewhere from now on");
         }
     }

@@ -40,14 +40,14 @@ fn written(underlay: &Underlay) -> Vec<String> {
 fn cards_come_before_bridges_and_ipv4_before_ipv6() {
     let underlay = choose(&config(&[]), &host());
     assert_eq!(written(&underlay), ["192.0.2.5:6783", "[2001:db8::5]:6783", "172.17.0.1:6783"]);
-    assert_eq!((underlay.mtu_bytes, underlay.datagram_bytes()), (9000, 8972));
+    assert_eq!((underlay.mtu_bytes(), underlay.datagram_bytes()), (9000, 8972));
 }
 
 #[test]
 fn a_host_whose_card_is_in_a_bridge_is_reached_there() {
     let links = [link("br0", LinkKind::Bridge, 1500, &["192.0.2.5/24"])];
     let underlay = choose(&config(&[]), &links);
-    assert_eq!((written(&underlay).as_slice(), underlay.mtu_bytes), (["192.0.2.5:6783".to_owned()].as_slice(), 1500));
+    assert_eq!((written(&underlay).as_slice(), underlay.mtu_bytes()), (["192.0.2.5:6783".to_owned()].as_slice(), 1500));
 }
 
 #[test]
@@ -68,5 +68,5 @@ fn what_is_advertised_replaces_what_is_found() {
 #[test]
 fn a_host_without_an_address_gets_ethernets_mtu() {
     let underlay = choose(&config(&[]), &host()[..1]);
-    assert_eq!((underlay.addresses.len(), underlay.mtu_bytes), (0, 1500));
+    assert_eq!((underlay.addresses.len(), underlay.found_bytes, underlay.mtu_bytes()), (0, None, 1500));
 }

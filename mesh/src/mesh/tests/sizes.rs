@@ -33,3 +33,20 @@ fn what_a_path_carries_is_found_out_and_shows_in_the_plan() {
     }
     assert_eq!(shown(&mut sim), (1392, 1420, Some(1392)));
 }
+
+#[test]
+fn ends_that_take_more_or_less_later_are_followed() {
+    let mut sim = Sim::new(2, &[&[0, 1], &[0, 1]]);
+    sim.run_while(SECOND, |sim| !sim.all_up());
+    sim.run(20 * SECOND);
+    for (mtu_bytes, at_once, later) in [(9000, 1472, 8972), (4000, 1200, 3972), (1500, 1200, 1472), (1500, 1472, 1472)]
+    {
+        for number in [0, 1] {
+            let (now, is_news) = (sim.now, later != at_once);
+            assert_eq!(sim.mesh(number).set_underlay_mtu(mtu_bytes, now), is_news);
+        }
+        assert_eq!(sim.mesh(0).plan().peers[0].datagram_bytes, at_once, "{mtu_bytes}");
+        sim.run(2 * SECOND);
+        assert_eq!((sim.mesh(0).plan().peers[0].datagram_bytes, sim.mesh(0).smallest_path()), (later, Some(later)));
+    }
+}

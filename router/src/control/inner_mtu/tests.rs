@@ -23,3 +23,13 @@ fn a_fixed_one_follows_nothing() {
     assert!(!mtu.follow(Some(1200)) && !mtu.follow(None));
     assert_eq!(mtu.bytes(), 1300);
 }
+
+#[test]
+fn an_own_end_that_takes_more_later_is_followed() {
+    let mut mtu = InnerMtu::new(None, 1414);
+    assert!(mtu.set_here(8914) && !mtu.set_here(8914));
+    assert!(!mtu.follow(Some(1472)) && mtu.follow(Some(8972)));
+    assert_eq!(mtu.bytes(), 8914);
+    assert!(mtu.set_here(1414) && mtu.follow(Some(8972)));
+    assert_eq!(mtu.bytes(), 1414);
+}
