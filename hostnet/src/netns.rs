@@ -2,7 +2,7 @@
 //!
 //! Owns the check that a path really is a network namespace and not the host's own. Creates none, removes none.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -63,14 +63,24 @@ impl Netns {
 }
 
 /// Whether a container's namespace is gone: nothing is behind the path, or something that is no namespace, or our own. To that
-/// one no container was ever attached: the process whose number is in the path is another one by now.
+/// one no container was ever attached: the process whose number is in the path is another one by now. Of such a process it is
+/// found out also by a router that may not trace it, and so not open its namespace.
 #[must_use]
 pub fn is_gone(path: &Path) -> bool {
     use OpenNetnsError::{Missing, NotANamespace, Own, Unreadable};
     match Netns::open(path) {
         Err(Missing { .. } | NotANamespace { .. } | Own { .. }) => true,
-        Ok(_) | Err(Unreadable { .. }) => false,
+        Err(Unreadable { path, .. }) => has_our_interfaces(&path).unwrap_or(false),
+        Ok(_) => false,
     }
+}
+
+/// Whether the process of `/proc/PID/ns/net` is in our own namespace: `/proc` shows its interfaces to everybody, and the file
+/// that it does so in is another one for every namespace.
+fn has_our_interfaces(path: &Path) -> Option<bool> {
+    let process = path.parent().filter(|_| path.starts_with("/proc") && path.ends_with("ns/net"))?.parent()?;
+    let (ours, theirs) = (std::fs::metadata(OWN_INTERFACES).ok()?, std::fs::metadata(process.join("net/dev")).ok()?);
+    Some(is_same(&ours, &theirs))
 }
 
 fn is_network_namespace(file: &File) -> bool {
@@ -80,12 +90,18 @@ fn is_network_namespace(file: &File) -> bool {
 }
 
 fn same_file(file: &File, path: &str) -> io::Result<bool> {
-    let (ours, theirs) = (std::fs::metadata(path)?, file.metadata()?);
-    Ok(ours.dev() == theirs.dev() && ours.ino() == theirs.ino())
+    Ok(is_same(&std::fs::metadata(path)?, &file.metadata()?))
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    one.dev() == other.dev() && one.ino() == other.ino()
 }
 
 /// Of the thread, not the process: a caller may have entered another namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
+
+/// The interfaces of the same.
+const OWN_INTERFACES: &str = "/proc/thread-self/net/dev";
 
 /// `NSFS_MAGIC` of linux/magic.h, which libc does not have for all targets.
 const NSFS_MAGIC: i64 = 0x6e73_6673;

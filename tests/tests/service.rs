@@ -1,5 +1,6 @@
 //! The unit for systemd allows the router what it needs: all it does for containers is tried with the unit's capabilities.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -50,6 +51,7 @@ fn a_router_with_the_capabilities_of_its_unit_does_all_that_containers_need() ->
     let (old, far) = (Container::start(first, "old", Some("web"))?, Container::start(second, "far", None)?);
     old.until_reaches(far.address()?)?;
     outside(second)?;
+    forgotten(second)?;
     let new = old.taken_over_on(second, "new")?;
     far.until_reaches(new.address()?)?;
     first.until_fenced(WAIT)?;
@@ -75,6 +77,28 @@ fn the_unit_leaves_the_router_its_tap() {
     let listed: Vec<_> = UNIT.lines().filter(|line| lists.iter().any(|list| line.starts_with(list))).collect();
     assert!(listed.is_empty() || listed.contains(&"DeviceAllow=/dev/net/tun rw"), "{listed:?}");
     assert!(!listed.contains(&"PrivateDevices=yes"), "there is no /dev/net/tun");
+}
+
+/// A container whose process goes is released, also when another process of the host's has its number by now, which the router may
+/// not trace.
+fn forgotten(host: &Host) -> Result<()> {
+    let gone = host.home().join("gone").display().to_string();
+    let script = "until [ -e \"$0\" ]; do sleep 0.1; done; exec nsenter --net=/proc/1/ns/net sleep 1000";
+    let process = host.spawn("forgotten", &["unshare", "--net", "sh", "-c", script, &gone])?;
+    let netns = format!("/proc/{}/ns/net", process.pid());
+    until("it has a namespace of its own", WAIT, || {
+        let ours = host.run(&["readlink", "/proc/1/ns/net", &netns])?.ok()?;
+        Ok(ours.lines().collect::<BTreeSet<_>>().len().eq(&2).then_some(()))
+    })?;
+    let about = Attachment { container: "forgotten", netns: &netns, arguments: "" };
+    host.cni(Plugin::Raddle, "ADD", about, &json!({}))?.done()?;
+    let is_listed = || {
+        let containers = host.raddle(&["ps", "--output", "json"])?.json()?;
+        Ok::<_, anyhow::Error>(containers.to_string().contains("forgotten"))
+    };
+    ensure!(is_listed()?, "nobody knows of it");
+    host.run(&["touch", &gone])?.ok()?;
+    until("its lease has ended", WAIT, || Ok((!is_listed()?).then_some(())))
 }
 
 /// A container that is masqueraded reaches what is beyond the host.
