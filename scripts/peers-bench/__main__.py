@@ -74,7 +74,8 @@ def main():
         return
     if arguments.profile:
         return publish_profile(catalogue, scratch, arguments)
-    run = Run(choose(catalogue, arguments), depth_of(arguments), scratch)
+    chosen, left_out = choose(catalogue, arguments)
+    run = Run(chosen, left_out, depth_of(arguments), scratch)
     rounds = range(1, 1 + (arguments.rounds or (1 if arguments.quick else 3)))
     if arguments.ablation:
         for number in rounds:
@@ -98,27 +99,28 @@ def depth_of(arguments):
 
 
 def choose(catalogue, arguments):
-    """The systems to measure; those that cannot run are said so and left out."""
+    """The systems to measure, and those that cannot run with what they lack."""
     names = arguments.systems.split(",") if arguments.systems else list(systems.DEBIAN)
     if arguments.with_cargo_peers and not arguments.systems:
         names += systems.CARGO
-    chosen = []
+    chosen, left_out = [], []
     for name in names:
         if name not in catalogue:
             sys.exit(f"bench: no system is called {name}; see --list")
         missing = catalogue[name].missing()
         if missing:
             say(f"{name} is left out: there is no {', '.join(missing)}")
+            left_out.append({"system": name, "missing": missing})
         else:
             chosen.append(catalogue[name])
-    return chosen
+    return chosen, left_out
 
 
 class Run:
     """Everything that was measured so far."""
 
-    def __init__(self, chosen, depth, scratch):
-        self.systems, self.depth, self.scratch = chosen, depth, scratch
+    def __init__(self, chosen, left_out, depth, scratch):
+        self.systems, self.left_out, self.depth, self.scratch = chosen, left_out, depth, scratch
         self.rounds, self.idle_figures, self.failures = [], {}, []
 
     def round(self, number, parts):
@@ -165,6 +167,7 @@ class Run:
             "machine": machine(),
             "depth": vars(self.depth),
             "systems": names,
+            "left_out": self.left_out,
             "medians": summary,
             "ratios": report.ratios(summary, encrypted),
             "rounds": self.rounds,
@@ -212,11 +215,15 @@ def publish(run, arguments):
         plot.write(document.FIGURES, result["medians"], result["systems"], subtitle)
     if arguments.output == "json":
         print(json.dumps(result))
-        return
-    print(about)
-    print(techniques if arguments.ablation else f"{tables}\n{targets}")
-    for failure in run.failures:
-        print(f"\n{failure['system']}, {failure['part']}: {failure['failure']}")
+    else:
+        print(about)
+        print(techniques if arguments.ablation else f"{tables}\n{targets}")
+        for failure in run.failures:
+            print(f"\n{failure['system']}, {failure['part']}: {failure['failure']}")
+    if run.failures:
+        failed = sorted({f"{failure['system']} ({failure['part']})" for failure in run.failures})
+        # Whoever failed is not among those that Raddle is compared with: the ratios may be better than they should.
+        sys.exit(f"bench: these could not be measured, and the ratios leave them out: {', '.join(failed)}")
 
 
 def publish_profile(catalogue, scratch, arguments):
