@@ -157,6 +157,8 @@ impl Host {
         child.kill().unwrap();
         child.wait().unwrap();
         written.unwrap();
+        // What it has asked for is given before anybody asks for anything else.
+        self.router.finish();
     }
 
     fn plugin(&self, verb: &str, container: &Container, changes: &[(&str, &str)]) -> Command {

@@ -1,12 +1,12 @@
 //! Speaks the control words over a real socket and hands out addresses in order. A stand-in: it keeps nothing.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use control_api::server::{emit_reply, parse_request};
 use control_api::{
@@ -17,10 +17,16 @@ use control_api::{
 pub(crate) struct Router {
     state: Arc<Mutex<State>>,
     socket: PathBuf,
+    listening: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// Longer than any answer takes on a busy machine; only a failing test waits it out.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct State {
+    /// Connections that are open.
+    open: usize,
     leases: Vec<(LeaseRequest, Lease)>,
     given: u8,
     asked: usize,
@@ -36,23 +42,40 @@ impl Router {
         let listener = UnixListener::bind(socket).unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
+        let listening = thread::spawn(move || {
             for stream in listener.incoming() {
-                if shared.lock().unwrap().stopped {
+                if !shared.lock().unwrap().accept() {
                     return;
                 }
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || serve(stream.unwrap(), &shared));
+                thread::spawn(move || {
+                    serve(stream.unwrap(), &shared);
+                    shared.lock().unwrap().open -= 1;
+                });
             }
         });
-        Self { state, socket: socket.to_owned() }
+        Self { state, socket: socket.to_owned(), listening: Mutex::new(Some(listening)) }
     }
 
     /// Nobody listens there any more.
     pub(crate) fn stop(&self) {
         self.state().stopped = true;
         let _ = UnixStream::connect(&self.socket);
-        thread::sleep(Duration::from_millis(20));
+        self.listening.lock().unwrap().take().unwrap().join().unwrap();
+    }
+
+    /// Waits until it has answered everything that it was asked, also by those who are gone.
+    pub(crate) fn finish(&self) {
+        // Connections are taken in the order in which they were made: when this one is, all before it were.
+        let mut last = UnixStream::connect(&self.socket).unwrap();
+        last.shutdown(Shutdown::Write).unwrap();
+        last.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(last.read(&mut [0]).unwrap(), 0);
+        let begun = Instant::now();
+        while self.state().open > 0 {
+            assert!(begun.elapsed() < PATIENCE, "somebody is still connected");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// It takes requests and answers none.
@@ -112,6 +135,12 @@ fn serve(stream: UnixStream, shared: &Mutex<State>) {
 }
 
 impl State {
+    /// Counts one more connection, unless nobody is to listen any more.
+    fn accept(&mut self) -> bool {
+        self.open += usize::from(!self.stopped);
+        !self.stopped
+    }
+
     fn answer(&mut self, request: Request) -> Reply<Answer> {
         let answer = match request {
             Request::Lease(request) => self.lease(request),
