@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hostnet::tap::{Offloads, TapQueue, VIRTIO_BYTES, Virtio};
@@ -38,6 +38,7 @@ pub(super) struct Host {
     index: u8,
     pub(super) address: SocketAddr,
     taps: Vec<UnixDatagram>,
+    threads: usize,
     plane: DataPlane,
     reports: RefCell<mpsc::Receiver<Report>>,
     knows: RefCell<Knowledge>,
@@ -128,8 +129,10 @@ impl Host {
 
     /// A host with taps of its own, reached at an address.
     pub(super) fn over(index: u8, address: SocketAddr, config: DataConfig) -> Self {
+        let threads = config.taps.len();
         let (plane, reports) = start(config).unwrap();
-        Self { index, address, taps: Vec::new(), plane, reports: RefCell::new(reports), knows: RefCell::default() }
+        let (reports, knows) = (RefCell::new(reports), RefCell::default());
+        Self { index, address, taps: Vec::new(), threads, plane, reports, knows }
     }
 
     /// A host to which nothing was ever published.
@@ -137,6 +140,8 @@ impl Host {
         Self::new(0, 1)
     }
 
+    /// Publishes what the host knows, and waits until every thread goes by it: one that is still in the turn before would
+    /// decide by what was published before.
     fn publish(&self) {
         let knows = self.knows.borrow();
         let network = Network {
@@ -145,9 +150,13 @@ impl Host {
             pool: Pool { base: [10, 32, 0, 0].into(), prefix: 16 },
             pool6: None,
         };
-        let table = Table::new(vec![network], &knows.ranges, knows.replicas.clone(), &knows.arrivals);
+        let table = Arc::new(Table::new(vec![network], &knows.ranges, knows.replicas.clone(), &knows.arrivals));
         let plan = Plan { peers: knows.peers.clone() };
-        self.plane.publish(Forwarding { plan: Arc::new(plan), table: Arc::new(table) });
+        let held = Arc::downgrade(&table);
+        self.plane.publish(Forwarding { plan: Arc::new(plan), table });
+        // Each thread keeps it, and so does the place where they find it.
+        let all = self.threads + 1;
+        assert!(within_patience(|| Weak::strong_count(&held) == all), "a thread does not follow");
     }
 
     fn change(&self, change: impl FnOnce(&mut Knowledge)) {
@@ -212,14 +221,7 @@ impl Host {
     }
 
     pub(super) fn write_to(&self, queue: usize, virtio: Virtio, frame: &[u8]) {
-        self.settle();
         self.taps[queue].send(&[&virtio.emit(), frame].concat()).unwrap();
-    }
-
-    /// A thread that is still in the turn before would read the frame and go by what was published before: it is given
-    /// the time to end its turn, which nothing outside shows.
-    fn settle(&self) {
-        std::thread::sleep(Duration::from_millis(5));
     }
 
     /// The next frame for the bridge. `None` fails whichever test asks.
@@ -252,6 +254,12 @@ impl Host {
         self.plane.drops().into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
+    /// Waits until this is what was lost.
+    pub(super) fn until_lost(&self, wanted: &[(&'static str, u64)]) {
+        within_patience(|| self.losses() == wanted);
+        assert_eq!(self.losses(), wanted);
+    }
+
     /// Waits for a report.
     pub(super) fn report<T>(&self, wanted: impl Fn(&Report) -> Option<T>) -> Option<T> {
         let begun = Instant::now();
@@ -268,6 +276,18 @@ impl Host {
     pub(super) fn stop(self) {
         drop(self.plane);
     }
+}
+
+/// Whether it comes to be true.
+fn within_patience(is_true: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is_true() {
+        if begun.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 /// Sends datagrams of one size as one message, so that they arrive as if the receiving kernel had coalesced them.
