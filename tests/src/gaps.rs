@@ -18,9 +18,9 @@ pub struct OpenPing(Process);
 /// One move as the other end of the ping saw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Gap {
-    /// From the last answer of the old place to the first of the new one: the engine's time included.
+    /// The longest pause between two answers during the move: the engine's time included.
     pub silence: Duration,
-    /// From the moment the ADD had returned to the first answer: what the network adds.
+    /// From the moment the ADD had returned to the end of that pause: what the network adds.
     pub added: Duration,
 }
 
@@ -54,9 +54,15 @@ impl OpenPing {
     /// What a move was like whose DEL began and whose ADD ended at these moments.
     pub fn gap(&self, stopped: Duration, started: Duration) -> Result<Gap> {
         let stamps = self.answers()?;
-        let last = stamps.iter().rev().find(|stamp| **stamp < stopped).context("no answer before the move")?;
-        let first = stamps.iter().find(|stamp| **stamp > stopped + GONE).context("no answer after the move")?;
-        Ok(Gap { silence: first.saturating_sub(*last), added: first.saturating_sub(started) })
+        // From the last answer before the DEL, which the old place goes on giving for a while, to the first after the ADD.
+        let before = stamps.iter().rposition(|stamp| *stamp < stopped).context("no answer before the move")?;
+        let after = stamps.iter().position(|stamp| *stamp > started).context("no answer after the move")?;
+        let pauses = stamps.get(before..=after).unwrap_or_default().windows(2);
+        let pause = |pair: &[Duration]| {
+            let (last, first) = (pair.first()?, pair.last()?);
+            Some(Gap { silence: first.saturating_sub(*last), added: first.saturating_sub(started) })
+        };
+        pauses.filter_map(pause).max_by_key(|gap| gap.silence).context("no pause in the answers")
     }
 }
 
@@ -83,5 +89,3 @@ impl fmt::Display for Distribution {
 }
 
 const WAIT: Duration = Duration::from_secs(10);
-/// A DEL takes longer than this before the port is gone: answers until then are still the old container's.
-const GONE: Duration = Duration::from_millis(20);
