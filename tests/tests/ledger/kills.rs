@@ -19,15 +19,26 @@ use tests::{Cluster, JoinBy, Stage, Underlay, pass, rounds, until};
 
 use crate::{client::Asker, dice::Dice};
 
-/// Who was told to have which address: host and container.
-type Told = Mutex<BTreeMap<Ipv4Addr, (usize, String)>>;
+/// What all hosts were told.
+#[derive(Default)]
+struct Told {
+    /// Who has which address: host and container.
+    owners: BTreeMap<Ipv4Addr, (usize, String)>,
+    /// Where each workload was last, and under which address.
+    places: BTreeMap<String, (usize, Ipv4Addr)>,
+    given: usize,
+    /// Of those given, by how many a workload came to another host and found its address there.
+    moved: usize,
+    /// What was given although somebody had it.
+    twice: Option<String>,
+}
 
 /// What one host's plugin knows.
 struct Runtime<'a> {
     host: usize,
     asker: Asker,
     dice: Dice,
-    told: &'a Told,
+    told: &'a Mutex<Told>,
     deeds: &'a AtomicUsize,
     /// Acknowledged, and not given back.
     running: BTreeMap<String, Ipv4Addr>,
@@ -58,7 +69,7 @@ impl Runtime<'_> {
         let container = format!("{}-{}", self.host, self.counter);
         let workload = self.dice.chance(50).then(|| format!("work-{}", self.dice.below(WORKLOADS)));
         match self.asker.allocate(&container, workload.as_deref()) {
-            Ok(address) => self.note(container, address),
+            Ok(address) => self.note(container, workload, address),
             Err(ClientError::Refused(_)) => {}
             Err(error) => {
                 self.doubtful.push(container);
@@ -72,7 +83,7 @@ impl Runtime<'_> {
         if let Some(address) = self.running.remove(container)
             && let Ok(mut told) = self.told.lock()
         {
-            told.remove(&address);
+            told.owners.remove(&address);
         }
         let released = self.asker.release(container);
         if released.is_err() {
@@ -82,12 +93,14 @@ impl Runtime<'_> {
     }
 
     /// A container may use its address from here on.
-    fn note(&mut self, container: String, address: Ipv4Addr) {
-        if let Ok(mut told) = self.told.lock()
-            && let Some(other) = told.insert(address, (self.host, container.clone()))
-        {
-            // Found by the main thread: the map keeps both.
-            told.insert(Ipv4Addr::UNSPECIFIED, (self.host, format!("{address}: {container} and {other:?}")));
+    fn note(&mut self, container: String, workload: Option<String>, address: Ipv4Addr) {
+        if let Ok(mut told) = self.told.lock() {
+            told.given += 1;
+            if let Some(other) = told.owners.insert(address, (self.host, container.clone())) {
+                told.twice = Some(format!("{address}: {container} and {other:?}"));
+            }
+            let before = workload.and_then(|workload| told.places.insert(workload, (self.host, address)));
+            told.moved += usize::from(before.is_some_and(|(host, had)| host != self.host && had == address));
         }
         self.running.insert(container, address);
     }
@@ -120,7 +133,7 @@ fn nothing_acknowledged_is_lost_and_nothing_given_twice_whenever_routers_are_kil
     let seed = u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_nanos());
     let stage = Stage::build(Underlay { hosts: 3, mtu_bytes: 1500 })?;
     let mut cluster = Cluster::form_by(&stage, JoinBy::Token, &["--pool", "10.32.0.0/20", "--block-size", "16"])?;
-    let (told, over, deeds) = (Told::default(), AtomicBool::new(false), AtomicUsize::new(0));
+    let (told, over, deeds) = (Mutex::<Told>::default(), AtomicBool::new(false), AtomicUsize::new(0));
     let mut longest = Duration::ZERO;
     std::thread::scope(|scope| -> Result<()> {
         let runtimes: Vec<_> = (1..=3)
@@ -156,17 +169,18 @@ fn nothing_acknowledged_is_lost_and_nothing_given_twice_whenever_routers_are_kil
         }
         killed
     })?;
-    let told = told.into_inner().unwrap_or_default();
-    if let Some((_, twice)) = told.get(&Ipv4Addr::UNSPECIFIED) {
+    let Told { owners, given, moved, twice, .. } = told.into_inner()?;
+    if let Some(twice) = twice {
         bail!("seed {seed}: given twice: {twice}");
     }
     let deeds = deeds.into_inner();
-    ensure!(deeds > kills, "{deeds} deeds for {kills} kills: too quiet");
+    ensure!(given > kills && moved > 0, "{given} given, {moved} of them to who moved, for {kills} kills: too quiet");
     cluster.until_whole()?;
     writeln!(
         std::io::stdout(),
-        "{kills} kills during {deeds} deeds, {} addresses at the end; longest start {longest:?}",
-        told.len()
+        "{kills} kills during {deeds} deeds: {given} addresses given, {moved} of them to who moved, {} in use at the end; \
+         longest start {longest:?}",
+        owners.len()
     )?;
     Ok(())
 }
