@@ -22,17 +22,20 @@ const RECOVERED: Duration = Duration::from_secs(40);
 fn add_until_given(host: &Host, id: &str, workload: &str, wishes: &str) -> Result<Container> {
     until(&format!("{workload} starts on {}", host.name()), RECOVERED, || {
         match Container::try_start_asking(host, id, workload, wishes)? {
-            Ok(container) => Ok(Some(container)),
-            Err(answer) => Err(refused_for_now(answer)),
+            Ok(container) => Ok(Some(Ok(container))),
+            Err(answer) => match refused_for_now(answer) {
+                Ok(message) => Err(anyhow!(message)),
+                Err(otherwise) => Ok(Some(Err(otherwise))),
+            },
         }
-    })
+    })?
 }
 
-fn refused_for_now(answer: Answer) -> anyhow::Error {
-    match answer.failed() {
-        Ok((code, message)) => anyhow!("code {code}: {message}"),
-        Err(error) => error,
-    }
+/// What a refusal said that asks to try again later; an error if it says otherwise.
+fn refused_for_now(answer: Answer) -> Result<String> {
+    let (code, message) = answer.failed()?;
+    ensure!(code == 11, "refused for good: code {code}: {message}");
+    Ok(message)
 }
 
 /// Every router says that this host alone has the workload, and in a container.
@@ -87,7 +90,7 @@ impl Lane {
             Container::start(lane.stage.host(1)?, &format!("first-{workload}"), Some(&workload))?.stop()?;
             let second = Container::prepare(lane.stage.host(2)?, &format!("second-{workload}"), &workload, "")?;
             let begun = Instant::now();
-            let second = second.attach()?.map_err(refused_for_now)?;
+            let second = second.attach()?.map_err(|answer| anyhow!("{answer:?}"))?;
             lane.whole = begun.elapsed();
             second.stop()?;
         }
@@ -126,7 +129,10 @@ impl Lane {
         let at_once = added.is_ok();
         let second = match added {
             Ok(container) => container,
-            Err(_) => add_until_given(to, &id, &workload, wish(handover))?,
+            Err(answer) => {
+                refused_for_now(answer).with_context(|| format!("host{victim} killed after {delay:?}"))?;
+                add_until_given(to, &id, &workload, wish(handover))?
+            }
         };
         let (given, was_given) = (up.elapsed(), Instant::now());
         ensure!(second.address()? == address, "after {delay:?}: it has {} and had {address}", second.address()?);
