@@ -22,14 +22,16 @@ while True:
         pass
     time.sleep(0.001)
 ";
-/// Prints when each word came, and which.
+/// Prints which words came, and when by the kernel (`SO_TIMESTAMPNS`): this program may read them later.
 const LISTEN: &str = "
-import socket, time
+import socket, struct
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, 35, 1)
 s.bind(('0.0.0.0', 9))
 print('ready', flush=True)
 while True:
-    print(s.recv(64).decode(), time.time(), flush=True)
+    word, [(_, _, stamp)], _, _ = s.recvmsg(64, 64)
+    print(word.decode(), '%d.%09d' % struct.unpack('qq', stamp), flush=True)
 ";
 
 struct Ear(Process);
