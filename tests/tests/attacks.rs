@@ -151,19 +151,27 @@ fn a_flood_is_counted_and_others_go_on() -> Result<()> {
     })
 }
 
+/// Opens a connection to a router's port, or fails.
+fn connection_to(to: &str) -> [&str; 4] {
+    ["python3", "-c", "import socket, sys; socket.create_connection((sys.argv[1], 6783), 1)", to]
+}
+
 #[test]
 fn the_underlay_port_is_not_there_for_containers() -> Result<()> {
     let scene = Scene::set()?;
-    let host = scene.stage.host(1)?;
+    let (host, other) = (scene.stage.host(1)?, scene.stage.host(2)?);
     let gateway = scene.cast(&scene.near)?.gateway;
-    let connects = |container: &Container, to: &str| {
-        let script = "import socket, sys; socket.create_connection((sys.argv[1], 6783), 1)";
-        Ok::<_, anyhow::Error>(container.run(&["python3", "-c", script, to])?.is_ok())
-    };
-    for to in [gateway.ipv4.to_string(), gateway.ipv6.to_string(), host.underlay().to_string()] {
-        ensure!(!connects(&scene.attacker, &to)?, "{to} answers a container of its host");
+    let (gateway4, gateway6, underlay) =
+        (gateway.ipv4.to_string(), gateway.ipv6.to_string(), host.underlay().to_string());
+    // It is there for those it is for: the very same connection, from the hosts.
+    for (from, to) in [(host, &gateway4), (host, &gateway6), (host, &underlay), (other, &underlay), (other, &gateway4)]
+    {
+        from.run(&connection_to(to))?.ok()?;
     }
-    ensure!(!connects(&scene.far, &gateway.ipv4.to_string())?, "the gateway answers a container of another host");
+    for to in [&gateway4, &gateway6, &underlay] {
+        ensure!(!scene.attacker.run(&connection_to(to))?.is_ok(), "{to} answers a container of its host");
+    }
+    ensure!(!scene.far.run(&connection_to(&gateway4))?.is_ok(), "the gateway answers a container of another host");
     scene.attacker.until_reaches(gateway.ipv4)
 }
 
