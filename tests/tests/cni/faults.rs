@@ -1,6 +1,6 @@
 //! Each step of an attachment fails for a real reason: the error says which, and the host is as it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -324,15 +324,32 @@ fn a_reboot_without_any_del_leaves_nothing() -> Result<()> {
 fn a_namespace_that_goes_meanwhile_takes_everything_along() -> Result<()> {
     let (stage, cluster) = alone(&[])?;
     let host = stage.host(1)?;
-    let script = "ip netns add gone$1; (\"$0\" > /run/said$1 2>&1; true) & sleep 0.00$1; ip netns del gone$1; wait";
+    // What a shell starts in the background reads /dev/null unless it is told otherwise.
+    let script = "exec 3<&0; ip netns add gone$1; (sleep $2; \"$0\" <&3 > /run/said$1; true) & \
+                  sleep $3; ip netns del gone$1; wait; cat /run/said$1";
+    let (mut refused, mut given) = (BTreeMap::<u64, usize>::new(), 0);
     for number in 0..rounds(9, 100) {
         let id = format!("gone{number}");
         let netns = format!("/run/netns/{id}");
         let environment =
             [("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", id.as_str()), ("CNI_NETNS", &netns), ("CNI_IFNAME", "eth0")];
-        let words = ["sh", "-c", script, PLUGIN, &number.to_string()];
-        host.run_env(&environment, &words, conf("1.0.0").to_string().as_bytes())?.ok()?;
+        // From 4 ms before the ADD begins to 8 ms after: it takes some milliseconds.
+        let late = number * 7 % 120;
+        let [before, after] =
+            [40_usize.saturating_sub(late), late.saturating_sub(40)].map(|tenths| format!("0.{tenths:04}"));
+        let words = ["sh", "-c", script, PLUGIN, &number.to_string(), &before, &after];
+        let said = host.run_env(&environment, &words, conf("1.0.0").to_string().as_bytes())?.json()?;
+        match said["code"].as_u64() {
+            // What it was given is as it should be: only its namespace was not.
+            Some(code) => {
+                ensure!(code != 6, "after {before} s, {after} s: {said}");
+                *refused.entry(code).or_default() += 1;
+            }
+            None => given += 1,
+        }
     }
+    eprintln!("{given} ADDs were done, refused by code: {refused:?}");
+    ensure!(!refused.is_empty(), "no namespace has gone before its ADD was done");
     until("nothing is left", WAIT, || {
         Ok((host.container_links()?.is_empty() && cluster.router(1)?.containers()?.is_empty()).then_some(()))
     })
