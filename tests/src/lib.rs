@@ -50,7 +50,7 @@ pub use podman::Podman;
 pub use process::Process;
 pub use raw::Listener;
 pub use router::{JoinBy, Router};
-pub use soak::{rounds, size};
+pub use soak::{promised, rounds, size};
 pub use stage::{Stage, Underlay, binary};
 pub use storm::Storm;
 pub use wait::{now_ms, pass, until};

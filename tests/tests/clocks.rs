@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tests::{Container, Host, Process, Router, Stage, Underlay, pass, peer, rounds, until};
+use tests::{Container, Host, Process, Router, Stage, Underlay, pass, peer, rounds, size, until};
 
 /// What clocks are wrong by. The first host's is wrong by the first of them when the cluster is founded.
 const WRONG: [&str; 5] = ["-10y", "+10y", "-1h", "+1h", "+0"];
@@ -145,7 +145,7 @@ fn clocks_that_are_wrong_and_jump_end_no_session_and_refuse_no_handshake() -> Re
     let stage = Stage::build(Underlay { hosts: 5, mtu_bytes: 1500 })?;
     let mut scene = Scene::build(&stage)?;
     // Frames go all the time: at full length keys are worn out and agreed upon again twice, under other clocks each time.
-    let (turns, each) = (rounds(5, 30), Duration::from_millis(u64::try_from(rounds(500, 9_000))?));
+    let (turns, each) = (rounds(5, 30), Duration::from_millis(u64::try_from(size(500, 9_000))?));
     for turn in 1..=turns {
         scene.jump(turn)?;
         pass(each);

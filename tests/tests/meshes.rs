@@ -26,7 +26,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tests::rounds;
+use tests::{rounds, size};
 
 use crate::{net::Weather, world::World};
 
@@ -105,8 +105,8 @@ fn heals(world: &mut World) -> Result<()> {
 
 #[test]
 fn a_cluster_that_churns_knows_who_lives_and_who_owns_what() -> Result<()> {
-    let hosts = rounds(30, 100);
-    let minutes = u32::try_from(rounds(3, 10))?;
+    let hosts = size(30, 100);
+    let minutes = u32::try_from(size(3, 10))?;
     for seed in seeds(0..rounds(1, 20) as u64)? {
         let begin = Instant::now();
         let run = || -> Result<World> {
@@ -130,7 +130,7 @@ fn a_cluster_that_churns_knows_who_lives_and_who_owns_what() -> Result<()> {
 /// A partition down the middle, on both sides of which addresses are given, and a third that only one side hears.
 #[test]
 fn a_partition_gives_no_address_twice_and_heals_by_itself() -> Result<()> {
-    let hosts = rounds(12, 50);
+    let hosts = size(12, 50);
     for seed in seeds(10..10 + rounds(1, 20) as u64)? {
         let run = || -> Result<World> {
             let mut world = World::new(seed, hosts, BAD)?;

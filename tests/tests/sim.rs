@@ -125,7 +125,7 @@ fn a_crash_at_any_durable_step_is_harmless() -> Result<()> {
         let batches = crashes_at(seed, None)?.batches;
         for step in 1..=batches {
             // One of the two in every run, in turn; both under `scripts/soak`.
-            for unwritten in [step % 2 == 0, step % 2 == 1].into_iter().take(tests::rounds(1, 2)) {
+            for unwritten in [step % 2 == 0, step % 2 == 1].into_iter().take(tests::size(1, 2)) {
                 let fatal = Some((step, unwritten));
                 crashes_at(seed, fatal)
                     .with_context(|| format!("seed {seed}, a crash at batch {fatal:?} of {batches}"))?;

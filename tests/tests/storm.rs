@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tests::{Cluster, Host, Plugin, Stage, Underlay, rounds, until};
+use tests::{Cluster, Host, Plugin, Stage, Underlay, rounds, size, until};
 
 const CONTAINERS: usize = 200;
 
@@ -41,7 +41,7 @@ fn calls_that_are_killed_at_any_moment_leave_nothing_that_del_does_not_take() ->
     let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
     let cluster = Cluster::form(&stage)?;
     let host = stage.host(1)?;
-    let containers = rounds(60, CONTAINERS);
+    let containers = size(60, CONTAINERS);
     host.storm_begins(containers)?;
     for round in 0..rounds(3, 30) {
         // As long as the last of them takes alone, or less: some are done, some have not begun.
@@ -66,7 +66,7 @@ fn what_killed_calls_leave_goes_with_its_container_without_any_del() -> Result<(
     let stage = Stage::build(Underlay { hosts: 1, mtu_bytes: 1500 })?;
     let cluster = Cluster::form(&stage)?;
     let host = stage.host(1)?;
-    let containers = rounds(40, CONTAINERS);
+    let containers = size(40, CONTAINERS);
     host.storm_begins(containers)?;
     host.storm_killed(Plugin::Raddle, "ADD", containers, Duration::from_millis(300))?;
     host.storm_ends(containers)?;

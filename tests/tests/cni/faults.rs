@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tests::{Cluster, Finished, Host, JoinBy, Plugin, Stage, Storm, Underlay, rounds, until};
+use tests::{Cluster, Finished, Host, JoinBy, Plugin, Stage, Storm, Underlay, rounds, size, until};
 
 use super::driver::{PLUGIN, Sandbox, conf, fault, refuses, state, with};
 use super::{WAIT, address, alone};
@@ -191,7 +191,7 @@ fn what_was_released_meanwhile_is_free_before_the_first_address_is_given() -> Re
 fn a_router_that_restarts_under_a_storm_keeps_its_books() -> Result<()> {
     let (stage, mut cluster) = alone(&[])?;
     let host = stage.host(1)?.clone();
-    let containers = rounds(40, 200);
+    let containers = size(40, 200);
     host.storm_begins(containers)?;
     for round in 0..rounds(2, 20) {
         for verb in ["ADD", "DEL"] {
@@ -236,7 +236,7 @@ fn storm_while_upgraded(cluster: &mut Cluster, host: &Host, verb: &str, containe
 fn an_upgrade_under_a_storm_loses_nothing_for_who_tries_again() -> Result<()> {
     let (stage, mut cluster) = alone(&[])?;
     let host = stage.host(1)?.clone();
-    let containers = rounds(40, 200);
+    let containers = size(40, 200);
     host.storm_begins(containers)?;
     let code = |failure: &String| Ok::<_, anyhow::Error>(serde_json::from_str::<Value>(failure)?["code"].as_u64());
     for _ in 0..rounds(1, 10) {

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use tests::{rounds, size};
+use tests::size;
 
 use crate::{BAD, SECOND, churns, heals, net::Weather, node::Arithmetic, percentile, say, seeds, world::World};
 
 /// Everybody starts at once; then five of a hundred die in a minute and come back, and containers are started.
 #[test]
 fn a_thousand_routers_know_who_lives_and_who_owns_what() -> Result<()> {
-    let hosts = number("RADDLE_SIM_HOSTS", rounds(60, 1000))?;
-    let minutes = u32::try_from(number("RADDLE_SIM_MINUTES", rounds(2, 10))?)?;
+    let hosts = number("RADDLE_SIM_HOSTS", size(60, 1000))?;
+    let minutes = u32::try_from(number("RADDLE_SIM_MINUTES", size(2, 10))?)?;
     let (mut deaths, mut found) = (0, 0);
     for seed in seeds(0..1)? {
         let spent = Spent::now();
@@ -44,7 +44,7 @@ fn a_thousand_routers_know_who_lives_and_who_owns_what() -> Result<()> {
 fn a_router_of_a_thousand_routers_costs_little_while_nothing_happens() -> Result<()> {
     let calm = Weather { loss: 0, doubled: 0, ..BAD };
     let sizes = match number("RADDLE_SIM_HOSTS", 0)? {
-        0 => [[2, 10, 30].as_slice(), &[50, 100, 300, 1000][..rounds(0, 4)]].concat(),
+        0 => [[2, 10, 30].as_slice(), &[50, 100, 300, 1000][..size(0, 4)]].concat(),
         hosts => vec![hosts],
     };
     let mut costs = Vec::new();
