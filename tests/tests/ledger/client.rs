@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use control_api::{Attachment, Client, ClientError, LeaseRequest, LeaseView, OwnerKind};
+use control_api::{Attachment, Client, ClientError, Container, LeaseRequest, LeaseView, OwnerKind};
 use tests::Host;
 
 /// A namespace that is there for as long as the host: the router takes every container for running.
@@ -56,6 +56,11 @@ impl Asker {
             cni_network: String::from("raddle"),
             owner_kind: OwnerKind::Cni,
         })
+    }
+
+    /// What runs here, whether or not its address may move.
+    pub(crate) fn containers(&self) -> Result<Vec<Container>, ClientError> {
+        Ok(self.client()?.ps()?.containers)
     }
 
     pub(crate) fn leases(&self) -> Result<Vec<LeaseView>, ClientError> {

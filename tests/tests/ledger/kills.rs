@@ -107,15 +107,15 @@ impl Runtime<'_> {
 
     /// The router is back: it has what it acknowledged.
     fn reconcile(&mut self) -> Result<()> {
-        let leases = until(&format!("router {} answers", self.host), BACK, || Ok(Some(self.asker.leases()?)))?;
-        let active: BTreeMap<_, _> = leases
-            .iter()
-            .filter(|lease| lease.state == LeaseState::Active)
-            .filter_map(|lease| Some((lease.container_id.clone()?, lease.address)))
-            .collect();
+        let asked = || Ok(Some((self.asker.containers()?, self.asker.leases()?)));
+        let (containers, leases) = until(&format!("router {} answers", self.host), BACK, asked)?;
+        let running: BTreeMap<_, _> = containers.into_iter().map(|one| (one.container_id, one.address)).collect();
         for (container, address) in &self.running {
-            let found = active.get(container);
-            ensure!(found == Some(address), "host {} forgot {container} at {address}: {found:?}", self.host);
+            let about: Vec<_> = leases.iter().filter(|lease| lease.address == *address).collect();
+            let is_given = running.get(container) == Some(address);
+            // One that moves too often is frozen, and runs on where it is.
+            let is_fenced = about.iter().any(|lease| lease.state == LeaseState::Fenced);
+            ensure!(is_given && !is_fenced, "host {} forgot {container} at {address}: {about:?}", self.host);
         }
         while let Some(container) = self.doubtful.pop() {
             if self.release(&container).is_err() {
