@@ -6,12 +6,8 @@ use std::net::Ipv4Addr;
 
 use wire::{Identity, Mac, PeerName, Range};
 
-use crate::lease::{ClaimError, Lease, PeerLabel};
+use crate::lease::{ClaimError, Lease, PeerLabel, RequestId};
 use crate::revoke::{Question, RevokeError};
-
-/// Pairs an answer with its question; chosen by whoever asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
 
 /// Something that is true and durable now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,6 +44,10 @@ pub struct LeaseKey {
     pub ifname: String,
 }
 
+/// Pairs an answer with its question; chosen by whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
 /// A request for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {

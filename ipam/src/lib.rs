@@ -29,12 +29,12 @@ pub use config::{
     ANSWER, CENSUS_AFTER, Config, Counted, GOSSIP, HOLD, Hold, LOW_WATER_PERCENT, PromiseRule, Quorum, REST, Rules,
 };
 pub use directory::key_of;
-pub use event::{Alarm, Event, Release, RequestId};
+pub use event::{Alarm, Event, Release};
 pub use history::{MOVES_KEPT, Moved};
 pub use ipam::{Counts, Health, Ipam, Owned, RestoreError, SnapshotError, Wakeup, adopt_snapshot, found};
 pub use lease::{
-    Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, Reservation, Share,
-    Stickiness,
+    Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, PeerLabel, Place, RequestId, Reservation,
+    Share, Stickiness,
 };
 pub use outbox::To;
 pub use revoke::{Answer, Question, RevokeError};

@@ -15,9 +15,8 @@ use wire::message::{ASSEMBLED_BYTES_MAX, Ask, Commit, Promise, REVOCATION_VERSIO
 use wire::{Hash, Identity};
 
 use crate::config::{Quorum, Rules};
-use crate::event::RequestId;
 use crate::gathering::Gathering;
-use crate::lease::PeerLabel;
+use crate::lease::{PeerLabel, RequestId};
 use crate::seal::{hash_of, is_signed_by, verify};
 
 /// Why an identity is not revoked.

@@ -8,8 +8,8 @@ use wire::message::{Handover, Invited, MoveKey, MovePrepare, TEXT_BYTES_MAX, Wis
 use wire::{Identity, NetworkId, Range, Slot};
 
 use super::{DETOURS_MAX, Health, Ipam, Pending, Purpose, RETRY_WINDOW, Stage};
-use crate::event::{Event, RequestId};
-use crate::lease::{Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, Stickiness};
+use crate::event::Event;
+use crate::lease::{Attachment, Claim, ClaimError, FrozenWhy, Lease, LeaseKey, LeaseState, RequestId, Stickiness};
 use crate::ledger::Holding;
 use crate::outbox::To;
 use crate::store::Write;

@@ -9,8 +9,8 @@ use wire::{NetworkId, Slot};
 
 use super::{Ipam, Stage};
 use crate::config::Hold;
-use crate::event::{Alarm, Event, Release, RequestId};
-use crate::lease::{Attachment, ClaimError, Lease, LeaseKey, LeaseState, Stickiness};
+use crate::event::{Alarm, Event, Release};
+use crate::lease::{Attachment, ClaimError, Lease, LeaseKey, LeaseState, RequestId, Stickiness};
 use crate::outbox::To;
 use crate::seal::sign;
 use crate::store::Write;

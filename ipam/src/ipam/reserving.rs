@@ -15,8 +15,8 @@ use wire::Identity;
 use wire::message::{EntryState, Handover, Invited, Message, TEXT_BYTES_MAX};
 
 use super::{Expected, Health, Ipam, Naming, Pending, Purpose, Sent, Stage};
-use crate::event::{Event, RequestId};
-use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, Place, Reservation};
+use crate::event::Event;
+use crate::lease::{Attachment, Claim, ClaimError, Lease, LeaseKey, LeaseState, Place, RequestId, Reservation};
 use crate::outbox::To;
 
 /// As long as an address is held at least by default: whoever moves a workload stops it within that time, or asks again.

@@ -11,8 +11,9 @@ use wire::{Hash, Identity, Record, encode};
 
 use super::{Health, Ipam};
 use crate::config::Counted;
-use crate::event::{Alarm, Event, RequestId};
+use crate::event::{Alarm, Event};
 use crate::gathering::Gathering;
+use crate::lease::RequestId;
 use crate::outbox::To;
 use crate::revoke::{
     ALONG_BYTES, Answer, Asking, COMMIT_BYTES_MAX, Question, Request, RevokeError, Voucher, bytes_of_names,

@@ -9,8 +9,7 @@ use wire::message::{Message, MoveKey, MovePrepare, MovedLease, Need};
 use wire::{Identity, NetworkId};
 
 use super::room::Rooms;
-use crate::event::RequestId;
-use crate::lease::{Attachment, Claim, LeaseKey};
+use crate::lease::{Attachment, Claim, LeaseKey, RequestId};
 use crate::names::Pledges;
 
 /// What waits for somebody.

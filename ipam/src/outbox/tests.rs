@@ -1,7 +1,8 @@
 //! What is said while a batch is being written waits for what it rests on, and for no more.
 
 use super::*;
-use crate::event::{Release, RequestId};
+use crate::RequestId;
+use crate::event::Release;
 
 fn write(key: u8) -> Write {
     Write { table: Table::Leases, key: vec![key], value: Some(vec![key]) }
