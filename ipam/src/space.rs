@@ -7,15 +7,17 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
 use wire::Slot;
 
 /// The free slots of one network.
-#[derive(Debug, Clone, Default, Hash)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
-    queue: VecDeque<Slot>,
-    queued: BTreeSet<Slot>,
+    /// The free slots by their number in the queue.
+    queue: BTreeMap<u64, Slot>,
+    numbers: BTreeMap<Slot, u64>,
     resting: BTreeMap<Slot, Instant>,
     /// Of those that rest, the ones that nobody has had since they came here.
     used_elsewhere: BTreeSet<Slot>,
@@ -28,9 +30,12 @@ pub(crate) struct Space {
 impl Space {
     /// Puts a slot at the back of the queue, unless it is there or rests.
     pub(crate) fn add(&mut self, slot: Slot) {
-        if !self.resting.contains_key(&slot) && self.queued.insert(slot) {
-            self.queue.push_back(slot);
+        if self.is_resting(slot) || self.is_free(slot) {
+            return;
         }
+        let number = self.queue.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.queue.insert(number, slot);
+        self.numbers.insert(slot, number);
     }
 
     /// Keeps a slot back until then.
@@ -54,21 +59,17 @@ impl Space {
 
     /// Takes the slot that has been free the longest.
     pub(crate) fn take_first(&mut self) -> Option<Slot> {
-        while let Some(slot) = self.queue.pop_front() {
-            // What was taken out of turn stays in the queue until it is met here.
-            if self.queued.remove(&slot) {
-                return Some(slot);
-            }
-        }
-        None
+        let (_, slot) = self.queue.pop_first()?;
+        self.numbers.remove(&slot);
+        Some(slot)
     }
 
     /// Takes a slot out, wherever it is: it was given out or lost.
     pub(crate) fn forget(&mut self, slot: Slot) {
         self.resting.remove(&slot);
         self.used_elsewhere.remove(&slot);
-        if self.queued.remove(&slot) {
-            self.queue.retain(|queued| *queued != slot);
+        if let Some(number) = self.numbers.remove(&slot) {
+            self.queue.remove(&number);
         }
     }
 
@@ -94,7 +95,7 @@ impl Space {
     }
 
     pub(crate) fn is_free(&self, slot: Slot) -> bool {
-        self.queued.contains(&slot)
+        self.numbers.contains_key(&slot)
     }
 
     pub(crate) fn is_resting(&self, slot: Slot) -> bool {
@@ -112,12 +113,20 @@ impl Space {
 
     /// How many slots could be given out now.
     pub(crate) fn free(&self) -> usize {
-        self.queued.len()
+        self.queue.len()
     }
 
     /// How many rest.
     pub(crate) fn resting(&self) -> usize {
         self.resting.len()
+    }
+}
+
+/// Two that go on alike are alike: the order of the queue counts, and not its numbers.
+impl Hash for Space {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.queue.values().for_each(|slot| slot.hash(state));
+        (self.queue.len(), &self.resting, &self.used_elsewhere, &self.waking, self.pool_rests).hash(state);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The order of the queue.
 
+use std::hash::DefaultHasher;
 use std::time::Duration;
 
 use super::*;
@@ -34,3 +35,29 @@ fn a_slot_that_is_lost_while_it_rests_does_not_come_back() {
     assert_eq!(space.poll_timeout(), None);
     assert_eq!((space.free(), space.resting()), (0, 0));
 }
+
+/// It goes slot by slot, as it does when it is given away. With a queue that is searched for each of them this takes minutes.
+#[test]
+fn a_large_block_that_goes_leaves_the_others_in_their_order() {
+    let mut space = Space::default();
+    (0..2 * LARGE).for_each(|slot| space.add(Slot(slot)));
+    (LARGE..2 * LARGE).for_each(|slot| space.forget(Slot(slot)));
+    assert!(std::iter::from_fn(|| space.take_first()).eq((0..LARGE).map(Slot)));
+    assert_eq!(space.free(), 0);
+}
+
+#[test]
+fn two_queues_in_the_same_order_are_alike() {
+    let [alike, longer, other] = [[4, 2].as_slice(), &[9, 4, 2], &[2, 4]].map(|slots| {
+        let mut space = Space::default();
+        slots.iter().for_each(|slot| space.add(Slot(*slot)));
+        space.forget(Slot(9));
+        let mut hasher = DefaultHasher::new();
+        space.hash(&mut hasher);
+        hasher.finish()
+    });
+    assert_eq!(alike, longer);
+    assert_ne!(alike, other);
+}
+
+const LARGE: u32 = 1 << 16;
