@@ -313,14 +313,12 @@ impl Ipam {
             Stage::Fresh | Stage::AnySlot => pending.naming.until().is_none(),
             Stage::Stopping { holder, .. } => self.members.is_revoked(holder),
         };
-        let ready: Vec<_> = self
-            .waiting
-            .claims
-            .iter()
-            .filter(|(_, pending)| ready(pending))
-            .map(|(attachment, _)| attachment.clone())
-            .collect();
-        for attachment in ready {
+        let ready = self.waiting.claims.iter().filter(|(_, pending)| ready(pending));
+        // Whoever takes any slot waits until those have theirs that want a certain one.
+        let (last, first): (Vec<_>, Vec<_>) = ready
+            .map(|(attachment, pending)| (attachment.clone(), pending.stage == Stage::Space))
+            .partition(|(_, takes_any)| *takes_any);
+        for (attachment, _) in first.into_iter().chain(last) {
             if let Some(pending) = self.waiting.claims.remove(&attachment) {
                 self.advance(pending, now);
             }

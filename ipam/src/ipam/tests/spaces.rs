@@ -7,7 +7,7 @@ use wire::Slot;
 use wire::message::{Message, Room};
 
 use crate::stage::{Stage, claim};
-use crate::{ClaimError, Event, REST};
+use crate::{Claim, ClaimError, Event, REST};
 
 #[test]
 fn a_joiner_has_a_block_at_once_and_everybody_knows() {
@@ -258,9 +258,26 @@ fn an_idle_host_gives_its_last_block_but_not_while_any_of_it_rests() {
 #[test]
 fn a_block_that_a_slot_was_carved_out_of_is_not_given() {
     let mut stage = Stage::with(2, 27, 16, |config| config.low_water_percent = 0);
-    stage.claim(1, crate::Claim { address: Some("10.32.0.20".parse().unwrap()), ..claim("moved", None) }).unwrap();
+    stage.claim(1, Claim { address: Some("10.32.0.20".parse().unwrap()), ..claim("moved", None) }).unwrap();
     for number in 0..14 {
         stage.claim(1, claim(&number.to_string(), None)).unwrap();
     }
     assert!(matches!(stage.claim(1, claim("late", None)), Err(ClaimError::Exhausted { .. })));
+}
+
+/// Its slot has come: a claim that would take any must not take that one, whichever of the two began first.
+#[test]
+fn an_address_that_was_asked_for_is_not_given_to_a_claim_that_takes_any() {
+    let mut stage = Stage::with(3, 26, 16, |config| config.low_water_percent = 0);
+    for (host, many) in [(0, 31), (1, 1)] {
+        (0..many).for_each(|number| drop(stage.claim(host, claim(&format!("{host}-{number}"), None)).unwrap()));
+    }
+    // Whoever has room is silent, so that the first one waits.
+    stage.links.retain(|link| ![(0, 2), (2, 0)].contains(link));
+    let any = stage.begin(0, claim("a", None));
+    stage.settle();
+    let chosen = stage.begin(0, Claim { address: Some("10.32.0.9".parse().unwrap()), ..claim("z", None) });
+    stage.settle();
+    assert_eq!(stage.answer(0, any), None);
+    assert_eq!(stage.answer(0, chosen).map(|answer| answer.map(|lease| lease.slot)), Some(Ok(Slot(9))));
 }
