@@ -104,8 +104,9 @@ impl Ipam {
     /// Ends a lease. Its slot rests, if it is this host's.
     pub(super) fn end_lease(&mut self, key: &LeaseKey, now: Instant) {
         let Some(lease) = self.forget_lease(key) else { return };
+        // Also where its slot is in quarantine: the name must not stay where the workload has stopped.
+        self.publish(&lease, EntryState::Ended, None);
         if self.is_mine(key.network, lease.slot) {
-            self.publish(&lease, EntryState::Ended, None);
             self.rest_slot(key.network, lease.slot, now);
         }
     }

@@ -124,15 +124,36 @@ fn a_held_address_in_quarantine_is_given_to_nobody() {
     stage.release(1, "c1");
     let held = stage.claim(2, claim("c2", Some("web"))).unwrap().slot;
     stage.release(2, "c2");
-    // Host 1 gave the slot to 2, and to 3 besides.
-    let range = Range { network: NetworkId::DEFAULT, start: held, length: 1 };
-    let head = stage.hosts[0].ipam.ledger.head(&range).unwrap();
-    let given = stage.hosts[0].ipam.ledger.record(&head.hash).unwrap().body.clone();
-    hear(&mut stage, 0, 1, vec![record(1, held.0, 1, 3, given.epoch.0, given.previous)]);
+    give_twice(&mut stage, held);
     stage.pass(Duration::from_secs(15));
     assert!(stage.hosts[2].ipam.is_frozen(NetworkId::DEFAULT, held, stage.now));
     let again = stage.claim(2, claim("again", Some("web"))).unwrap();
     assert_ne!(again.slot, held);
+}
+
+/// Its address is given to nobody for as long as nobody knows whose it is; the workload goes on without it.
+#[test]
+fn a_workload_that_stops_on_an_address_in_quarantine_may_start_elsewhere() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.claim(1, claim("c1", Some("web"))).unwrap();
+    stage.release(1, "c1");
+    let slot = stage.claim(2, claim("c2", Some("web"))).unwrap().slot;
+    give_twice(&mut stage, slot);
+    stage.pass(Duration::from_secs(15));
+    assert!(stage.hosts[2].ipam.is_frozen(NetworkId::DEFAULT, slot, stage.now));
+    let running = stage.claim(3, claim("c3", Some("web"))).unwrap_err();
+    assert!(running.to_string().contains("host2"), "{running}");
+    stage.release(2, "c2");
+    assert_eq!(stage.hosts[2].ipam.leases().count(), 0);
+    assert_ne!(stage.claim(3, claim("c3", Some("web"))).unwrap().slot, slot);
+}
+
+/// Host 1 gave the slot to 2, and to 3 besides.
+fn give_twice(stage: &mut Stage, slot: Slot) {
+    let range = Range { network: NetworkId::DEFAULT, start: slot, length: 1 };
+    let head = stage.hosts[0].ipam.ledger.head(&range).unwrap();
+    let given = stage.hosts[0].ipam.ledger.record(&head.hash).unwrap().body.clone();
+    hear(stage, 0, 1, vec![record(1, slot.0, 1, 3, given.epoch.0, given.previous)]);
 }
 
 #[test]
