@@ -27,12 +27,13 @@ use crate::store::Write;
 
 /// Peers compared with in a round: some twenty bytes each, and what two heard differently is known to most a round later.
 const PEERS_A_ROUND: usize = 3;
-/// Records in one message: some 200 KiB, far below the limit of a message.
-const RECORDS_A_MESSAGE: usize = 1000;
+/// Records in one message, in bytes: half of what a message holds.
+const RECORDS_BYTES: usize = 256 << 10;
+/// Records in one turn, in bytes, and those of one range that are sent unasked: with the range that is begun last they stay
+/// below the 8 MiB that may wait for a stream.
+const TURN_BYTES: usize = 3 << 20;
 /// Directory lines in one message: at their longest some 400 KiB.
 const ENTRIES_A_MESSAGE: usize = 300;
-/// Records of one range that are sent unasked: some 3 MiB.
-const HISTORY_MAX: usize = 4 * ITEMS_A_TURN;
 /// Hashes in one message: 384 KiB.
 const HASHES_A_MESSAGE: usize = 12_000;
 /// Items sent in one go: below the 8 MiB that may wait for a stream, at their longest too.
@@ -204,8 +205,9 @@ impl Ipam {
     fn with_what_lies_between(&self, hashes: &BTreeSet<Hash>) -> (Vec<Record>, bool) {
         let mut records: BTreeMap<Hash, Record> = BTreeMap::new();
         let mut ranges: BTreeSet<Range> = BTreeSet::new();
+        let mut bytes = 0;
         for record in hashes.iter().filter_map(|hash| self.ledger.record(hash)) {
-            if records.len() >= ITEMS_A_TURN {
+            if records.len() >= ITEMS_A_TURN || bytes >= TURN_BYTES {
                 return (records.into_values().collect(), false);
             }
             let range = record.body.range;
@@ -214,19 +216,31 @@ impl Ipam {
             let is_alone = parties.iter().any(|party| self.members.is_refused(party)) || !ranges.insert(range);
             let mut around = if is_alone { Vec::new() } else { self.ledger.history(&range) };
             // More than a stream takes would push out what was said before.
-            if around.len() > HISTORY_MAX {
+            if around.iter().map(bytes_of_record).sum::<usize>() > TURN_BYTES {
                 around.clear();
             }
-            let all = around.into_iter().chain(std::iter::once(record.clone()));
-            records.extend(all.map(|record| (hash_of_record(&record), record)));
+            for record in around.into_iter().chain(std::iter::once(record.clone())) {
+                let of_this = bytes_of_record(&record);
+                bytes += records.insert(hash_of_record(&record), record).map_or(of_this, |_| 0);
+            }
         }
         (records.into_values().collect(), true)
     }
 
-    fn send_records(&mut self, to: Identity, mut records: Vec<Record>) {
+    pub(super) fn send_records(&mut self, to: Identity, mut records: Vec<Record>) {
         records.sort_by_cached_key(order_of);
-        for records in records.chunks(RECORDS_A_MESSAGE) {
-            self.send(To::Peer(to), &Message::Records(records.to_vec()));
+        let (mut said, mut bytes) = (Vec::new(), 0);
+        for record in records {
+            let of_this = bytes_of_record(&record);
+            if bytes + of_this > RECORDS_BYTES && !said.is_empty() {
+                self.send(To::Peer(to), &Message::Records(std::mem::take(&mut said)));
+                bytes = 0;
+            }
+            bytes += of_this;
+            said.push(record);
+        }
+        if !said.is_empty() {
+            self.send(To::Peer(to), &Message::Records(said));
         }
     }
 
@@ -307,3 +321,14 @@ impl Ipam {
         })
     }
 }
+
+/// What a record takes in a message, at most.
+fn bytes_of_record(record: &Record) -> usize {
+    let home = record.body.home.as_ref();
+    RECORD_BYTES + home.map_or(0, |home| home.slots.len() * size_of::<Hash>() + home.apart.len() * SLOT_BYTES)
+}
+
+/// A record by which nothing comes home: 160 of these are two identities, a hash and the signature.
+const RECORD_BYTES: usize = 200;
+/// A slot at its longest.
+const SLOT_BYTES: usize = 5;

@@ -74,8 +74,7 @@ impl Ipam {
     fn refuse(&mut self, to: Identity, key: MoveKey, reason: MoveRefusal) {
         if reason == MoveRefusal::NotOwner {
             let range = Range { network: key.network, start: key.slot, length: 1 };
-            let records = self.ledger.history(&range);
-            self.send(To::Peer(to), &Message::Records(records));
+            self.send_history(to, &range);
         }
         self.send(To::Peer(to), &Message::MoveRefused { key, reason });
     }

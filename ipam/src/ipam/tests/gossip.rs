@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wire::message::Message;
-use wire::{Hash, NetworkId, Range, Record, Slot};
+use wire::{Hash, Homecoming, NetworkId, Range, Record, Slot};
 
 use crate::stage::{Stage, claim, identity, signed};
 use crate::{Alarm, Event};
@@ -154,6 +154,33 @@ fn give_twice(stage: &mut Stage, slot: Slot) {
     let head = stage.hosts[0].ipam.ledger.head(&range).unwrap();
     let given = stage.hosts[0].ipam.ledger.record(&head.hash).unwrap().body.clone();
     hear(stage, 0, 1, vec![record(1, slot.0, 1, 3, given.epoch.0, given.previous)]);
+}
+
+/// Blocks of thousands of slots, most of which are away: what comes home to one names all the others.
+#[test]
+fn long_records_fill_no_message_beyond_its_limit() {
+    let mut stage = Stage::new(2, 24, 16);
+    let away =
+        || Homecoming { slots: vec![Hash([1; 32])], apart: (0..2000).map(|slot| Slot((1 << 28) + slot)).collect() };
+    let records: Vec<_> = (0..1000)
+        .map(|number| {
+            let mut long = record(1, number * 4096, 4096, 1, 9, Hash([0; 32]));
+            long.body.home = Some(away());
+            long
+        })
+        .collect();
+    let (ipam, to) = (&mut stage.hosts[0].ipam, identity(1));
+    ipam.send_records(to, records.clone());
+    let mut heard = Vec::new();
+    while let Some((_, bytes)) = ipam.poll_transmit() {
+        match Message::parse(&bytes) {
+            Ok(Message::Records(some)) => heard.extend(some),
+            other => panic!("{} bytes: {other:?}", bytes.len()),
+        }
+    }
+    heard.sort_by_key(|record| record.body.range.start);
+    // Not with `assert_eq`: nobody reads six megabytes.
+    assert!(heard == records, "{} of {}", heard.len(), records.len());
 }
 
 #[test]
