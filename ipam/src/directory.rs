@@ -140,6 +140,20 @@ impl Directory {
         Some((body.slot, ledger.owner(body.network, body.slot)?))
     }
 
+    /// What was said last of a workload by anybody but this author, unless it is that the workload has ended there. Those whose
+    /// word does not count any more are left out.
+    pub(crate) fn last_said_by_others(
+        &self,
+        key: &LeaseKey,
+        author: Identity,
+        is_out: impl Fn(&Identity) -> bool,
+    ) -> Option<&EntryBody> {
+        let others = self.by_key.get(key)?.iter().filter(|(other, _)| **other != author && !is_out(other));
+        let newest =
+            others.map(|(_, entry)| &entry.body).max_by_key(|body| (body.version, body.state != EntryState::Ended));
+        newest.filter(|body| body.state != EntryState::Ended)
+    }
+
     /// The version of an author's next line for a workload: higher than that of any heard of, but for those whose word does not
     /// count any more.
     pub(crate) fn next_version(&self, key: &LeaseKey, author: Identity, is_out: impl Fn(&Identity) -> bool) -> u64 {

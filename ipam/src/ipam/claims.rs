@@ -293,6 +293,7 @@ impl Ipam {
         for request in &pending.requests {
             self.waiting.unanswered.insert(*request, key.clone());
         }
+        self.end_silence(&key);
         self.answer(&pending.requests, &Ok(lease));
         self.keep_spare(network, now);
     }

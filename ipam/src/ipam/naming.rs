@@ -12,17 +12,18 @@
 //! A workload that is known somewhere needs none of this: its holder decides, as for every move. Of claimant and registrar the
 //! one that knows better tells the other, and the claimant asks again: a name that was given up a moment ago is pledged too. A
 //! registrar that is silent is not waited for: starting containers must not depend on one host. If two hosts have a name after
-//! a partition, each has it with an address of its own; the order of the directory says whose it is, and the other gives its
-//! address up with its container.
+//! a partition, each has it with an address of its own; the order of the directory says whose it is, and the other is silent
+//! about it: it gives its address up with its container, or has the name again once the first one has given that up.
 
 use std::time::{Duration, Instant};
 
-use wire::Identity;
 use wire::message::{Message, Name, NameVerdict};
+use wire::{Identity, Slot};
 
 use super::{DETOURS_MAX, Ipam, Naming, Pending, Stage};
 use crate::event::Alarm;
 use crate::lease::{Claim, ClaimError, LeaseKey, LeaseState, Stickiness};
+use crate::ledger::Holding;
 use crate::names::{Question, rank};
 use crate::outbox::To;
 
@@ -235,7 +236,7 @@ impl Ipam {
         let (state, slot) = (lease.state, lease.slot);
         let line = self.directory.current(key, &self.ledger);
         let Some(winner) = line.map(|line| line.author).filter(|author| *author != self.config.identity) else {
-            return;
+            return self.take_name_back(key);
         };
         match state {
             LeaseState::Held { until: Some(_) } => self.end_lease(key, now),
@@ -251,6 +252,32 @@ impl Ipam {
                 self.alarm(Alarm::SplitName { workload: key.workload.clone(), address, winner });
             }
             LeaseState::Active | LeaseState::Held { .. } | LeaseState::Fenced => {}
+        }
+    }
+
+    /// Where another host has, or may have, a name that this host has lost.
+    pub(super) fn place_of_winner(&self, key: &LeaseKey) -> Option<(Slot, Holding)> {
+        let me = self.config.identity;
+        let current = self.directory.current(key, &self.ledger).filter(|line| line.author != me);
+        // Its block may have a new epoch, and its word for that one be on its way.
+        let last_said = || self.directory.last_said_by_others(key, me, |author| self.members.is_revoked(author));
+        let line = current.or_else(|| last_said().filter(|_| self.waiting.split.contains(key)))?;
+        let holding = self.ledger.owner(line.network, line.slot)?;
+        (holding.owner == line.author).then_some((line.slot, holding))
+    }
+
+    /// Ends the silence about a name that was another host's, if it is nobody else's any more. Returns whether it has.
+    pub(super) fn end_silence(&mut self, key: &LeaseKey) -> bool {
+        self.place_of_winner(key).is_none() && self.waiting.split.remove(key)
+    }
+
+    /// The other host has given the name up: what runs here, or is kept here, has it alone, and all are told so.
+    fn take_name_back(&mut self, key: &LeaseKey) {
+        if self.outbox.is_closed() || !self.end_silence(key) {
+            return;
+        }
+        if let Some(lease) = self.leases.of_key(key).cloned() {
+            self.keep_lease(lease);
         }
     }
 

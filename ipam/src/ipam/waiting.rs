@@ -41,7 +41,8 @@ pub(super) struct Waiting {
     pub(super) expected: BTreeMap<LeaseKey, Expected>,
     /// What is kept since somebody was revoked for a workload of that one's, and was not asked for since.
     pub(super) orphans: BTreeMap<LeaseKey, Identity>,
-    /// Names that are another host's though their workload runs here; each is told once.
+    /// Names that are another host's though their workload runs here, or is kept here; each is told once, and the directory
+    /// is told nothing of them.
     pub(super) split: BTreeSet<LeaseKey>,
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use wire::NetworkId;
 use wire::message::{ENTRY_VERSION, Entry, EntryBody, EntryState, LINES_MAX, Message, Name, NameVerdict};
+use wire::{NetworkId, Range};
 
 use crate::seal::sign;
 use crate::stage::{Stage, attachment, claim, signing_key};
-use crate::{Alarm, Claim, ClaimError, Event, Lease, LeaseKey, LeaseState};
+use crate::{Alarm, Claim, ClaimError, Event, Hold, Lease, LeaseKey, LeaseState};
 
 /// What the hosts' simultaneous claims led to: the winner's lease, and who was told about whom.
 fn race(stage: &mut Stage, hosts: &[usize], wish: &dyn Fn(usize) -> Claim) -> (Vec<(usize, Lease)>, Vec<ClaimError>) {
@@ -330,4 +330,68 @@ fn a_name_that_was_lost_is_not_taken_back_after_a_restart() {
     stage.restart(loser);
     stage.pass(Duration::from_secs(30));
     assert_eq!(author(&stage), Some(winner));
+}
+
+/// Both halves start it, and the half that keeps the name ends it: from then on it runs at the other one alone.
+#[test]
+fn whoever_lost_a_name_has_it_when_the_winner_has_given_it_up() {
+    let mut stage = Stage::new(3, 24, 16);
+    (0..3).for_each(|host| stage.isolate(host));
+    let briefly = |container: &str| Claim { hold: Some(Hold::For(Duration::ZERO)), ..claim(container, Some("web")) };
+    let slots: Vec<_> = (0..2).map(|host| stage.claim(host, briefly(&format!("c{host}"))).unwrap().slot).collect();
+    [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(a, b)| stage.link(a, b));
+    stage.pass(Duration::from_secs(15));
+    let says = |stage: &Stage| stage.hosts[2].ipam.directory().map(|line| (line.author, line.slot)).collect::<Vec<_>>();
+    let winner = (0..2).find(|host| says(&stage) == [(stage.id(*host), slots[*host])]).unwrap();
+    let loser = 1 - winner;
+    stage.release(winner, &format!("c{winner}"));
+    // The block of the one that is left gets a new epoch: a slot of it has been away and is home again.
+    stage.claim(loser, claim("t0", Some("traveller"))).unwrap();
+    stage.release(loser, "t0");
+    stage.claim(2, claim("t1", Some("traveller"))).unwrap();
+    stage.release(2, "t1");
+    stage.claim(loser, claim("t2", Some("traveller"))).unwrap();
+    stage.pass(Duration::from_secs(200));
+    assert!(says(&stage).contains(&(stage.id(loser), slots[loser])), "{:?}", says(&stage));
+    let error = stage.claim(2, claim("second", Some("web"))).unwrap_err();
+    assert!(matches!(&error, ClaimError::HeldElsewhere { .. }) && names_host(&error, loser), "{error}");
+    // Its end is told too, and then the workload may start anywhere.
+    stage.release(loser, &format!("c{loser}"));
+    stage.claim(2, claim("third", Some("web"))).unwrap();
+}
+
+/// The winner's block has a new epoch, and its word for that is on its way.
+#[test]
+fn a_name_is_not_taken_back_before_the_winner_has_given_it_up() {
+    let mut stage = Stage::new(3, 24, 16);
+    stage.cut(0, 1);
+    stage.isolate(2);
+    let leases: Vec<_> =
+        (0..2).map(|host| stage.claim(host, claim(&format!("c{host}"), Some("web"))).unwrap()).collect();
+    stage.link(0, 1);
+    stage.pass(Duration::from_secs(15));
+    let author = stage.hosts[0].ipam.directory().next().unwrap().author;
+    let winner = (0..2).find(|host| stage.id(*host) == author).unwrap();
+    let loser = 1 - winner;
+    stage.cut(0, 1);
+    stage.link(winner, 2);
+    stage.claim(winner, claim("t0", Some("traveller"))).unwrap();
+    stage.release(winner, "t0");
+    stage.claim(2, claim("t1", Some("traveller"))).unwrap();
+    stage.release(2, "t1");
+    stage.claim(winner, claim("t2", Some("traveller"))).unwrap();
+    stage.pass(Duration::from_secs(200));
+    let range = Range { network: NetworkId::DEFAULT, start: leases[winner].slot, length: 1 };
+    let records = stage.hosts[winner].ipam.ledger.history(&range);
+    let (from, me, now) = (stage.id(winner), stage.id(loser), stage.now);
+    let (key, ipam) = (leases[loser].key(), &mut stage.hosts[loser].ipam);
+    let before = ipam.directory.entry_of(&key, me).cloned();
+    ipam.handle_message(from, &Message::Records(records).emit(), now);
+    assert_eq!(ipam.directory.current(&key, &ipam.ledger).map(|line| line.author), Some(me));
+    ipam.settle_names(now);
+    assert!(before.is_some());
+    assert_eq!(ipam.directory.entry_of(&key, me).cloned(), before);
+    stage.link(0, 1);
+    stage.pass(Duration::from_secs(15));
+    assert!(stage.hosts[loser].ipam.directory().any(|line| line.workload == "web" && line.author == author));
 }
