@@ -140,7 +140,7 @@ impl Ipam {
                 LeaseState::Held { .. }
                     if wanted.is_none_or(|wanted| wanted == lease.slot) && self.is_mine(key.network, lease.slot) =>
                 {
-                    return Ok(Step::Take(lease.slot));
+                    return self.decide_held(pending, lease.slot);
                 }
                 // The workload wants another address from now on: it keeps this one until it has that one.
                 LeaseState::Held { .. } => {}
@@ -161,6 +161,14 @@ impl Ipam {
             return Ok(Step::AskName);
         }
         Ok(self.take_any(network, now).map_or(Step::FindSpace, Step::Take))
+    }
+
+    /// An address that waits here for its workload. If another host has the name, that one is asked, as for every move.
+    fn decide_held(&self, pending: &Pending, held: Slot) -> Result<Step, ClaimError> {
+        match self.place_of_winner(&pending.claim.key()).filter(|_| pending.stage != Stage::AnySlot) {
+            Some((slot, holding)) => self.ask_holder(slot, pending.claim.attachment.network, holding, Wish::Workload),
+            None => Ok(Step::Take(held)),
+        }
     }
 
     /// Takes a lease from a container of this host's that does not stop. Returns the slot, if it is this host's.
@@ -285,6 +293,7 @@ impl Ipam {
         }
         self.space_of(network).forget(slot);
         self.outbox.write(Write::rested(network, slot));
+        self.end_silence(&key);
         self.keep_lease(lease.clone());
         self.waiting.restored.remove(&key);
         self.waiting.orphans.remove(&key);
@@ -293,7 +302,6 @@ impl Ipam {
         for request in &pending.requests {
             self.waiting.unanswered.insert(*request, key.clone());
         }
-        self.end_silence(&key);
         self.answer(&pending.requests, &Ok(lease));
         self.keep_spare(network, now);
     }

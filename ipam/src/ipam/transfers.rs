@@ -173,16 +173,22 @@ impl Ipam {
     /// whose it was, that one may have stopped a moment ago.
     pub(super) fn settle_in(&mut self, network: NetworkId, slot: Slot, now: Instant) {
         let Some(&RecordBody { author, epoch, .. }) = self.newest_record(network, slot) else { return };
+        let address = self.address(network, slot);
         let mut awaited = self.waiting.claims.values().filter_map(|pending| match &pending.stage {
-            Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => Some(offered.clone()),
+            Stage::Moving { key, offered, .. } if (key.network, key.slot) == (network, slot) => {
+                Some((offered.clone(), pending.claim.address == Some(address)))
+            }
             Stage::Moving { .. } | Stage::Stopping { .. } | Stage::Fresh | Stage::Space | Stage::AnySlot => None,
         });
         let awaited = awaited.next();
-        let is_awaited = awaited.is_some();
-        if let Some(lease) = awaited.flatten().or_else(|| self.last_said_of(network, slot, author, epoch)) {
+        // One that brings a lease is taken by the claim only if it is the very address the claim is for: a workload that
+        // has another one here goes on with that.
+        let is_taken = awaited.as_ref().is_some_and(|(offered, is_chosen)| offered.is_none() || *is_chosen);
+        let offered = awaited.and_then(|(offered, _)| offered);
+        if let Some(lease) = offered.or_else(|| self.last_said_of(network, slot, author, epoch)) {
             self.hold_moved(network, slot, &lease, author, now);
         }
-        if !is_awaited && self.space_of(network).is_free(slot) {
+        if !is_taken && self.space_of(network).is_free(slot) {
             self.rest_slot(network, slot, now);
             self.space_of(network).note_used_elsewhere(slot);
         }

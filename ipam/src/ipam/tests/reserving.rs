@@ -6,7 +6,7 @@ use wire::NetworkId;
 use wire::message::{Handover, Invited, Message};
 
 use crate::stage::{Stage, claim};
-use crate::{Claim, ClaimError, Event, Hold, Lease, LeaseKey, LeaseState, RequestId, Reservation};
+use crate::{Alarm, Claim, ClaimError, Event, Hold, Lease, LeaseKey, LeaseState, PeerLabel, RequestId, Reservation};
 
 fn key(workload: &str) -> LeaseKey {
     LeaseKey { network: NetworkId::DEFAULT, workload: workload.to_owned(), ifname: "eth0".to_owned() }
@@ -262,4 +262,53 @@ fn a_move_that_fails_leaves_the_newer_one_alone() {
     for host in 1..4 {
         assert_eq!(stage.hosts[host].ipam.moving_to(&key("web"), stage.now), Some(stage.id(2)), "host {host}");
     }
+}
+
+/// Somebody started the workload where the reservation could not be seen. Both are there, and one of them at a time runs.
+#[test]
+fn an_address_that_is_kept_is_not_started_while_another_host_has_its_name() {
+    let mut stage = Stage::new(3, 24, 16);
+    let loser = if stage.id(0) < stage.id(1) { 0 } else { 1 };
+    let winner = 1 - loser;
+    stage.isolate(loser);
+    let kept = reserve(&mut stage, loser, "web", None).unwrap();
+    let started = stage.claim(winner, claim("c1", Some("web"))).unwrap();
+    stage.link(winner, loser);
+    stage.link(2, loser);
+    stage.pass(Duration::from_secs(15));
+    let alarmed = |event: &Event| matches!(event, Event::Alarm(Alarm::NameLost { .. }));
+    assert!(stage.hosts[loser].events.iter().any(alarmed));
+    let error = stage.claim(loser, claim("c2", Some("web"))).unwrap_err();
+    let is_there = |holder: &PeerLabel| holder.identity == stage.id(winner);
+    assert!(matches!(&error, ClaimError::HeldElsewhere { holder, .. } if is_there(holder)), "{error}");
+    let held = |stage: &Stage| stage.hosts[loser].ipam.leases().next().map(|lease| (lease.slot, lease.state));
+    assert_eq!(held(&stage), Some((kept.slot, LeaseState::Held { until: None })));
+    // When it has stopped there, what was kept is there for it; the other address comes along, and rests.
+    stage.release(winner, "c1");
+    assert_eq!(stage.claim(loser, claim("c3", Some("web"))).unwrap().slot, kept.slot);
+    assert_eq!(stage.owner(2, started.slot.0), stage.id(loser));
+    let wanted = format!("10.32.0.{}", started.slot.0).parse().unwrap();
+    let other = stage.claim(2, Claim { address: Some(wanted), ..claim("c4", None) }).unwrap_err();
+    assert!(matches!(other, ClaimError::Resting { .. }), "{other}");
+    // And everybody hears that it runs there.
+    let error = stage.claim(2, claim("c5", Some("web"))).unwrap_err();
+    assert!(matches!(&error, ClaimError::HeldElsewhere { container_id, .. } if container_id == "c3"), "{error}");
+    assert_eq!(stage.hosts[2].ipam.directory().map(|line| line.slot).collect::<Vec<_>>(), [kept.slot]);
+}
+
+/// It has one here that is kept for it, and asks for the one that it had elsewhere: that is its own, and need not rest.
+#[test]
+fn a_workload_may_choose_the_address_that_it_had_elsewhere() {
+    let mut stage = Stage::new(2, 24, 16);
+    stage.cut(0, 1);
+    let kept: Vec<_> = (0..2).map(|host| reserve(&mut stage, host, "web", None).unwrap().slot).collect();
+    stage.link(0, 1);
+    stage.pass(Duration::from_secs(15));
+    let chooser = if stage.id(0) < stage.id(1) { 0 } else { 1 };
+    let other = kept[1 - chooser];
+    let address = Some(format!("10.32.0.{}", other.0).parse().unwrap());
+    let lease = stage.claim(chooser, Claim { address, ..claim("c1", Some("web")) }).unwrap();
+    assert_eq!(lease.slot, other);
+    // The one that was kept rests from then on.
+    assert_eq!(stage.hosts[chooser].ipam.space().resting, 1);
 }
