@@ -48,10 +48,13 @@ impl World {
                 let fresh: Vec<_> = identities.into_iter().filter(|one| !self.rules.is_revoked(*one)).collect();
                 fresh.iter().for_each(|one| self.rules.note_revoked(*one, &self.hosts, self.now));
             }
+            Event::Refused { identities } => {
+                let host = self.hosts.get(number).context("no such host")?;
+                self.rules.note_promised(number, &identities, host.ipam.as_ref().context("dead")?);
+            }
             Event::Released { .. }
             | Event::Invited { .. }
             | Event::RevokedHere
-            | Event::Refused { .. }
             | Event::MembersNamed { .. }
             | Event::RevocationAsked { .. }
             | Event::TableChanged => {}
@@ -75,6 +78,8 @@ impl World {
         self.told.moved += usize::from(kept == Kept::Same);
         self.told.given += 1;
         let host = self.hosts.get_mut(number).context("no such host")?;
+        // I10.
+        ensure!(!host.is_full, "host {number} gives what it cannot write down: {lease:?}");
         ensure!(lease.attachment == attachment(&container), "an answer to somebody else's question: {lease:?}");
         host.running.insert(container, running);
         Ok(())

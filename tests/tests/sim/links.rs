@@ -42,7 +42,8 @@ impl World {
         self.reconnect();
     }
 
-    fn disconnect(&mut self, one: usize, other: usize) {
+    /// A host has no session with another one any more.
+    pub(crate) fn disconnect(&mut self, one: usize, other: usize) {
         let Some(identity) = self.hosts.get(other).map(Host::identity) else { return };
         let Some(host) = self.hosts.get_mut(one) else { return };
         if host.sessions.remove(&other)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ipam::{Health, LeaseState, REST};
+use ipam::{Health, Ipam, LeaseState, Owned, REST};
 use wire::{Epoch, Identity, NetworkId, Range, Slot};
 
 use crate::host::{Host, Running, attachment};
@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     epochs: BTreeMap<(usize, Range), Epoch>,
     /// Whom somebody has known to be revoked.
     revoked: BTreeSet<Identity>,
+    /// Whom each host has promised to refuse, and how many it knew to be revoked then.
+    promised: BTreeMap<(usize, Identity), usize>,
 }
 
 impl Rules {
@@ -74,6 +76,25 @@ impl Rules {
     /// A host goes back, or begins anew.
     pub(crate) fn forget(&mut self, number: usize) {
         self.epochs.retain(|(host, _), _| *host != number);
+        self.promised.retain(|(host, _), _| *host != number);
+    }
+
+    /// A host has promised to refuse them, and has it on its disk.
+    pub(crate) fn note_promised(&mut self, number: usize, identities: &[Identity], ipam: &Ipam) {
+        let known = revoked_at(ipam);
+        self.promised.extend(identities.iter().map(|identity| ((number, *identity), known)));
+    }
+
+    /// I6: a promise outlives everything but the revocation of whoever asked for it.
+    fn ensure_promises_kept(&mut self, number: usize, ipam: &Ipam) -> Result<()> {
+        let known = revoked_at(ipam);
+        let refused: BTreeSet<Identity> = ipam.refused().collect();
+        self.promised
+            .retain(|(host, identity), before| *host != number || *before == known || refused.contains(identity));
+        let mut of_this = self.promised.keys().filter(|(host, _)| *host == number);
+        let broken = of_this.find(|(_, identity)| !refused.contains(identity));
+        ensure!(broken.is_none(), "host {number} has promised to refuse {broken:?}, and does not");
+        Ok(())
     }
 
     /// A container ended, or is cut off. One at a host that is revoked has no address that could have to rest.
@@ -119,6 +140,7 @@ impl Rules {
     pub(crate) fn check(&mut self, hosts: &[Host]) -> Result<()> {
         for (number, host) in hosts.iter().enumerate() {
             let Some(ipam) = &host.ipam else { continue };
+            self.ensure_promises_kept(number, ipam)?;
             // I10: what cannot be written never happened, and nothing is given by it.
             if ipam.health() == Health::ReadOnly {
                 self.epochs.retain(|(host, _), _| *host != number);
@@ -143,6 +165,30 @@ impl Rules {
         }
         one_owner(hosts, &self.revoked)
     }
+}
+
+/// I5: what a router does over a silence, or as time passes, takes no slot from anybody, but for those it knows to be revoked.
+pub(crate) fn ensure_owners_stay(ipam: &mut Ipam, act: impl FnOnce(&mut Ipam)) -> Result<()> {
+    let (before, revoked) = (ipam.table(), revoked_at(ipam));
+    act(ipam);
+    let after = ipam.table();
+    if before == after || revoked_at(ipam) > revoked {
+        return Ok(());
+    }
+    let owner = |table: &[Owned], slot: u32| {
+        let around = table.iter().filter(|owned| owned.range.contains(Slot(slot)));
+        around.min_by_key(|owned| owned.range.length).map(|owned| owned.owner)
+    };
+    for slot in 0..SLOTS {
+        let (old, new) = (owner(&before, slot), owner(&after, slot));
+        ensure!(old == new, "slot {slot} went from {old:?} to {new:?} over nothing");
+    }
+    Ok(())
+}
+
+/// How many a router knows to be revoked.
+fn revoked_at(ipam: &Ipam) -> usize {
+    ipam.members().filter(|(_, _, revoked)| *revoked).count()
 }
 
 /// I1, I3, I6: no slot has two hosts that each believe it to be theirs, but for those that are revoked.

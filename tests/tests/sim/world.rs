@@ -17,7 +17,7 @@ use crate::{
     events::Told,
     host::{Host, attachment, claim, genesis, signing_key},
     links::Letter,
-    rules::Rules,
+    rules::{Rules, ensure_owners_stay},
 };
 
 /// What may go wrong.
@@ -225,14 +225,7 @@ impl World {
             host.spool.extend(self.asked.remove(&request).map(|asked| asked.container));
         }
         host.sessions.clear();
-        let identity = host.identity();
-        for other in &mut self.hosts {
-            if other.sessions.remove(&number)
-                && let Some(ipam) = &mut other.ipam
-            {
-                ipam.handle_peer_down(identity, self.now);
-            }
-        }
+        (0..self.hosts.len()).for_each(|other| self.disconnect(other, number));
     }
 
     pub(crate) fn restart(&mut self, number: usize) -> Result<()> {
@@ -272,7 +265,7 @@ impl World {
             self.deliver();
             for ipam in self.hosts.iter_mut().filter_map(|host| host.ipam.as_mut()) {
                 if ipam.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
-                    ipam.handle_timeout(self.now);
+                    ensure_owners_stay(ipam, |ipam| ipam.handle_timeout(self.now))?;
                     let next = ipam.poll_timeout();
                     ensure!(next.is_none_or(|(at, _)| at > self.now), "woken for nothing, for ever: {next:?}");
                 }
