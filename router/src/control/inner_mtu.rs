@@ -56,8 +56,10 @@ impl Control {
     /// has come with the MTU of its beginning.
     pub(super) fn look_at_mtu(&mut self, links: &[Link]) {
         if hostnet::bridge::wants_mtu(links, &self.about.bridge, self.parts.inner_mtu.bytes()) {
-            tracing::info!("the MTU of the bridge and its tap is set again");
             self.set_mtu();
+            if self.alarms.works(Part::Mtu) {
+                tracing::info!("the bridge and its tap have the MTU of their containers again");
+            }
         }
     }
 
