@@ -95,6 +95,7 @@ impl Mesh {
         } else {
             self.send_datagram(next, &relayed);
         }
+        self.note_use(from, to);
     }
 
     /// The neighbour to whom goes what somebody has for a peer: that itself, or the relay by which we reach it.
@@ -177,7 +178,15 @@ impl Mesh {
         }
     }
 
-    /// Tells those who were told of another size what gets to the peer: they would go on sending what is lost.
+    /// A neighbour sends to a peer by us: what it was told of the way is to be true.
+    fn note_use(&mut self, neighbour: Identity, whom: Identity) {
+        let Some(peer) = self.peers.get_mut(&whom) else { return };
+        if peer.ways.seekers.handle_use(neighbour) {
+            self.tell_again(whom);
+        }
+    }
+
+    /// Tells those who use it and were told of another size what gets to the peer: they would go on sending what is lost.
     fn tell_again(&mut self, whom: Identity) {
         let Some(peer) = self.peers.get(&whom) else { return };
         for neighbour in peer.ways.seekers.told_otherwise(self.datagram_bytes(peer)) {
