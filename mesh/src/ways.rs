@@ -254,12 +254,18 @@ impl Ways {
     /// Nobody hears the peer, so nobody is asked for it until somebody does.
     pub(crate) fn rest(&mut self, now: Instant) {
         self.seek = Seek { next: now + SEEK_ABSENT, pause: SEEK_ABSENT };
+        self.seekers.forget();
         self.far = None;
+    }
+
+    /// Whether nobody is asked for the peer.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.seek.pause == SEEK_ABSENT
     }
 
     /// Somebody hears the peer: asking may help again.
     pub(crate) fn wake(&mut self, now: Instant) {
-        if self.seek.pause == SEEK_ABSENT {
+        if self.is_resting() {
             self.handle_news(now);
         }
     }

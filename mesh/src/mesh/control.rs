@@ -71,6 +71,7 @@ impl Mesh {
     /// Draws the consequences of an authentic envelope: where the peer is, that it lives, that it has the keys.
     fn note_authentic(&mut self, identity: Identity, via: Via, opened: &Opened, now: Instant) {
         let Some(peer) = self.peers.get_mut(&identity) else { return };
+        let was_silent = peer.liveness.is_unanswered();
         peer.liveness.handle_heard(now);
         let moved = match via {
             Via::Datagram(from) => {
@@ -88,6 +89,9 @@ impl Mesh {
         }
         if moved || opened.confirmation == Confirmation::First {
             self.touch_plan();
+        }
+        if was_silent {
+            self.tell_seekers(identity);
         }
         self.raise(identity, via, opened.boot, now);
     }

@@ -108,9 +108,13 @@ impl Mesh {
         self.peers.get(&next).filter(|next| next.is_relay() && next.identity != from).map(|_| next)
     }
 
-    /// How we would pass on to a peer what somebody has for it: not by more than one relay.
+    /// How we would pass on to a peer what somebody has for it: not by more than one relay, and not while it does not answer us
+    /// either.
     fn course(&self, from: Identity, to: Identity) -> Option<Course> {
         let peer = self.peers.get(&to).filter(|peer| peer.is_up() && to != from)?;
+        if peer.liveness.is_unanswered() {
+            return None;
+        }
         if peer.ways.is_direct() {
             return Some(Course::Direct);
         }
@@ -147,7 +151,7 @@ impl Mesh {
     fn tell_way(&mut self, to: Identity, whom: Identity) {
         if let Some(course) = self.course(to, whom) {
             self.tell_reach(to, whom, course);
-        } else if let Some(peer) = self.peers.get_mut(&whom).filter(|_| whom != to) {
+        } else if let Some(peer) = self.peers.get_mut(&whom).filter(|peer| whom != to && !peer.ways.is_resting()) {
             peer.ways.seekers.note(to);
         }
     }

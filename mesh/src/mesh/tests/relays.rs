@@ -233,6 +233,20 @@ fn a_path_behind_a_relay_that_becomes_narrow_is_told() {
     assert!(sim.run_while(60 * SECOND, |sim| planned_bytes(sim) < 1472 - 40).is_some(), "{}", planned_bytes(&mut sim));
 }
 
+/// Who does not hear it either says nothing of a way there: each would try it through four others.
+#[test]
+fn hardly_anything_is_passed_on_to_a_router_that_is_dead() {
+    let numbers: Vec<u8> = (0..12).collect();
+    let mut sim = Sim::new(9, &[&numbers[..]; 12]);
+    assert!(sim.run_while(10 * SECOND, |sim| !sim.all_up()).is_some(), "they never met");
+    sim.run(5 * SECOND);
+    sim.kill(11);
+    sim.run(60 * SECOND);
+    let relayed: u64 = (0..11).map(|at| sim.mesh(at).counters().relayed).sum();
+    assert!(relayed < 4 * 12, "{relayed} messages");
+    assert!((0..11).all(|at| sim.downs(at) == [DownReason::Silent]));
+}
+
 #[test]
 fn what_a_relay_says_later_shows_in_the_plan() {
     let mut sim = line();
