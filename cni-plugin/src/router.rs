@@ -66,17 +66,18 @@ pub(crate) struct Unanswered {
     pub(crate) is_doubtful: bool,
 }
 
-/// Whether nobody listens, or no longer: not where we may not ask.
+/// Whether nobody listens, or no longer: not where we may not ask, or cannot.
 fn is_away(wrong: &ClientError) -> bool {
-    matches!(wrong, ClientError::Unreachable { source, .. } if source.kind() != ErrorKind::PermissionDenied)
+    let hopeless = [ErrorKind::PermissionDenied, ErrorKind::InvalidInput];
+    matches!(wrong, ClientError::Unreachable { source, .. } if !hopeless.contains(&source.kind()))
 }
 
 /// Whether the router may have done what it did not answer. Where nobody listens it has not.
 fn may_be_done(wrong: &ClientError) -> bool {
     match wrong {
         ClientError::Unreachable { source, .. } => {
-            use ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-            ![NotFound, ConnectionRefused, PermissionDenied].contains(&source.kind())
+            use ErrorKind::{ConnectionRefused, InvalidInput, NotFound, PermissionDenied};
+            ![NotFound, ConnectionRefused, PermissionDenied, InvalidInput].contains(&source.kind())
         }
         ClientError::TimedOut { .. } | ClientError::Protocol { .. } => true,
         ClientError::RequestTooLong { .. } | ClientError::Refused(_) => false,

@@ -68,6 +68,7 @@ fn where_nobody_answers_it_is_said_whether_somebody_has_heard() {
     let listener = UnixListener::bind(&place.control_socket).unwrap();
     let serving = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
+        drop(listener);
         BufReader::new(&stream).read_line(&mut String::new()).unwrap();
     });
     let (asked, answer) = ask(&place, 10 * PAUSE);
@@ -96,10 +97,13 @@ fn an_answer_is_an_answer_though_it_be_no() {
 fn what_was_asked_may_be_done_unless_nobody_can_have_heard_it() {
     let socket = PathBuf::from("/run/raddle/control.sock");
     let gone = |kind: ErrorKind| ClientError::Unreachable { socket: socket.clone(), source: kind.into() };
-    for kind in [ErrorKind::NotFound, ErrorKind::ConnectionRefused, ErrorKind::PermissionDenied] {
-        assert!(!may_be_done(&gone(kind)), "{kind:?}");
+    for kind in [ErrorKind::NotFound, ErrorKind::ConnectionRefused] {
+        assert!(!may_be_done(&gone(kind)) && is_away(&gone(kind)), "{kind:?}");
     }
-    assert!(!is_away(&gone(ErrorKind::PermissionDenied)));
+    // The second: a path that is too long for a socket.
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::InvalidInput] {
+        assert!(!may_be_done(&gone(kind)) && !is_away(&gone(kind)), "{kind:?}");
+    }
     for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset] {
         assert!(may_be_done(&gone(kind)) && is_away(&gone(kind)), "{kind:?}");
     }

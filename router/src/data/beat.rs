@@ -83,11 +83,13 @@ impl Beat {
     /// When to look for the next beat, if it can be foreseen.
     pub(super) fn watch(&self, now: Instant) -> Option<Watch> {
         let margin = MARGIN + self.spread * 2;
-        let is_steady = self.score >= STEADY && margin * 2 <= LOOK.min(self.distance / SHARE);
+        if self.score < STEADY || margin * 2 > LOOK.min(self.distance / SHARE) {
+            return None;
+        }
         let due = self.last + self.distance;
         // `margin` is less than the distance.
         let watch = Watch { from: due - margin, until: due + margin };
-        (is_steady && now < watch.until).then_some(watch)
+        (now < watch.until).then_some(watch)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Owns the rhythm of one thread's work. Knows neither clock nor descriptors. Falling asleep and being woken cost more than
 //! all the rest of a small frame's way, so a thread whose question is usually answered within [`WINDOW`] looks for the
-//! answer that long. It gives the core away between looks. What comes later than that is slept for, so an idle thread, or
-//! one with a ping each millisecond, never looks.
+//! answer that long. It gives the core away between looks. What comes later than that is slept for, so an idle thread
+//! never looks, nor, for this reason, one with a ping each millisecond: that is foreseen by `beat`.
 
 use std::time::{Duration, Instant};
 

@@ -161,6 +161,8 @@ impl Worker {
             ready = self.await_beat(patience)?;
         }
         if ready == Ready::default() {
+            // Some of it may have passed in waiting for a beat.
+            let patience = self.outbound.traffic.patience(Instant::now());
             ready = self.poll(patience)?;
         }
         let now = Instant::now();
@@ -182,7 +184,8 @@ impl Worker {
             return Ok(Ready::default());
         }
         let ready = self.poll(Some(rest))?;
-        if ready != Ready::default() {
+        // A signal ends a sleep early: that is no reason to look for so long.
+        if ready != Ready::default() || Instant::now() < from {
             return Ok(ready);
         }
         self.look(from, |spin, now| now < until && !spin.rests(now))
