@@ -167,6 +167,10 @@ const RETRY_WINDOW: Duration = Duration::from_secs(30);
 impl Ipam {
     /// Notes an identity that the mesh admitted, now or ever, and its name. May be repeated.
     pub fn admit(&mut self, identity: Identity, name: Option<PeerName>, now: Instant) {
+        if self.members.is_revoked(&identity) && !self.members.is_admitted(&identity) {
+            // It was put out before it was heard of here.
+            self.outbox.event(Event::Revoked { identities: vec![identity] });
+        }
         if self.members.admit(identity, name) && self.course.health != Health::ReadOnly {
             let (name, number) = (self.members.label(identity).name, self.members.number(&identity).unwrap_or(0));
             self.outbox.write(Write::member(identity, number, name.as_ref()));
@@ -389,9 +393,9 @@ impl Ipam {
         self.members.all().map(|(identity, name)| (identity, name, self.members.is_revoked(&identity)))
     }
 
-    /// Whom this router has promised to refuse, revoked ones included.
+    /// Whom this router has promised to refuse, revoked ones included, and those of whom the mesh has not told it. Some twice.
     pub fn refused(&self) -> impl Iterator<Item = Identity> {
-        self.members.all().map(|(identity, _)| identity).filter(|identity| self.members.is_refused(identity))
+        self.members.refused()
     }
 
     /// How people call a router.

@@ -152,6 +152,11 @@ impl Members {
         self.revoked.contains(identity)
     }
 
+    /// Everybody to whom nothing is given any more, admitted here or not. The revoked may come twice.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = Identity> {
+        self.refused.keys().chain(&self.revoked).copied()
+    }
+
     /// Whether nothing is given to it, or taken from it, any more.
     pub(crate) fn is_refused(&self, identity: &Identity) -> bool {
         self.revoked.contains(identity) || self.refused.contains_key(identity)

@@ -467,6 +467,34 @@ fn whom_a_promise_names_is_said_and_counted_when_it_is_admitted() {
     assert_equal_tables(&stage, &[1, 2, 3, 4]);
 }
 
+/// Host 4 hears that 0 and 5 are out, and has never heard of 5, whose line comes later: it must find the door closed.
+#[test]
+fn who_is_put_out_before_it_was_heard_of_stays_out() {
+    let mut stage = Stage::new(4, 24, 16);
+    stage.add(4);
+    stage.add(5);
+    for host in [1, 2, 3] {
+        admit(&mut stage, host, 5);
+    }
+    for host in [0, 4, 5] {
+        stage.isolate(host);
+    }
+    assert_eq!(revoke(&mut stage, 1, &[0, 5]), Some(Ok(())));
+    for host in [1, 2, 3] {
+        admit(&mut stage, 4, host);
+        admit(&mut stage, host, 4);
+        stage.link(4, host);
+    }
+    stage.pass(Duration::from_secs(15));
+    let victim = stage.id(5);
+    assert!(has_revoked(&stage, 4, 0) && !has_revoked(&stage, 4, 5), "it has not heard of it");
+    assert!(stage.hosts[4].ipam.refused().any(|refused| refused == victim));
+    stage.hosts[4].events.clear();
+    admit(&mut stage, 4, 5);
+    stage.settle();
+    assert!(stage.hosts[4].events.contains(&Event::Revoked { identities: vec![victim] }));
+}
+
 /// It is to go with its sponsor, and nobody refuses whom it has never heard of.
 #[test]
 fn whom_a_question_names_is_said_by_who_is_asked_unless_the_asker_is_refused() {
