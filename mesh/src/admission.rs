@@ -157,12 +157,22 @@ impl Roster {
     /// whose word that is done is neither.
     pub(crate) fn expect(&mut self, by: Identity, identities: impl IntoIterator<Item = Identity>) {
         let strangers = identities.into_iter().filter(|identity| !self.members.contains_key(identity));
-        let strangers: BTreeSet<_> = strangers.take(MEMBERS_MOST).map(|identity| (identity, by)).collect();
-        if self.expected.len() + strangers.len() > MEMBERS_MOST {
-            // Whoever made up so many is at work; who is really missed is named again and again.
-            self.expected.clear();
+        let strangers: BTreeSet<_> = strangers.take(MEMBERS_MOST / 2).map(|identity| (identity, by)).collect();
+        while self.expected.len() + strangers.len() > MEMBERS_MOST {
+            // Whoever has made up the most is not to push out what others say.
+            let Some(loudest) = self.loudest() else { break };
+            self.expected.retain(|(_, by)| *by != loudest);
         }
         self.expected.extend(strangers);
+    }
+
+    /// By whose word the most are expected.
+    fn loudest(&self) -> Option<Identity> {
+        let mut words: BTreeMap<Identity, usize> = BTreeMap::new();
+        for (_, by) in &self.expected {
+            *words.entry(*by).or_default() += 1;
+        }
+        words.into_iter().max_by_key(|(_, words)| *words).map(|(by, _)| by)
     }
 
     /// Whom these vouched for, whom those vouched for, and so on; revoked ones left out.
