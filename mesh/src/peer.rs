@@ -173,8 +173,7 @@ impl Peer {
 
     /// Whether it lives, and datagrams lead there and back: its stream alone carries no frames.
     fn is_answering(&self, now: Instant) -> bool {
-        let is_open = self.ways.is_relayed() || !self.ways.is_failing();
-        is_open && self.liveness.verdict(now) == Verdict::Alive
+        self.ways.is_open() && self.liveness.verdict(now) == Verdict::Alive
     }
 
     /// How its datagrams go.

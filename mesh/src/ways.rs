@@ -323,6 +323,14 @@ impl Ways {
         self.direct.is_failing()
     }
 
+    /// Whether nothing says that the way that is used is closed.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.used {
+            Some(Way::Relay(identity)) => self.relay(identity).is_none_or(|relay| !relay.trial.is_failing()),
+            Some(Way::Direct) | None => !self.direct.is_failing(),
+        }
+    }
+
     /// The round trip of what is used.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         match self.used? {
