@@ -19,3 +19,4 @@ mod returning;
 mod revocations;
 mod sizes;
 mod spaces;
+mod strangers;
