@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipam::{Alarm, Claim, Config, Event, RequestId, Table, Write, adopt_snapshot, found};
+use ipam::{
+    Alarm, Claim, Config, Event, Lease, LeaseState, RequestId, Stickiness, Table, Write, adopt_snapshot, found,
+};
 use wire::Identity;
 use wire::message::{EntryBody, Handover};
 
@@ -381,6 +383,9 @@ impl World {
             ensure!(own == first, "host {number} knows {only_here:?}, where host 0 knows {only_there:?}");
             let (ours, theirs) = (names(host), self.hosts.first().map(names).unwrap_or_default());
             ensure!(ours == theirs, "host {number} knows {ours:?}, where host 0 knows {theirs:?}");
+            let is_told = |lease: &&Lease| ours.iter().any(|line| line.workload == lease.workload);
+            let lost = named(host).find(|lease| !is_told(lease));
+            ensure!(lost.is_none(), "host {number} runs {lost:?}, and nobody knows");
         }
         Ok(())
     }
@@ -393,6 +398,12 @@ impl World {
 /// Who has which workload, as a host knows.
 fn names(host: &Host) -> Vec<EntryBody> {
     host.ipam.iter().flat_map(ipam::Ipam::directory).cloned().collect()
+}
+
+/// The leases of workloads that run on a host under a name of their own.
+fn named(host: &Host) -> impl Iterator<Item = &Lease> {
+    let leases = host.ipam.iter().flat_map(ipam::Ipam::leases);
+    leases.filter(|lease| lease.stickiness == Stickiness::Sticky && lease.state == LeaseState::Active)
 }
 
 /// Whether a line of the directory goes.
