@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipam::{Health, Ipam, LeaseState, Owned, REST};
 use wire::{Epoch, Identity, NetworkId, Range, Slot};
 
-use crate::host::{Host, Running, attachment};
+use crate::host::{Host, Running, attachment, is_brief};
 
 /// Whether a workload came back to the address it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,9 @@ impl Rules {
             return;
         }
         self.last.insert(running.slot, (running.workload.clone(), now));
-        self.places.insert(running.workload.clone(), (running.slot, now));
+        if !is_brief(&running.workload) {
+            self.places.insert(running.workload.clone(), (running.slot, now));
+        }
     }
 
     /// Somebody knows of it: from now on nobody has to hear what runs there, and its addresses rest.
