@@ -95,7 +95,7 @@ impl Mesh {
         } else {
             self.send_datagram(next, &relayed);
         }
-        self.note_use(from, to);
+        self.note_use(from, to, now);
     }
 
     /// The neighbour to whom goes what somebody has for a peer: that itself, or the relay by which we reach it.
@@ -134,6 +134,7 @@ impl Mesh {
         };
         if self.peers.get_mut(&identity).is_some_and(|peer| peer.ways.handle_answer(way, number, now)) {
             self.choose_way(identity, now);
+            self.tell_again(identity, now);
             self.flush_channel(identity, now);
         }
     }
@@ -174,42 +175,53 @@ impl Mesh {
 
     /// What gets to a peer is larger or smaller than it was: so is what others get by us to it, and to those we reach by it.
     pub(super) fn tell_size(&mut self, changed: Identity, now: Instant) {
-        self.tell_again(changed);
+        self.tell_again(changed, now);
         for far in self.peers.relayed(now) {
             if self.peers.get(&far).is_some_and(|peer| peer.ways.used() == Some(Way::Relay(changed))) {
-                self.tell_again(far);
+                self.tell_again(far, now);
             }
         }
     }
 
     /// A neighbour sends to a peer by us: what it was told of the way is to be true.
-    fn note_use(&mut self, neighbour: Identity, whom: Identity) {
+    fn note_use(&mut self, neighbour: Identity, whom: Identity, now: Instant) {
         let Some(peer) = self.peers.get_mut(&whom) else { return };
         if peer.ways.seekers.handle_use(neighbour) {
-            self.tell_again(whom);
+            self.tell_again(whom, now);
         }
     }
 
-    /// Tells those who use it and were told of another size what gets to the peer: they would go on sending what is lost.
-    fn tell_again(&mut self, whom: Identity) {
+    /// Tells those who use it and were told of another size what gets to the peer: they would go on sending what is lost, and ask
+    /// again late. So this word must not be lost.
+    fn tell_again(&mut self, whom: Identity, now: Instant) {
         let Some(peer) = self.peers.get(&whom) else { return };
         for neighbour in peer.ways.seekers.told_otherwise(self.datagram_bytes(peer)) {
-            if let Some(course) = self.course(neighbour, whom) {
-                self.tell_reach(neighbour, whom, course);
+            if !self.peers.get(&neighbour).is_some_and(Peer::is_relay) {
+                continue;
+            }
+            let reach = self.course(neighbour, whom).and_then(|course| self.reach(neighbour, whom, course));
+            if let (Some(reach), Some(peer)) = (reach, self.peers.get_mut(&neighbour)) {
+                peer.channel.push(reach, now);
+                self.flush_channel(neighbour, now);
             }
         }
     }
 
     fn tell_reach(&mut self, to: Identity, whom: Identity, course: Course) {
-        let Some(peer) = self.peers.get(&whom) else { return };
+        if let Some(reach) = self.reach(to, whom, course) {
+            self.send_datagram(to, &reach);
+        }
+    }
+
+    /// How we reach a peer, in words for a neighbour that is told so now.
+    fn reach(&mut self, to: Identity, whom: Identity, course: Course) -> Option<Vec<u8>> {
+        let peer = self.peers.get(&whom)?;
         let round_trip = peer.ways.round_trip().or(peer.liveness.round_trip()).unwrap_or_default();
         let address = peer.address().filter(|_| course == Course::Direct);
         let datagram_bytes = self.datagram_bytes(peer);
         let reach = Reach { round_trip, datagram_bytes, course, address };
-        if let Some(peer) = self.peers.get_mut(&whom) {
-            peer.ways.seekers.note_told(to, datagram_bytes);
-        }
-        self.send_datagram(to, &Control::Reach { whom, reach }.emit());
+        self.peers.get_mut(&whom)?.ways.seekers.note_told(to, datagram_bytes);
+        Some(Control::Reach { whom, reach }.emit())
     }
 
     /// A neighbour says that it reaches a member.
@@ -228,7 +240,7 @@ impl Mesh {
         }
         if is_other {
             self.touch_plan();
-            self.tell_again(whom);
+            self.tell_again(whom, now);
         }
         self.tell_seekers(whom);
     }
@@ -324,7 +336,7 @@ impl Mesh {
         self.out.events.push_back(Event::RouteChanged { peer: identity, route });
         self.touch_plan();
         self.tell_seekers(identity);
-        self.tell_again(identity);
+        self.tell_again(identity, now);
         if let Way::Relay(_) = way {
             // What went by way of it can no longer: the first relay is a neighbour.
             self.lose_relay(identity, now);
