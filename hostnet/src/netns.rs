@@ -70,7 +70,7 @@ pub fn is_gone(path: &Path) -> bool {
     use OpenNetnsError::{Missing, NotANamespace, Own, Unreadable};
     match Netns::open(path) {
         Err(Missing { .. } | NotANamespace { .. } | Own { .. }) => true,
-        Err(Unreadable { path, .. }) => has_our_interfaces(&path).unwrap_or(false),
+        Err(Unreadable { .. }) => has_our_interfaces(path).unwrap_or(false),
         Ok(_) => false,
     }
 }
