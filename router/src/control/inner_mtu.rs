@@ -55,11 +55,13 @@ impl Control {
     /// Sets it again where that is wanted: it could not be set, somebody has set another, or a container whose ADD took its time
     /// has come with the MTU of its beginning.
     pub(super) fn look_at_mtu(&mut self, links: &[Link]) {
-        if hostnet::bridge::wants_mtu(links, &self.about.bridge, self.parts.inner_mtu.bytes()) {
-            self.set_mtu();
-            if self.alarms.works(Part::Mtu) {
-                tracing::info!("the bridge and its tap have the MTU of their containers again");
-            }
+        if !hostnet::bridge::wants_mtu(links, &self.about.bridge, self.parts.inner_mtu.bytes()) {
+            // Somebody else may have seen to it.
+            return self.alarms.judge(Part::Mtu, None);
+        }
+        self.set_mtu();
+        if self.alarms.works(Part::Mtu) {
+            tracing::info!("the bridge and its tap have the MTU of their containers again");
         }
     }
 
