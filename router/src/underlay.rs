@@ -14,8 +14,8 @@ use crate::config::{Config, Listen};
 pub(crate) struct Underlay {
     /// Where other routers can reach this one, best first.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The smallest MTU of the interfaces with these addresses, other engines' bridges left out where there is anything else.
-    /// None where there is no such interface.
+    /// The smallest MTU of the interfaces with these addresses, other engines' bridges and tunnels left out where there is
+    /// anything else. None where there is no such interface.
     pub(crate) found_bytes: Option<u32>,
 }
 
@@ -48,8 +48,8 @@ fn choose(config: &Config, links: &[Link]) -> Underlay {
     // IPv4 first: its header is the smaller one, so more of every datagram is the container's. Bridges last: the address of
     // another engine's bridge is often the same on every host.
     found.sort_by_key(|(link, address)| (link.kind == LinkKind::Bridge, address.is_ipv6()));
-    let best = found.first().map(|(link, _)| link.kind == LinkKind::Bridge);
-    let underlays = found.iter().filter(|(link, _)| Some(link.kind == LinkKind::Bridge) == best);
+    let best = found.iter().map(|(link, _)| distance(link)).min();
+    let underlays = found.iter().filter(|(link, _)| Some(distance(link)) == best);
     let found_bytes = underlays.map(|(link, _)| link.mtu_bytes).min();
     let addresses = if config.advertise.is_empty() {
         found.iter().map(|(_, address)| SocketAddr::new(*address, port)).take(ADDRESSES).collect()
@@ -75,6 +75,20 @@ fn is_local(address: IpAddr) -> bool {
         IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified(),
     }
 }
+
+/// How unlikely an interface is to be what others reach this host by: cards, then bridges, then tunnels, whose own packets
+/// travel through one of the others. What a path through a tunnel carries is found out as for any path.
+fn distance(link: &Link) -> u8 {
+    match &link.kind {
+        LinkKind::Other(kind) if TUNNELS.contains(&kind.as_str()) => 2,
+        LinkKind::Bridge => 1,
+        LinkKind::Loopback | LinkKind::Veth | LinkKind::Other(_) | LinkKind::Hardware => 0,
+    }
+}
+
+/// The kernel's names for kinds of tunnels; a VPN's program has a "tun".
+const TUNNELS: [&str; 12] =
+    ["tun", "wireguard", "vxlan", "geneve", "ipip", "ip6tnl", "sit", "gre", "gretap", "vti", "vti6", "xfrm"];
 
 /// What Ethernet carries when nothing better is known.
 const ETHERNET_MTU: u32 = 1500;

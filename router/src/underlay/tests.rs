@@ -27,6 +27,7 @@ fn host() -> Vec<Link> {
     vec![
         link("lo", LinkKind::Loopback, 65_536, &["127.0.0.1/8", "::1/128"]),
         link("docker0", LinkKind::Bridge, 1450, &["172.17.0.1/16"]),
+        link("tailscale0", LinkKind::Other("tun".to_owned()), 1280, &["100.64.0.1/32"]),
         link("eth0", LinkKind::Hardware, 9000, &["fe80::1/64", "2001:db8::5/64", "192.0.2.5/24"]),
         link("raddle0", LinkKind::Bridge, 1414, &["10.32.0.1/12"]),
     ]
@@ -37,9 +38,9 @@ fn written(underlay: &Underlay) -> Vec<String> {
 }
 
 #[test]
-fn cards_come_before_bridges_and_ipv4_before_ipv6() {
+fn cards_come_before_bridges_and_ipv4_before_ipv6_and_tunnels_say_nothing_of_cards() {
     let underlay = choose(&config(&[]), &host());
-    assert_eq!(written(&underlay), ["192.0.2.5:6783", "[2001:db8::5]:6783", "172.17.0.1:6783"]);
+    assert_eq!(written(&underlay), ["100.64.0.1:6783", "192.0.2.5:6783", "[2001:db8::5]:6783", "172.17.0.1:6783"]);
     assert_eq!((underlay.mtu_bytes(), underlay.datagram_bytes()), (9000, 8972));
 }
 
