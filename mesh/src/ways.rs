@@ -111,6 +111,7 @@ impl Ways {
         let changed = self.used.replace(way) != Some(way);
         if changed {
             self.switched = Some(now);
+            self.wake(now);
         }
         changed
     }
@@ -265,7 +266,7 @@ impl Ways {
 
     /// Somebody hears the peer: asking may help again.
     pub(crate) fn wake(&mut self, now: Instant) {
-        if self.is_resting() {
+        if self.seek.pause > SEEK_MOST {
             self.handle_news(now);
         }
     }
@@ -323,10 +324,10 @@ impl Ways {
         self.direct.is_failing()
     }
 
-    /// Whether nothing says that the way that is used is closed.
+    /// Whether the way that is used is there, and nothing says that it is closed.
     pub(crate) fn is_open(&self) -> bool {
         match self.used {
-            Some(Way::Relay(identity)) => self.relay(identity).is_none_or(|relay| !relay.trial.is_failing()),
+            Some(Way::Relay(identity)) => self.relay(identity).is_some_and(|relay| !relay.trial.is_failing()),
             Some(Way::Direct) | None => !self.direct.is_failing(),
         }
     }
