@@ -177,7 +177,12 @@ impl Ipam {
             self.send(To::Peer(to), &message);
         }
         let (records, is_whole) = self.with_what_lies_between(&turn);
+        // What is said first would be pushed out of the stream by as much again: then lines wait for another turn.
+        let is_long = records.iter().map(bytes_of_record).sum::<usize>() > TURN_BYTES / 2;
         self.send_records(to, records);
+        if is_long {
+            return self.take_another_turn(to);
+        }
         let entries: Vec<Entry> = turn.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));

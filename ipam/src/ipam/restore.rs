@@ -326,6 +326,8 @@ impl Ipam {
                 self.fence(lease, now);
             }
         }
+        // Who has lost a name is to know it before the winner gives it up.
+        self.settle_names(now);
         self.course.table_changed = false;
     }
 
