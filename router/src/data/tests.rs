@@ -133,6 +133,7 @@ fn what_the_switch_refuses_is_counted_and_gone() {
     a.write(Virtio::default(), &[0; 13]);
     a.until_lost(&[("malformed", 1), ("source-mac", 1), ("no-owner", 1)]);
     assert!(b.is_silent());
+    assert_eq!(a.losses(), [("malformed", 1), ("source-mac", 1), ("no-owner", 1)]);
 }
 
 #[test]
@@ -143,6 +144,7 @@ fn a_peer_that_lies_about_a_source_is_not_believed() {
     a.write(Virtio::default(), &udp(C, B, b"spoofed"));
     b.until_lost(&[("source-mac", 1)]);
     assert!(b.is_silent());
+    assert_eq!(b.losses(), [("source-mac", 1)]);
 }
 
 #[test]
@@ -156,6 +158,7 @@ fn a_peer_cannot_have_a_sum_written_over_an_address() {
     a.write(Virtio { checksum, cut: None }, &arp_request(A, B));
     b.until_lost(&[("malformed", 4)]);
     assert!(b.is_silent());
+    assert_eq!(b.losses(), [("malformed", 4)]);
 }
 
 #[test]
@@ -189,6 +192,7 @@ fn a_straggler_follows_an_address_that_has_moved_once() {
     a.write(Virtio::default(), &udp(A, d, b"late"));
     c.until_lost(&[("source-address", 1)]);
     assert!(c.is_silent());
+    assert_eq!(c.losses(), [("source-address", 1)]);
 }
 
 #[test]
@@ -201,6 +205,7 @@ fn what_a_container_says_at_its_new_place_waits_for_the_news_of_its_move() {
     a.write(Virtio::default(), &arp_request(d, B));
     b.until_lost(&[("source-mac", 2)]);
     assert!(b.is_silent());
+    assert_eq!(b.losses(), [("source-mac", 2)]);
     // Some other change of the table is no reason to believe it.
     b.place(Slot(d.0 + 1), Owner::Peer(PeerIndex(0)));
     b.place(d, Owner::Peer(PeerIndex(0)));
@@ -231,6 +236,7 @@ fn an_envelope_opens_once_and_only_if_it_is_true() {
     assert_eq!(b.read().map(|(_, frame)| frame), Some(frame));
     b.until_lost(&[("malformed-datagram", 1), ("unknown-session", 2), ("replayed", 1), ("forged", 1)]);
     assert!(b.is_silent());
+    assert_eq!(b.losses(), [("malformed-datagram", 1), ("unknown-session", 2), ("replayed", 1), ("forged", 1)]);
     let roamed =
         b.report(
             |report| {
@@ -307,6 +313,7 @@ fn before_anything_is_published_nothing_goes_anywhere_and_stopping_is_quick() {
     host.write(Virtio::default(), &udp(A, B, b"early"));
     host.until_lost(&[("unknown-network", 1)]);
     assert!(host.is_silent());
+    assert_eq!(host.losses(), [("unknown-network", 1)]);
     let begun = std::time::Instant::now();
     host.stop();
     assert!(begun.elapsed() < Duration::from_secs(1));

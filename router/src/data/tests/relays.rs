@@ -107,6 +107,7 @@ fn only_members_envelopes_for_members_are_passed_on_and_once() {
     b.until_lost(&[("unknown-session", 2), ("not-relayed", 5), ("replayed", 1), ("forged", 1)]);
     to_c.set_read_timeout(Some(Duration::from_millis(60))).unwrap();
     assert!(to_c.recv(&mut buffer).is_err(), "the words are good for one envelope");
+    assert_eq!(b.losses(), [("unknown-session", 2), ("not-relayed", 5), ("replayed", 1), ("forged", 1)]);
 }
 
 #[test]
@@ -117,4 +118,5 @@ fn what_came_from_a_peer_is_not_passed_back_to_it() {
     a.write(Virtio::default(), &udp(A, C, b"in circles"));
     b.until_lost(&[("not-relayed", 1)]);
     assert!(c.is_silent());
+    assert_eq!(b.losses(), [("not-relayed", 1)]);
 }
