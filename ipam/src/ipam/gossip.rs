@@ -177,15 +177,18 @@ impl Ipam {
             self.send(To::Peer(to), &message);
         }
         let (records, is_whole) = self.with_what_lies_between(&turn);
-        // What is said first would be pushed out of the stream by as much again: then lines wait for another turn.
+        // As many lines again would push the records out of the stream. Some go all the same: there may be records that the
+        // other never takes.
         let is_long = records.iter().map(bytes_of_record).sum::<usize>() > TURN_BYTES / 2;
+        let most = if is_long { ENTRIES_A_MESSAGE } else { ITEMS_A_TURN };
         self.send_records(to, records);
-        if is_long {
-            return self.take_another_turn(to);
-        }
-        let entries: Vec<Entry> = turn.iter().filter_map(|hash| self.directory.entry(hash)).cloned().collect();
+        let entries = turn.iter().filter_map(|hash| self.directory.entry(hash)).take(most);
+        let entries: Vec<Entry> = entries.cloned().collect();
         for entries in entries.chunks(ENTRIES_A_MESSAGE) {
             self.send(To::Peer(to), &Message::Entries(entries.to_vec()));
+        }
+        if is_long {
+            return self.take_another_turn(to);
         }
         // After the lines that its author had then: what was replaced must not be missed before what replaced it is there.
         let mut said = 0;
